@@ -1,0 +1,1 @@
+"""What experts say: storage of rounds and annotations, and the simulated expert."""

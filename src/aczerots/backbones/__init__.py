@@ -1,0 +1,1 @@
+"""Frozen vision-language models: dense image grids and text in one joint space."""

@@ -1,0 +1,81 @@
+"""What a backbone is: a frozen vision-language model with dense image embeddings and text embeddings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+
+
+@dataclass(frozen=True)
+class BackboneInfo:
+    """Facts about a backbone that decide its embeddings; their hash keys the cache.
+
+    Attributes:
+        locator: What the user wrote, for example ``embedded`` or ``hf:vinid/plip``.
+        revision: Weights revision or content hash.
+        method: How dense embeddings are made, for example ``value``.
+        dim: Dimension d of the joint space.
+        layer_dim: Dimension d_v of the layer tokens.
+        stride: Pixels per grid cell, each way.
+        logit_scale: kappa, the factor on cosines that the model was trained with.
+        mpp: Micrometres per pixel it was trained at, None if unknown.
+    """
+
+    locator: str
+    revision: str
+    method: str
+    dim: int
+    layer_dim: int
+    stride: int
+    logit_scale: float
+    mpp: float | None = None
+
+    @property
+    def hash(self) -> str:
+        """First 16 hex digits of the SHA-256 of all facts but the locator."""
+        facts = {k: v for k, v in asdict(self).items() if k != "locator"}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Grids:
+    """Dense embeddings of a batch of b images of h x w pixels; gh = ceil(h / stride), gw likewise.
+
+    Attributes:
+        aligned: Float [b, d, gh, gw], unit length along d, in the joint space with text.
+        layers: Float [b, d_v, gh, gw], tokens of the layers, for the decoder.
+    """
+
+    aligned: torch.Tensor
+    layers: torch.Tensor
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """A frozen vision-language model. Implementations are final; wrap, do not subclass."""
+
+    @property
+    def info(self) -> BackboneInfo:
+        """Facts that decide the embeddings."""
+
+    def encode_image(self, images: torch.Tensor) -> Grids:
+        """Dense embeddings.
+
+        Args:
+            images: RGB uint8 [b, 3, h, w]; the result is on the same device, float32.
+        """
+
+    def encode_text(self, sentences: Sequence[str]) -> torch.Tensor:
+        """Text embeddings.
+
+        Returns:
+            Float32 [n, d], unit length, in the joint space.
+        """
+
+    def to(self, device: torch.device | str) -> Backbone:
+        """The same backbone on another device."""

@@ -1,0 +1,1 @@
+"""Labelled datasets in the layouts that others ship, and the procedural phantom."""

@@ -1,0 +1,50 @@
+"""Errors a user can meet: what is wrong, where, and how to fix it.
+
+Everything the package raises on purpose derives from :class:`AczerotsError`; the command line prints it
+as one line and never as a traceback. Anything else that escapes is a defect.
+"""
+
+
+class AczerotsError(Exception):
+    """Base of all deliberate errors.
+
+    Args:
+        what: What is wrong, as a sentence without a full stop.
+        where: File, line, tile or option concerned.
+        fix: What the user can do about it.
+    """
+
+    def __init__(self, what: str, *, where: object = None, fix: str | None = None) -> None:
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.fix = fix
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        """One line: ``where: what (fix)``."""
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text}. {self.fix}" if self.fix else text
+
+
+class InputError(AczerotsError):
+    """A file from outside (image, mask, YAML, weights) cannot be used."""
+
+
+class SettingsError(AczerotsError):
+    """An option, or a combination of options, makes no sense."""
+
+
+class StorageError(AczerotsError):
+    """Writing or reading our own state failed (disk full, no permission, damaged file)."""
+
+
+class MissingExtraError(AczerotsError):
+    """An optional library is needed and not installed.
+
+    Args:
+        extra: Name of the extra in ``pyproject.toml``.
+        need: What needs it.
+    """
+
+    def __init__(self, extra: str, need: str) -> None:
+        super().__init__(f"{need} needs the extra '{extra}'", fix=f"Run: pip install 'aczerots[{extra}]'")

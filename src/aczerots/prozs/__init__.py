@@ -1,0 +1,1 @@
+"""ProZS: the prototype-guided zero-shot segmentation model."""

@@ -1,0 +1,1 @@
+"""Strategies that choose the tiles an expert should draw next."""

@@ -1,0 +1,1 @@
+"""Slides and tiles: anything with pixels, read by level-0 coordinates."""

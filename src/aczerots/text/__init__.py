@@ -1,0 +1,1 @@
+"""Words for tissue: bundled descriptions and text prototypes."""
