@@ -78,7 +78,7 @@ class Canvas:
         dense = p[0].numpy()
         area = slice(b.y, b.y + b.height), slice(b.x, b.x + b.width)
         self.labels[area] = dense.argmax(axis=0)
-        self.uncertainty[area] = entropy(np.moveaxis(dense, 0, -1)) if len(dense) > 1 else 0.0
+        self.uncertainty[area] = entropy(np.moveaxis(dense, 0, -1))
 
     def finish(self) -> Segmentation:
         """What was painted."""

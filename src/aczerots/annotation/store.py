@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -96,6 +97,11 @@ class Pick:
     def __init__(self, row: _Pick) -> None:
         self.round, self.rank, self.tile = row.round, row.rank, row.tile
         self.score, self.components = row.score, dict(row.components)
+
+
+def _without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with NaN as None: JSON has no NaN, and PostgreSQL refuses it."""
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
 
 
 def _encode(mask: NDArray[np.uint8]) -> bytes:
@@ -221,7 +227,7 @@ class Store:
             row.state = state
             row.seconds = {**row.seconds, **seconds}
             if metrics is not None:
-                row.metrics = dict(metrics)
+                row.metrics = _without_nan(metrics)
 
     def annotations(self, up_to: int) -> dict[int, NDArray[np.uint8]]:
         """Newest label mask of every tile annotated in rounds <= ``up_to``, by tile position ascending."""

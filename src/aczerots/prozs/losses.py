@@ -79,8 +79,8 @@ def contrast(phi: torch.Tensor, targets: torch.Tensor, temperature: float) -> to
     """Pixel-to-centroid contrast: each labelled pixel is pulled to its class mean, away from the others'.
 
     ``cp_i`` is the mean feature of class i in the batch (paper, Eq. 3); the loss is the InfoNCE form of
-    Eq. 4, ``-log exp(<phi_t, cp_i> / tau) / sum_j exp(<phi_t, cp_j> / tau)``, averaged over the label mass. As
-    printed, Eq. 4 has neither exp nor log and its temperature cancels.
+    Eq. 4, ``-log exp(<phi_t, cp_i> / tau) / sum_j exp(<phi_t, cp_j> / tau)``, averaged over the label mass.
+    As printed, Eq. 4 has neither exp nor log and its temperature cancels.
 
     Args:
         phi: Pixel features [b, d_p, H, W].

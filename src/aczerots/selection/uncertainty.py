@@ -7,11 +7,13 @@ from numpy.typing import NDArray
 
 
 def entropy(posterior: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Shannon entropy over the last axis divided by log C: 0 (sure) to 1 (uniform).
+    """Shannon entropy over the last axis divided by log C: 0 (sure, or only one class) to 1 (uniform).
 
     Args:
-        posterior: Probabilities [..., C], C >= 2.
+        posterior: Probabilities [..., C].
     """
+    if posterior.shape[-1] == 1:
+        return np.zeros(posterior.shape[:-1], dtype=np.float32)
     p = np.maximum(posterior, 1e-12)
     out: NDArray[np.float32] = (-(p * np.log(p)).sum(axis=-1) / np.log(posterior.shape[-1])).astype(
         np.float32
