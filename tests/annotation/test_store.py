@@ -31,7 +31,9 @@ def test_a_round_moves_forward_and_is_remembered(store: Store):
     store.annotate(1, 3, np.zeros((8, 8), np.uint8), "an expert")
     assert store.state(1) is RoundState.ANNOTATING
     store.advance(1, RoundState.FITTED, seconds={"fit": 2.0})
-    store.advance(1, RoundState.EVALUATED, metrics={"hiou": 0.5, "miou_unseen": float("nan")}, seconds={"evaluate": 1.0})
+    store.advance(
+        1, RoundState.EVALUATED, metrics={"hiou": 0.5, "miou_unseen": float("nan")}, seconds={"evaluate": 1.0}
+    )
     again = Store(store.path)
     assert again.results() == [(1, {"hiou": 0.5, "miou_unseen": None}, {"fit": 2.0, "evaluate": 1.0})]
     assert [(p.round, p.rank, p.tile, p.score, p.components) for p in again.picks()] == [
@@ -88,7 +90,11 @@ for i in range(5):
 def test_what_was_acknowledged_survives_a_kill(store: Store):
     store.propose(1, [0, 1, 2, 3, 4], [1.0] * 5, [{}] * 5)
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(store.path)], capture_output=True, text=True, check=False, env=os.environ
+        [sys.executable, "-c", KILLED, str(store.path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ,
     )
     assert done.returncode == -signal.SIGKILL
     acknowledged = [int(x) for x in done.stdout.split()]

@@ -32,7 +32,7 @@ class ListGrids:
         return Grids(self.aligned[index], self.layers[index])
 
 
-def make_set(tiles: int = 12, seed: int = 0) -> tuple[TrainingSet, torch.Tensor, torch.Tensor]:
+def make_set(tiles: int = 44, seed: int = 0) -> tuple[TrainingSet, torch.Tensor, torch.Tensor]:
     """Tiles of 4 x 4 cells whose layers reveal the class and whose aligned part barely does.
 
     Returns:
@@ -41,12 +41,12 @@ def make_set(tiles: int = 12, seed: int = 0) -> tuple[TrainingSet, torch.Tensor,
     g = torch.Generator().manual_seed(seed)
     truth = torch.randint(0, CLASSES, (tiles, 4, 4), generator=g)
     text = F.normalize(torch.randn(CLASSES, 8, generator=g), dim=1)
-    aligned = 0.15 * text[truth].movedim(-1, 1) + 0.2 * torch.randn(tiles, 8, 4, 4, generator=g)
+    aligned = 0.15 * text[truth].movedim(-1, 1) + 0.1 * torch.randn(tiles, 8, 4, 4, generator=g)
     layers = F.one_hot(truth, 6).movedim(-1, 1).float() + 0.1 * torch.randn(tiles, 6, 4, 4, generator=g)
     pixels = truth.repeat_interleave(8, 1).repeat_interleave(8, 2).to(torch.uint8)
     labels = torch.where(pixels == 2, torch.tensor(IGNORE, dtype=torch.uint8), pixels)
     source = ListGrids(F.normalize(aligned, dim=1), layers)
-    return TrainingSet(source, list(range(8)), labels[:8], list(range(8, tiles))), truth, text
+    return TrainingSet(source, list(range(32)), labels[:32], list(range(32, tiles))), truth, text
 
 
 def model_for(text: torch.Tensor, preset: str, seen: list[bool]) -> ProZS:

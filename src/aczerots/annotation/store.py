@@ -237,7 +237,7 @@ class Store:
             .order_by(_Annotation.id)
         )
         with self._guard(), self._session() as s:
-            newest: dict[int, bytes] = {tile: mask for tile, mask in s.execute(query).tuples()}  # noqa: C416
+            newest: dict[int, bytes] = {row[0]: row[1] for row in s.execute(query)}
         return {tile: _decode(newest[tile]) for tile in sorted(newest)}
 
     def picks(self) -> list[Pick]:
