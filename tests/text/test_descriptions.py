@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 import yaml
@@ -48,11 +49,19 @@ PHANTOM = (
     "blood",
     "background",
 )
-VOC = tuple(
-    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
-    "pottedplant sheep sofa train tvmonitor".split()
+VOC = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable"),
+    *("dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
-DATASETS = {"luad": LUAD, "ebhi": EBHI, "glas": GLAS, "bcss": BCSS, "her2": HER2, "phantom": PHANTOM, "voc": VOC}
+DATASETS = {
+    "luad": LUAD,
+    "ebhi": EBHI,
+    "glas": GLAS,
+    "bcss": BCSS,
+    "her2": HER2,
+    "phantom": PHANTOM,
+    "voc": VOC,
+}
 
 
 def bundle_files() -> dict[str, str]:
@@ -97,7 +106,8 @@ def test_sentences_are_whole_distinct_and_readable_alone() -> None:
         at_least = 5 if file == "voc.yaml" else 6
         assert len(entry["descriptions"]) >= at_least, entry["name"]
         for sentence in entry["descriptions"]:
-            assert sentence[0].isupper() and sentence.endswith("."), sentence
+            assert sentence[0].isupper(), sentence
+            assert sentence.endswith("."), sentence
             assert 6 <= len(sentence.split()) <= 30, sentence
             assert sentence.isascii(), sentence
             # A sentence that leans on another one means nothing to a text tower that reads it alone.
@@ -125,9 +135,14 @@ def test_spelling_variants_are_one_class(name: str) -> None:
     assert bundled_descriptions(name) == bundled_descriptions("tumor epithelium") is not None
 
 
+def test_voc_names_may_be_written_apart() -> None:
+    assert bundled_descriptions("dining table") == bundled_descriptions("diningtable") is not None
+
+
 def test_unknown_class_is_none_not_a_guess() -> None:
     assert bundled_descriptions("quasar") is None
     assert bundled_descriptions("") is None
+    assert bundled_descriptions("--") is None
 
 
 def taxonomy(*classes: TissueClass) -> Taxonomy:
@@ -165,6 +180,6 @@ def test_templates_fit_the_kind_of_picture() -> None:
 
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["luad", "ebhi", "glas"])
-def test_real_datasets_need_no_fallback(name: str, shared_data) -> None:
+def test_real_datasets_need_no_fallback(name: str, shared_data: Path) -> None:
     listed = yaml.safe_load((shared_data / name / "dataset.yaml").read_text())["classes"]
     assert undescribed(taxonomy(*(TissueClass(name=c["name"]) for c in listed))) == ()

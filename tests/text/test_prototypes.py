@@ -40,8 +40,8 @@ def classes(**sentences: tuple[str, ...]) -> Taxonomy:
 
 
 def test_mean_of_unit_embeddings_renormalised() -> None:
-    # a: (1, 0) and (0, 1) meet at 45 degrees. b: (1, 0), (1, 0) and (0.6, 0.8) have the mean (2.6, 0.8) / 3 of
-    # length sqrt(7.4) / 3. c: one sentence alone.
+    # a: (1, 0) and (0, 1) meet at 45 degrees. b: (1, 0), (1, 0) and (0.6, 0.8) have the mean (2.6, 0.8) / 3
+    # of length sqrt(7.4) / 3. c: one sentence alone.
     backbone = FakeBackbone({"x": [1.0, 0.0], "x2": [1.0, 0.0], "y": [0.0, 1.0], "z": [0.6, 0.8]})
     t = text_prototypes(backbone, classes(a=("x", "y"), b=("x", "x2", "z"), c=("z",)))
     half, root = 0.5**0.5, 7.4**0.5
@@ -66,5 +66,5 @@ def test_class_without_description_is_named(nothing: tuple[str, ...]) -> None:
 
 def test_opposite_sentences_are_refused_not_divided_by_zero() -> None:
     backbone = FakeBackbone({"x": [1.0, 0.0], "-x": [-1.0, 0.0]})
-    with pytest.raises(InputError, match="class 'b'.*cancel out"):
+    with pytest.raises(InputError, match=r"class 'b'.*cancel out"):
         text_prototypes(backbone, classes(a=("x",), b=("x", "-x")))

@@ -30,7 +30,7 @@ PHOTO_TEMPLATES = (
     "a close-up photo of a {}.",
     "a blurry photo of a {}.",
     "a photo of one {} in a scene.",
-    "a cropped photo of many {}s.",
+    "a photo of many {}.",
 )
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -65,8 +65,8 @@ class _Bundle:
 
 
 def _key(name: str) -> str:
-    """A name as it is compared: lower case, single spaces, American spelling of tumor."""
-    return " ".join(name.lower().replace("-", " ").replace("_", " ").replace("tumour", "tumor").split())
+    """A name as it is compared: letters and digits in lower case, American spelling of tumor."""
+    return "".join(c for c in name.lower() if c.isalnum()).replace("tumour", "tumor")
 
 
 def _read_group(text: str, where: str) -> _Group:
@@ -115,7 +115,7 @@ def bundled_descriptions(name: str) -> tuple[str, ...] | None:
     """Sentences that come with the package for a class.
 
     Args:
-        name: Name or alias; case, and spaces against hyphens and underscores, do not matter.
+        name: Name or alias; case, spaces, hyphens and underscores do not matter.
 
     Returns:
         At least five sentences, None if the class is unknown.
