@@ -7,6 +7,7 @@ back to black and the colours below.
 
 from __future__ import annotations
 
+import html
 import io
 import re
 from collections.abc import Sequence
@@ -76,7 +77,7 @@ def _finish(figure: Figure, title: str) -> str:
     svg = re.sub(r"font: ([^;\"']*?)'DejaVu Sans'", r"font: \1system-ui, sans-serif", svg)
     used = set(re.findall(r"#([\w-]+)", svg))
     svg = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", svg)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{title}"', 1).strip()
+    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}"', 1).strip()
 
 
 def _frame(size: tuple[float, float]) -> tuple[Figure, Axes]:
@@ -127,7 +128,7 @@ def budget_figure(
                 )
             axes.plot(
                 share, _numbers(curve.score), color=color, marker=marker, markersize=5.5,
-                linestyle=_DASHES[number % len(_DASHES)], linewidth=2, label=curve.label, clip_on=False,
+                linestyle=_DASHES[number % len(_DASHES)], linewidth=2, label=curve.label.replace("$", r"\$"), clip_on=False,
             )  # fmt: skip
         if zero_shot is not None:
             _level(axes, zero_shot, "zero-shot")
