@@ -21,7 +21,7 @@ class Estimate:
 
     Attributes:
         mean: The mean.
-        low: Lower end; equal to None for a single seed, which has no interval.
+        low: Lower end; None for a single seed, which has no interval.
         high: Upper end.
         n: Number of seeds.
     """
@@ -76,7 +76,7 @@ def area_under_curve(run: Run) -> float | None:
 
 
 def final_hiou(run: Run) -> float | None:
-    """hIoU of the last round."""
+    """The hIoU of the last round."""
     return run.rounds[-1].hiou
 
 
@@ -87,7 +87,7 @@ def _essential(run: Run) -> dict[str, str]:
 
 
 def _label(run: Run, peers: Sequence[Run]) -> str:
-    """Strategy and preset, plus the settings in which it differs from peers of the same strategy and preset."""
+    """Strategy and preset, plus the settings in which it differs from peers that share both."""
     record = run.record
     mine, others = _essential(run), [_essential(peer) for peer in peers]
     names = sorted({k for other in others for k in {*mine, *other} if mine.get(k) != other.get(k)})
@@ -128,9 +128,9 @@ def group_curve(group: Group) -> Curve:
     return Curve(
         label=group.label if single else f"{group.label} (n = {len(group.runs)})",
         share=share,
-        score=[e and e.mean for e in estimates],
-        low=None if single else [e and e.low for e in estimates],
-        high=None if single else [e and e.high for e in estimates],
+        score=[None if e is None else e.mean for e in estimates],
+        low=None if single else [None if e is None else e.low for e in estimates],
+        high=None if single else [None if e is None else e.high for e in estimates],
     )
 
 

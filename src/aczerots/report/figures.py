@@ -12,11 +12,12 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
 
 # Okabe and Ito's colours (Color Universal Design, 2008) without yellow, which is lost on white. Markers and
 # dashes differ too, so that no pair is told apart by colour alone.
@@ -24,7 +25,8 @@ SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#66
 _MARKERS = "osD^vPX"
 _DASHES = ("-", "--", "-.", (0, (5, 1)), (0, (3, 1, 1, 1)), "-", "--")
 _INK = "#010203"  # stands for the text colour until the SVG is finished
-_STYLE = {
+_STYLE: dict[RcKeyType, Any] = {
+    "text.parse_math": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "aczerots",
     "font.family": "DejaVu Sans",
@@ -102,7 +104,10 @@ def _level(axes: Axes, value: float, text: str) -> None:
 
 
 def budget_figure(
-    curves: Sequence[Curve], zero_shot: float | None = None, full_label: float | None = None, score: str = "hIoU"
+    curves: Sequence[Curve],
+    zero_shot: float | None = None,
+    full_label: float | None = None,
+    score: str = "hIoU",
 ) -> str:
     """Score over labelled share, one line per curve, with the zero-shot and full-label levels.
 
@@ -128,7 +133,7 @@ def budget_figure(
                 )
             axes.plot(
                 share, _numbers(curve.score), color=color, marker=marker, markersize=5.5,
-                linestyle=_DASHES[number % len(_DASHES)], linewidth=2, label=curve.label.replace("$", r"\$"), clip_on=False,
+                linestyle=_DASHES[number % len(_DASHES)], linewidth=2, label=curve.label, clip_on=False,
             )  # fmt: skip
         if zero_shot is not None:
             _level(axes, zero_shot, "zero-shot")

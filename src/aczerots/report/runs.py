@@ -89,13 +89,13 @@ class Run:
     chosen: Mapping[tuple[int, int], Path]
 
     @property
-    def zero_shot(self) -> Metrics | None:
-        """Scores of round 0, None when the run did not evaluate it."""
-        return self.rounds[0] if self.rounds[0].round == 0 else None
+    def zero_shot_hiou(self) -> float | None:
+        """The hIoU of round 0, None when it is undefined or was not evaluated."""
+        return self.rounds[0].hiou if self.rounds[0].round == 0 else None
 
     @property
     def full_hiou(self) -> float | None:
-        """hIoU of the model trained on the whole pool, None when it is not known."""
+        """The hIoU of the model trained on the whole pool, None when it is not known."""
         return (self.record.full_label or {}).get("hiou")
 
 

@@ -83,7 +83,9 @@ class _Row:
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise InputError(f"'{value}' in the column '{column}' is no number", where=self.where, fix=_DAMAGED)
+            raise InputError(
+                f"'{value}' in the column '{column}' is no number", where=self.where, fix=_DAMAGED
+            )
         return number
 
     def number(self, column: str) -> float:
