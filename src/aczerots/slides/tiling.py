@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from aczerots.errors import SettingsError
 from aczerots.slides.base import Box, Slide, Tile
@@ -18,7 +19,7 @@ def _spans(length: int, side: int) -> list[tuple[int, int, int]]:
     parts = max(1, math.ceil(length / side))
     edges = [round(i * length / parts) for i in range(parts + 1)]
     spans = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         centred = (start + end - side) // 2
         window = min(max(centred, 0), length - side) if length >= side else centred
         spans.append((start, end - start, window))
