@@ -11,8 +11,9 @@ import numpy as np
 from aczerots.report.figures import Curve
 from aczerots.report.runs import Run
 
-# What may differ between runs that are counted as repetitions of one experiment.
-_INCIDENTAL = frozenset({"seed", "out", "name", "device", "json", "workers"})
+# Settings that are no part of a label's list of differences: repetitions differ in seed, and the label starts
+# with strategy and preset.
+_INCIDENTAL = frozenset({"seed", "strategy", "preset"})
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,12 @@ class Group:
     def dataset(self) -> str:
         """Short name of the dataset."""
         return self.runs[0].record.dataset
+
+    @property
+    def full(self) -> bool:
+        """Whether the runs label the whole pool at once: a level to compare with, not a curve."""
+        labelled = [r.labelled_fraction for run in self.runs for r in run.rounds if r.round > 0]
+        return bool(labelled) and min(labelled) >= 1
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:
@@ -89,6 +96,8 @@ def _essential(run: Run) -> dict[str, str]:
 def _label(run: Run, peers: Sequence[Run]) -> str:
     """Strategy and preset, plus the settings in which it differs from peers that share both."""
     record = run.record
+    if Group("", (run,)).full:
+        return f"all labels · {record.preset}"
     mine, others = _essential(run), [_essential(peer) for peer in peers]
     names = sorted({k for other in others for k in {*mine, *other} if mine.get(k) != other.get(k)})
     extra = [f"{name}={json.loads(mine[name]) if name in mine else '-'}" for name in names]

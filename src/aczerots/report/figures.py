@@ -30,7 +30,7 @@ _STYLE: dict[RcKeyType, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "aczerots",
     "font.family": "DejaVu Sans",
-    "font.size": 11.0,
+    "font.size": 10.5,
     "text.color": _INK,
     "axes.labelcolor": _INK,
     "axes.edgecolor": _INK,
@@ -123,7 +123,7 @@ def budget_figure(
     import matplotlib as mpl
 
     with mpl.rc_context(_STYLE):
-        figure, axes = _frame((6.6, 3.6))
+        figure, axes = _frame((6.0, 3.4))
         for number, curve in enumerate(curves):
             color, marker = SERIES[number % len(SERIES)], _MARKERS[number % len(_MARKERS)]
             share = list(curve.share)

@@ -7,12 +7,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from aczerots.errors import AczerotsError, InputError
 from aczerots.report.tables import Metrics, Selected, read_metrics, read_selections
 from aczerots.taxonomy import Taxonomy
+
+Score = Annotated[float | None, Field(allow_inf_nan=False)]
 
 
 class RunRecord(BaseModel):
@@ -45,7 +48,7 @@ class RunRecord(BaseModel):
     seconds: dict[str, float] = {}
     versions: dict[str, str] = {}
     hashes: dict[str, str] = {}
-    full_label: dict[str, float | None] | None = None
+    full_label: dict[str, Score] | None = None
     complete: bool = False
 
 

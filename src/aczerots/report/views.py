@@ -82,20 +82,26 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def _group_row(group: Group, reference: Group) -> GroupRow:
     """Estimates of a group and its paired differences to the reference."""
     final = [v for v in map(final_hiou, group.runs) if v is not None]
-    area = [v for v in map(area_under_curve, group.runs) if v is not None]
-    differences = (None, None) if group is reference else paired_difference(group, reference)
+    area = [v for v in map(area_under_curve, group.runs) if v is not None and not group.full]
+    differences = (None, None) if group is reference or group.full else paired_difference(group, reference)
     return GroupRow(group, estimate(final), estimate(area), *differences)
 
 
 def comparisons(groups: Sequence[Group]) -> list[Comparison]:
-    """One comparison per dataset; its reference is random selection where that was run, else the first group."""
+    """One comparison per dataset; its reference is random selection if that was run, else the first group."""
     result = []
     for dataset in dict.fromkeys(group.dataset for group in groups):
         members = [group for group in groups if group.dataset == dataset]
-        reference = next((g for g in members if g.runs[0].record.strategy == "random"), members[0])
+        curved = [group for group in members if not group.full]
+        random = (g for g in curved if g.runs[0].record.strategy == "random")
+        reference = next(random, (curved or members)[0])
         runs = [run for group in members for run in group.runs]
-        zero_shot = _mean([run.zero_shot_hiou for run in runs])
-        figure = budget_figure(list(map(group_curve, members)), zero_shot, _mean([r.full_hiou for r in runs]))
+        full = [final_hiou(run) for group in members if group.full for run in group.runs]
+        figure = budget_figure(
+            [group_curve(group) for group in curved],
+            zero_shot=_mean([run.zero_shot_hiou for run in runs]),
+            full_label=_mean(full or [run.full_hiou for run in runs]),
+        )
         rows = [_group_row(group, reference) for group in members]
         result.append(Comparison(dataset, figure, rows, reference.label))
     return result
