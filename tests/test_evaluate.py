@@ -23,9 +23,7 @@ def test_metrics_agree_with_torchmetrics(seed: int, classes: int, ignored: float
 
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, classes, (3, 9, 7)).astype(np.uint8)
-    predicted = np.where(rng.random(truth.shape) < 0.5, truth, rng.integers(0, classes, truth.shape)).astype(
-        np.uint8
-    )
+    predicted = np.where(rng.random(truth.shape) < 0.5, truth, rng.integers(0, classes, truth.shape)).astype(np.uint8)
     truth[rng.random(truth.shape) < ignored] = IGNORE
     matrix = ConfusionMatrix(classes)
     for t, p in zip(truth, predicted, strict=True):
@@ -39,13 +37,9 @@ def test_metrics_agree_with_torchmetrics(seed: int, classes: int, ignored: float
     options = {"num_classes": classes, "ignore_index": IGNORE}
     iou = multiclass_jaccard_index(tp, tt, average=None, **options)
     assert np.nan_to_num(found.iou) == pytest.approx(iou.numpy(), abs=1e-6)
-    assert found.pacc == pytest.approx(
-        multiclass_accuracy(tp, tt, average="micro", **options).item(), abs=1e-6
-    )
+    assert found.pacc == pytest.approx(multiclass_accuracy(tp, tt, average="micro", **options).item(), abs=1e-6)
     flat = tp[known].reshape(1, -1), tt[known].reshape(1, -1)
-    dice = dice_score(
-        *flat, num_classes=classes, average="none", input_format="index", include_background=True
-    )
+    dice = dice_score(*flat, num_classes=classes, average="none", input_format="index", include_background=True)
     assert np.nan_to_num(found.dice) == pytest.approx(np.nan_to_num(dice.numpy().ravel()), abs=1e-6)
 
 
@@ -68,9 +62,7 @@ def test_a_class_in_neither_truth_nor_prediction_is_undefined():
     assert found.miou_seen == 1
 
 
-@pytest.mark.parametrize(
-    ("seen", "unseen", "expected"), [(0.4, 0.6, 0.48), (0.0, 0.0, 0.0), (0.5, math.nan, 0.5)]
-)
+@pytest.mark.parametrize(("seen", "unseen", "expected"), [(0.4, 0.6, 0.48), (0.0, 0.0, 0.0), (0.5, math.nan, 0.5)])
 def test_harmonic_mean(seen: float, unseen: float, expected: float):
     assert harmonic_mean(seen, unseen) == pytest.approx(expected)
 

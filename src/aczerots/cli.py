@@ -25,9 +25,7 @@ app = typer.Typer(
 
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Unseen = Annotated[
-    list[str] | None, typer.Option(help="A class that has words only; may be given several times.")
-]
+Unseen = Annotated[list[str] | None, typer.Option(help="A class that has words only; may be given several times.")]
 DEMO = {"dataset": "phantom:40", "unseen": ("necrosis",), "rounds": 4, "initial": 0.05, "budget": 0.1}
 
 
@@ -54,9 +52,7 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
 
 @app.command()
 def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads them off the signature
-    dataset: Annotated[
-        str, typer.Argument(help="folder:PATH, bcss:PATH, voc:PATH, her2st:PATH, phantom:N, ...")
-    ],
+    dataset: Annotated[str, typer.Argument(help="folder:PATH, bcss:PATH, voc:PATH, her2st:PATH, phantom:N, ...")],
     out: Annotated[Path, typer.Option(help="Output folder; an interrupted run goes on there.")],
     unseen: Unseen = None,
     strategy: Annotated[str, typer.Option(help="aczerots, paper, random or entropy.")] = "aczerots",
@@ -70,9 +66,7 @@ def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
     budget: Annotated[float, typer.Option(help="Share of the pool per later round.")] = 0.15,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     device: Device = "cpu",
-    full: Annotated[
-        bool, typer.Option("--full", help="Draw the whole pool at once: the full-label model.")
-    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Draw the whole pool at once: the full-label model.")] = False,
     as_json: Json = False,
 ) -> None:
     """Active learning on labelled images with a simulated expert."""

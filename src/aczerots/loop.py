@@ -109,16 +109,12 @@ class _Run:
             "backbone": self.bench.backbone.info.hash,
             "taxonomy": self.bench.taxonomy.hash,
             "descriptions": _hash([c.descriptions for c in self.bench.taxonomy.classes]),
-            "pool": _hash(
-                [(t.id, self.bench.dataset[t.slide].slide.fingerprint) for t in self.bench.pool.tiles]
-            ),
+            "pool": _hash([(t.id, self.bench.dataset[t.slide].slide.fingerprint) for t in self.bench.pool.tiles]),
         }
         known = self.store.recall("hashes")
         if known is not None and known != facts:
             changed = ", ".join(k for k in facts if known.get(k) != facts[k])
-            raise InputError(
-                f"{changed} changed since this run began", where=self.folder.path, fix="Use a new --out"
-            )
+            raise InputError(f"{changed} changed since this run began", where=self.folder.path, fix="Use a new --out")
         self.store.remember("hashes", facts)
         if self.store.recall("opening") is None:
             self.store.remember("opening", {"seconds": opening})
@@ -142,9 +138,7 @@ class _Run:
         if len(selection.tiles) == 0:
             self.progress.say(f"round {number}: no tile left in the pool; the run ends here")
             return False
-        parts = [
-            {k: float(v[i]) for k, v in selection.components.items()} for i in range(len(selection.tiles))
-        ]
+        parts = [{k: float(v[i]) for k, v in selection.components.items()} for i in range(len(selection.tiles))]
         self.store.propose(number, selection.tiles.tolist(), selection.score.tolist(), parts)
         return True
 
@@ -265,9 +259,7 @@ def _same_run(store: Store, settings: SimulateSettings, out: Path) -> None:
         different = [k for k in now if k != "rounds" and known.get(k) != now[k]]
         if different:
             was = ", ".join(f"{k} {known.get(k)!r} (now {now[k]!r})" for k in different)
-            raise SettingsError(
-                f"the folder holds a run with other settings: {was}", where=out, fix="Use a new --out"
-            )
+            raise SettingsError(f"the folder holds a run with other settings: {was}", where=out, fix="Use a new --out")
     store.remember("settings", now)
 
 

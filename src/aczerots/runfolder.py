@@ -72,9 +72,7 @@ class RunFolder:
             | {k: p.components.get(k, math.nan) for k in parts}
             for p in picks
         ]
-        write_text_atomic(
-            self.path / "selections.csv", _csv(rows, ["tile", "round", "rank", "score", *parts])
-        )
+        write_text_atomic(self.path / "selections.csv", _csv(rows, ["tile", "round", "rank", "score", *parts]))
 
     def write_all(self, store: Store, bench: Workbench, settings: SimulateSettings, model: ProZS) -> None:
         """Tables, ``run.json``, pictures and ``report.html``."""
@@ -167,9 +165,7 @@ def _examples(bench: Workbench) -> list[str]:
         width, height = sample.slide.size
         if width * height > _LARGEST_EXAMPLE:
             continue
-        found = np.bincount(
-            sample.truth.read(Box(0, 0, width, height), (width, height)).ravel(), minlength=256
-        )
+        found = np.bincount(sample.truth.read(Box(0, 0, width, height), (width, height)).ravel(), minlength=256)
         present = found[: len(bench.taxonomy)] > 0.02 * width * height
         ranked.append((-int((present * (1 + ~bench.taxonomy.seen)).sum()), order, sample.slide.id))
     return [slide_id for _, _, slide_id in sorted(ranked)[:_EXAMPLES]]

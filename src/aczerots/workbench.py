@@ -84,11 +84,7 @@ class Workbench:
         data = TrainingSet(self.pool.grids, list(annotations), labels, rest)
         model = self.zero_shot(preset, seed)
         fit(model, data, preset.recipe, seed)
-        if (
-            preset.recipe.calibrated
-            and isinstance(model.scorer, PrototypeScorer)
-            and self.taxonomy.unseen_ids
-        ):
+        if preset.recipe.calibrated and isinstance(model.scorer, PrototypeScorer) and self.taxonomy.unseen_ids:
 
             def build(seen: torch.Tensor) -> ProZS:
                 return build_model(preset, self.backbone.info, self.text, seen, seed).to(self.device)

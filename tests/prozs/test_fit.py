@@ -115,9 +115,7 @@ def test_gamma_is_deterministic_and_zero_when_nothing_can_be_left_out():
 def card() -> ModelCard:
     classes = tuple(TissueClass(name=f"c{i}", seen=i < 2) for i in range(CLASSES))
     taxonomy = Taxonomy(classes=classes)
-    return ModelCard(
-        preset="prozs", taxonomy=taxonomy, backbone=INFO, backbone_hash=INFO.hash, tile_size=32, rounds=4
-    )
+    return ModelCard(preset="prozs", taxonomy=taxonomy, backbone=INFO, backbone_hash=INFO.hash, tile_size=32, rounds=4)
 
 
 def test_a_model_file_round_trips_exactly(tmp_path: Path):

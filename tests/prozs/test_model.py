@@ -75,9 +75,7 @@ def test_the_number_of_centres_follows_the_data():
 
 def test_kmeans_finds_weighted_directions():
     points = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.2], [0.0, 1.0]]), dim=1)
-    centres, fit = spherical_kmeans(
-        points, torch.tensor([1.0, 1.0, 5.0]), 2, torch.Generator().manual_seed(0)
-    )
+    centres, fit = spherical_kmeans(points, torch.tensor([1.0, 1.0, 5.0]), 2, torch.Generator().manual_seed(0))
     expected = F.normalize(points[:2].sum(dim=0), dim=0)
     assert min((c - expected).norm().item() for c in centres) < 1e-5
     assert fit == pytest.approx(float((points[0] @ expected + points[1] @ expected + 5) / 7), rel=1e-5)

@@ -18,9 +18,7 @@ ONLY_COVERAGE = AczerotsStrategy(("coverage",))
 
 def coverage_value(pool: Pool, chosen: tuple[int, ...]) -> float:
     """Covered demand with ``chosen`` drawn, computed without greedy or laziness."""
-    spread = -(pool.posterior() * np.log(np.maximum(pool.posterior(), 1e-12))).sum(-1) / np.log(
-        len(pool.seen)
-    )
+    spread = -(pool.posterior() * np.log(np.maximum(pool.posterior(), 1e-12))).sum(-1) / np.log(len(pool.seen))
     state, _ = ONLY_COVERAGE._states(pool, spread.astype(np.float32), np.random.default_rng(0))
     value = 0.0
     drawn = state.supply[list(chosen)].reshape(-1, state.supply.shape[-1])
@@ -45,9 +43,7 @@ def test_greedy_picks_the_best_addition_every_time_and_is_near_the_optimum(seed:
     pool = make_pool(tiles=8, labelled=2, seed=seed)
     found = tuple(int(t) for t in ONLY_COVERAGE.select(pool, 3, np.random.default_rng(0)).tiles)
     for step in range(3):
-        sets = {
-            t: coverage_value(pool, (*found[:step], int(t))) for t in pool.candidates if t not in found[:step]
-        }
+        sets = {t: coverage_value(pool, (*found[:step], int(t))) for t in pool.candidates if t not in found[:step]}
         assert sets[found[step]] == pytest.approx(max(sets.values()), abs=1e-6)
     start = coverage_value(pool, ())
     best = max(coverage_value(pool, s) for s in combinations(pool.candidates.tolist(), 3)) - start

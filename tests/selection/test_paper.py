@@ -34,9 +34,7 @@ def test_contrast_takes_the_nearest_labelled_cells_and_the_right_direction():
 
 def test_contrast_uses_what_there_is_when_fewer_than_k_are_labelled():
     p = np.array([[0.5, 0.5]])
-    assert contrast_divergence(np.zeros((1, 2)), p, np.ones((1, 2)), p).tolist() == pytest.approx(
-        [0.0], abs=1e-6
-    )
+    assert contrast_divergence(np.zeros((1, 2)), p, np.ones((1, 2)), p).tolist() == pytest.approx([0.0], abs=1e-6)
 
 
 def test_summarisation_is_the_distance_to_the_nearest_class_vector():

@@ -231,11 +231,7 @@ class Store:
 
     def annotations(self, up_to: int) -> dict[int, NDArray[np.uint8]]:
         """Newest label mask of every tile annotated in rounds <= ``up_to``, by tile position ascending."""
-        query = (
-            select(_Annotation.tile, _Annotation.mask)
-            .where(_Annotation.round <= up_to)
-            .order_by(_Annotation.id)
-        )
+        query = select(_Annotation.tile, _Annotation.mask).where(_Annotation.round <= up_to).order_by(_Annotation.id)
         with self._guard(), self._session() as s:
             newest: dict[int, bytes] = {row[0]: row[1] for row in s.execute(query)}
         return {tile: _decode(newest[tile]) for tile in sorted(newest)}

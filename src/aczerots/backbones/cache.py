@@ -137,9 +137,7 @@ class GridCache:
             temporary.rename(final)
         except OSError as error:
             fix = "Free some space, or set ACZEROTS_CACHE to another folder"
-            raise StorageError(
-                f"cannot write the cache: {error.strerror}", where=self.folder, fix=fix
-            ) from error
+            raise StorageError(f"cannot write the cache: {error.strerror}", where=self.folder, fix=fix) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

@@ -28,9 +28,7 @@ def locate_backbone(locator: str, device: str = "cpu") -> Backbone:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise SettingsError(
-            f"device '{device}' is not available", where="--device", fix="Use --device cpu"
-        ) from error
+        raise SettingsError(f"device '{device}' is not available", where="--device", fix="Use --device cpu") from error
     if locator == "embedded":
         from aczerots.backbones.embedded import load_embedded
 
@@ -42,6 +40,4 @@ def locate_backbone(locator: str, device: str = "cpu") -> Backbone:
     for point in entry_points(group=GROUP, name=kind):
         backbone: Backbone = point.load()(rest)
         return backbone.to(device)
-    raise SettingsError(
-        f"unknown backbone '{locator}'", where="--backbone", fix="Use embedded or hf:ID_OR_FOLDER"
-    )
+    raise SettingsError(f"unknown backbone '{locator}'", where="--backbone", fix="Use embedded or hf:ID_OR_FOLDER")

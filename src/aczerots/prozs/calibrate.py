@@ -23,11 +23,7 @@ def harmonic(seen: torch.Tensor, unseen: torch.Tensor) -> torch.Tensor:
 
 def _iou(predicted: torch.Tensor, truth: torch.Tensor, classes: int) -> torch.Tensor:
     """IoU per class [C] from label ids [n]; NaN where a class is in neither."""
-    both = (
-        torch.bincount(truth * classes + predicted, minlength=classes * classes)
-        .view(classes, classes)
-        .double()
-    )
+    both = torch.bincount(truth * classes + predicted, minlength=classes * classes).view(classes, classes).double()
     union = both.sum(0) + both.sum(1) - both.diagonal()
     return torch.where(union > 0, both.diagonal() / union.clamp_min(1), torch.nan)
 

@@ -116,9 +116,7 @@ class PaperProjection(nn.Module):
 
     def __init__(self, dim: int, out: int = 64) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, out)
-        )
+        self.layers = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, out))
 
     def forward(self, text: torch.Tensor) -> torch.Tensor:
         """Category prototypes V [C, 64] from text prototypes [C, d_t]."""

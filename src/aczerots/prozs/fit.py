@@ -241,9 +241,7 @@ def _optimise(
     """The training loop."""
     optimiser, after = _optimiser(model, recipe, steps)
     labelled = _draw(len(data.labelled), recipe.batch, generator)
-    context = (
-        _draw(len(data.unlabelled), recipe.context, generator) if data.unlabelled and recipe.context else None
-    )
+    context = _draw(len(data.unlabelled), recipe.context, generator) if data.unlabelled and recipe.context else None
     model.train()
     for _ in range(steps):
         index = next(labelled)

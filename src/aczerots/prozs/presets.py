@@ -41,9 +41,7 @@ def _residual(info: BackboneInfo, text: torch.Tensor, seen: torch.Tensor) -> Pro
 
 def _paper(info: BackboneInfo, text: torch.Tensor, seen: torch.Tensor) -> ProZS:
     """The paper's architecture (Sec. 3.3)."""
-    return ProZS(
-        PaperDecoder(info.layer_dim, info.stride), PaperProjection(info.dim), DotScorer(), text, seen
-    )
+    return ProZS(PaperDecoder(info.layer_dim, info.stride), PaperProjection(info.dim), DotScorer(), text, seen)
 
 
 _PROZS = Recipe(
@@ -76,9 +74,7 @@ def find_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def build_model(
-    preset: Preset, info: BackboneInfo, text: torch.Tensor, seen: torch.Tensor, seed: int
-) -> ProZS:
+def build_model(preset: Preset, info: BackboneInfo, text: torch.Tensor, seen: torch.Tensor, seed: int) -> ProZS:
     """An untrained model whose initial weights depend only on the arguments."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -112,9 +112,7 @@ class AczerotsStrategy:
     ) -> None:
         unknown = set(terms) - set(TERMS)
         if unknown:
-            raise SettingsError(
-                f"unknown term '{sorted(unknown)[0]}'", fix=f"The terms are: {', '.join(TERMS)}"
-            )
+            raise SettingsError(f"unknown term '{sorted(unknown)[0]}'", fix=f"The terms are: {', '.join(TERMS)}")
         self.terms = terms
         self.weights = dict(zip(TERMS, weights, strict=True))
         self.per_cost = per_cost
@@ -141,9 +139,7 @@ class AczerotsStrategy:
         parts["seen_yield"] = full["seen_yield"][tiles]
         return Selection(tiles, np.array([c.score for c in chosen], dtype=np.float64), full, parts)
 
-    def _states(
-        self, pool: Pool, spread: Floats, rng: np.random.Generator
-    ) -> tuple[CoverageState, DiversityState]:
+    def _states(self, pool: Pool, spread: Floats, rng: np.random.Generator) -> tuple[CoverageState, DiversityState]:
         """Coverage and diversity with everything labelled already drawn."""
         regions, cells = region_features(pool, self.per_tile, self.axes, rng)
         posterior = np.take_along_axis(pool.posterior(), cells[..., None], axis=1)
@@ -201,9 +197,7 @@ class _LazyGreedy:
         total = sum(self.strategy.weights[k] * parts[k] for k in self.strategy.terms)
         return total / float(self.cost[tile]) if self.cost is not None else total
 
-    def run(
-        self, candidates: NDArray[np.intp], budget: int
-    ) -> tuple[dict[str, NDArray[np.float64]], list[_Choice]]:
+    def run(self, candidates: NDArray[np.intp], budget: int) -> tuple[dict[str, NDArray[np.float64]], list[_Choice]]:
         """(scaled parts of all candidates at the start [len(candidates)] each, the chosen tiles in order)."""
         first = [self._parts(int(t)) for t in candidates]
         for k in ("diversity", "coverage"):

@@ -19,9 +19,7 @@ def principal_axes(points: NDArray[np.floating], k: int) -> tuple[Floats, Floats
     return mean.astype(np.float32), axes.astype(np.float32)
 
 
-def region_features(
-    pool: Pool, per_tile: int, axes: int, rng: np.random.Generator
-) -> tuple[Floats, NDArray[np.intp]]:
+def region_features(pool: Pool, per_tile: int, axes: int, rng: np.random.Generator) -> tuple[Floats, NDArray[np.intp]]:
     """Centred unit features of a few cells of each tile.
 
     Cosines of raw embeddings crowd near 1; centring and the leading principal axes spread them.

@@ -90,9 +90,7 @@ class PaperStrategy:
         total = np.sum([scaled[k] for k in self.terms], axis=0) if self.terms else np.zeros(len(pool))
         return take_top(pool, budget, total, scaled)
 
-    def _contrast(
-        self, pool: Pool, features: NDArray[np.float32], rng: np.random.Generator
-    ) -> NDArray[np.float32]:
+    def _contrast(self, pool: Pool, features: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         """COT per tile [n]; 0 without labelled tiles."""
         out = np.zeros(len(pool), dtype=np.float32)
         known = pool.inside & pool.labelled[:, None]

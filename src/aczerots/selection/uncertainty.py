@@ -15,9 +15,7 @@ def entropy(posterior: NDArray[np.floating]) -> NDArray[np.float32]:
     if posterior.shape[-1] == 1:
         return np.zeros(posterior.shape[:-1], dtype=np.float32)
     p = np.maximum(posterior, 1e-12)
-    out: NDArray[np.float32] = (-(p * np.log(p)).sum(axis=-1) / np.log(posterior.shape[-1])).astype(
-        np.float32
-    )
+    out: NDArray[np.float32] = (-(p * np.log(p)).sum(axis=-1) / np.log(posterior.shape[-1])).astype(np.float32)
     return out
 
 

@@ -43,9 +43,7 @@ def cut_tiles(slide: Slide, tile_size: int, mpp: float | None = None) -> list[Ti
     if tile_size < 16:
         raise SettingsError(f"tile size {tile_size} is too small", fix="Use at least 16 pixels")
     if mpp is not None and slide.mpp is None:
-        raise SettingsError(
-            "the slide states no resolution", where=slide.id, fix="Give its micrometres per pixel"
-        )
+        raise SettingsError("the slide states no resolution", where=slide.id, fix="Give its micrometres per pixel")
     scale = 1.0 if mpp is None or slide.mpp is None else mpp / slide.mpp
     side = round(tile_size * scale)
     width, height = slide.size
