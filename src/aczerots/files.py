@@ -1,4 +1,4 @@
-"""Writes files so that they are whole or absent: a crash, a kill or a full disk leaves no half-written file."""
+"""Writes files so that they are whole or absent, whatever happens meanwhile: a kill, a full disk."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def overlay(
         raise InputError(f"the image is {list(image.shape)} and its label map {list(labels.shape)}")
     colors = taxonomy.palette[labels].astype(np.float32)
     opacity = np.where(labels == IGNORE, 0.0, alpha).astype(np.float32)
-    edge = outlines(labels, max(1, round(min(labels.shape) / 300)))
+    edge = outlines(labels, max(1, round(min(labels.shape) / 250)))
     opacity[edge & (labels != IGNORE)] = 1.0
     mixed = image + opacity[..., None] * (colors - image)
     return np.rint(mixed).clip(0, 255).astype(np.uint8)
