@@ -1,0 +1,68 @@
+"""Finding images and their masks in folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from aczerots.errors import InputError
+from aczerots.slides.image import IMAGE_SUFFIXES
+
+
+def existing_folder(path: Path) -> Path:
+    """The path, if it is a folder.
+
+    Raises:
+        InputError: Missing, a file, or not readable.
+    """
+    try:
+        if not path.exists():
+            raise InputError("the folder does not exist", where=path)
+        if not path.is_dir():
+            raise InputError("this is a file, not a folder", where=path)
+    except PermissionError:
+        raise InputError("no permission to read the folder", where=path) from None
+    return path
+
+
+def images_in(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, Path]:
+    """Image files of a folder by name without ending, sorted by name.
+
+    Raises:
+        InputError: The folder is missing or unreadable, holds no image, or two files of one name.
+    """
+    existing_folder(folder)
+    try:
+        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and p.name[0] != ".")
+    except OSError as error:
+        raise InputError(f"the folder cannot be read ({error.strerror})", where=folder) from None
+    found: dict[str, Path] = {}
+    for path in files:
+        if path.stem in found:
+            raise InputError(f"{found[path.stem].name} and {path.name} have the same name", where=folder)
+        found[path.stem] = path
+    if not found:
+        raise InputError("there is no image in the folder", where=folder, fix="Put PNG, JPEG or TIFF there")
+    return found
+
+
+def some_names(names: Iterable[str], most: int = 5) -> str:
+    """The first few names for an error message."""
+    listed = sorted(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
+
+
+def require_masks(images: dict[str, Path], masks: dict[str, Path], folder: Path) -> None:
+    """Every image has a mask of its name.
+
+    Raises:
+        InputError: Some have none; they are named.
+    """
+    missing = images.keys() - masks.keys()
+    if missing:
+        raise InputError(
+            f"{len(missing)} image(s) without a mask: {some_names(missing)}",
+            where=folder,
+            fix="Every image needs a mask of the same name",
+        )

@@ -1,0 +1,119 @@
+"""Cutting and resampling of decoded pixels, and the bounded store that holds them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from threading import RLock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from aczerots.slides.base import Box
+from aczerots.taxonomy import IGNORE
+
+DEFAULT_CACHE_BYTES = 512 * 2**20
+"""Room for one decoded slide scan of 9000 x 9900 pixels and some hundred crops."""
+
+
+class PixelCache:
+    """Decoded arrays, the least recently used dropped first; slides of one dataset share one.
+
+    Args:
+        max_bytes: Upper bound of what is kept. An array above it is handed out and not kept.
+    """
+
+    def __init__(self, max_bytes: int = DEFAULT_CACHE_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._arrays: OrderedDict[object, NDArray[Any]] = OrderedDict()
+        self._bytes = 0
+        self._lock = RLock()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held now."""
+        return self._bytes
+
+    def get(self, key: object, make: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """The array of ``key``, made by ``make`` where it is not held; read-only.
+
+        One thread decodes at a time, so that threads reading one large slide do not decode it twice.
+        """
+        with self._lock:
+            if key in self._arrays:
+                self._arrays.move_to_end(key)
+                return self._arrays[key]
+            array = make()
+            array.flags.writeable = False
+            if array.nbytes <= self._max_bytes:
+                self._arrays[key] = array
+                self._bytes += array.nbytes
+                while self._bytes > self._max_bytes:
+                    self._bytes -= self._arrays.popitem(last=False)[1].nbytes
+            return array
+
+
+def _mirrored(start: int, extent: int, length: int) -> NDArray[np.intp]:
+    """Indices of ``start`` .. ``start + extent`` in an axis of ``length`` pixels mirrored at both edges.
+
+    The edge pixel is repeated (``a b c | c b a | a b c``), so that an axis of one pixel works as well.
+    """
+    phase = np.arange(start, start + extent) % (2 * length)
+    return np.where(phase < length, phase, 2 * length - 1 - phase)
+
+
+def crop_mirrored(pixels: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
+    """The box of an image, mirrored where it reaches beyond.
+
+    Args:
+        pixels: uint8 [height, width, 3].
+        box: In the frame of ``pixels``.
+
+    Returns:
+        uint8 [box.height, box.width, 3].
+    """
+    height, width = pixels.shape[:2]
+    if box.x >= 0 and box.y >= 0 and box.x + box.width <= width and box.y + box.height <= height:
+        return pixels[box.y : box.y + box.height, box.x : box.x + box.width]
+    rows = _mirrored(box.y, box.height, height)
+    columns = _mirrored(box.x, box.width, width)
+    return pixels[rows[:, None], columns]
+
+
+def resample(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Bicubic with antialiasing to ``size`` = (width, height); a new array in any case.
+
+    Args:
+        pixels: uint8 [h, w, 3].
+        size: (width, height) of the result.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
+    if (pixels.shape[1], pixels.shape[0]) == size:
+        return np.array(pixels)
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    return np.array(image.resize(size, Image.Resampling.BICUBIC))
+
+
+def nearest(labels: NDArray[np.uint8], box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Label ids of a box by nearest neighbour, IGNORE beyond the array.
+
+    Args:
+        labels: uint8 [h, w].
+        box: In the frame of ``labels``.
+        size: (width, height) of the result.
+
+    Returns:
+        uint8 [height, width].
+    """
+    width, height = size
+    rows = box.y + np.floor((np.arange(height) + 0.5) * box.height / height).astype(np.intp)
+    columns = box.x + np.floor((np.arange(width) + 0.5) * box.width / width).astype(np.intp)
+    inside_y = (rows >= 0) & (rows < labels.shape[0])
+    inside_x = (columns >= 0) & (columns < labels.shape[1])
+    out = np.full((height, width), IGNORE, dtype=np.uint8)
+    out[np.ix_(inside_y, inside_x)] = labels[np.ix_(rows[inside_y], columns[inside_x])]
+    return out
