@@ -14,6 +14,7 @@ block is added: the residual is what makes dense CLIP maps noisy (Lan et al., "C
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -92,7 +93,7 @@ class ClipBackbone:
         last = vision.encoder.layers[-1]
         values = last.self_attn.v_proj(last.layer_norm1(states[-2][:, 1:]))
         tokens = self._model.visual_projection(vision.post_layernorm(last.self_attn.out_proj(values)))
-        layers = torch.stack(states[1:]).sum(0)[:, 1:]
+        layers = sum(states[2:], states[1])[:, 1:]
         aligned, layers = (t.mT.unflatten(2, (gh, gw)).to(images.device) for t in (tokens, layers))
         return Grids(F.normalize(aligned, dim=1), layers.contiguous())
 
@@ -111,16 +112,16 @@ class ClipBackbone:
             Float32 [n, d], unit length, on the device of the weights.
         """
         pieces = [(i, self._tokens(p)) for i, s in enumerate(sentences) for p in split_text(s, self._fits)]
-        pieces.sort(key=lambda piece: len(piece[1]))
+        pieces.sort(key=lambda piece: len(piece[1]))  # stable; equal lengths need no padding
         device = self._model.logit_scale.device
         total = torch.zeros(len(sentences), self._info.dim, device=device)
         for length, group in groupby(pieces, key=lambda piece: len(piece[1])):
             same = list(group)
-            for k in range(0, len(same), TEXT_BATCH):
-                owners, ids = zip(*same[k : k + TEXT_BATCH], strict=True)
-                pooled = self._model.text_model(torch.tensor(ids, device=device)).pooler_output
-                unit = F.normalize(self._model.text_projection(pooled), dim=-1)
-                total.index_add_(0, torch.tensor(owners, device=device), unit * length)
+            for batch in (same[k : k + TEXT_BATCH] for k in range(0, len(same), TEXT_BATCH)):
+                ids = torch.tensor([tokens for _, tokens in batch], device=device)
+                pooled = self._model.text_projection(self._model.text_model(ids).pooler_output)
+                for (owner, _), unit in zip(batch, F.normalize(pooled, dim=-1), strict=True):
+                    total[owner] += unit * length  # one by one: adding in parallel has no fixed order
         return F.normalize(total, dim=-1)
 
     def _normalised(self, images: torch.Tensor) -> torch.Tensor:
@@ -181,15 +182,12 @@ def load_clip(source: str, device: str = "cpu") -> ClipBackbone:
             missing, damaged or do not belong together.
         MissingExtraError: transformers is not installed.
     """
-    try:
-        folder, revision = locate_files(source)
-        check_files(folder, source)
-        mean, std = image_statistics(folder, source)
-        model, tokenizer = _load(folder, source)
-    except ModuleNotFoundError as error:
-        if error.name not in {"transformers", "huggingface_hub"}:
-            raise
-        raise MissingExtraError("hf", f"the backbone 'hf:{source}'") from error
+    if importlib.util.find_spec("transformers") is None:
+        raise MissingExtraError("hf", f"the backbone 'hf:{source}'")
+    folder, revision = locate_files(source)
+    check_files(folder, source)
+    mean, std = image_statistics(folder, source)
+    model, tokenizer = _load(folder, source)
     info = BackboneInfo(
         locator=f"hf:{source}",
         revision=revision,
@@ -228,7 +226,8 @@ def _load(folder: Path, source: str) -> tuple[Any, Any]:
         raise InputError(f"the weights lack {len(missing)} tensors, {missing[0]} for one", where=source)
     text = model.config.text_config
     # 2 is what old configurations say; transformers then takes the highest id for the end of the text.
-    if len(tokenizer) > text.vocab_size or text.eos_token_id not in (2, tokenizer.eos_token_id):
+    ends = tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id]
+    if len(tokenizer) > text.vocab_size or text.eos_token_id not in (2, tokenizer.eos_token_id) or not ends:
         fix = "Take weights and tokenizer from the same model"
         raise InputError("the tokenizer does not belong to the weights", where=source, fix=fix)
     return model, tokenizer

@@ -109,14 +109,17 @@ def image_statistics(folder: Path, source: str) -> tuple[Sequence[float], Sequen
     """What images are normalised with.
 
     Returns:
-        (mean, standard deviation), each for R, G, B in [0, 1]; CLIP's where the folder states none.
+        (mean, standard deviation), each for R, G, B in [0, 1]; CLIP's where it states none.
 
     Raises:
         InputError: They are not three numbers, or a deviation is not above zero.
     """
     path = next((p for p in (folder / name for name in PREPROCESSING) if p.is_file()), None)
     facts = {} if path is None else _read_json(path, source)
-    facts = facts.get("image_processor", facts)
+    inner = facts.get("image_processor", facts)
+    facts = inner if isinstance(inner, dict) else facts
+    if facts.get("do_normalize") is False:
+        return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     mean, std = facts.get("image_mean", CLIP_MEAN), facts.get("image_std", CLIP_STD)
     if not (_is_rgb(mean) and _is_rgb(std) and min(std) > 0):
         raise InputError(
@@ -126,8 +129,11 @@ def image_statistics(folder: Path, source: str) -> tuple[Sequence[float], Sequen
 
 
 def _is_rgb(values: object) -> bool:
-    numbers = isinstance(values, list | tuple) and len(values) == 3
-    return numbers and all(isinstance(v, float | int) for v in values)  # type: ignore[attr-defined]  # is a list
+    return (
+        isinstance(values, list | tuple)
+        and len(values) == 3
+        and all(isinstance(v, float | int) for v in values)
+    )
 
 
 def _read_json(path: Path, source: str) -> dict[str, Any]:
