@@ -121,9 +121,7 @@ def test_slow_libraries_are_imported_where_they_are_used(path: Path) -> None:
 def _loaded_by(module: str) -> set[str]:
     """Top-level modules loaded in a fresh interpreter after importing ``module``."""
     code = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     return set(done.stdout.split())
 
 

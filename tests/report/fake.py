@@ -46,9 +46,7 @@ def _scores(round_number: int, gain: float, rng: np.random.Generator) -> dict[st
     """A row of ``metrics.csv`` that grows with the rounds."""
     level = 1 - np.exp(-0.7 * round_number)
     ious = {
-        f"iou:{c.name}": float(
-            np.clip(0.18 + (0.5 if c.seen else 0.22) * gain * level + rng.normal(0, 0.015), 0, 1)
-        )
+        f"iou:{c.name}": float(np.clip(0.18 + (0.5 if c.seen else 0.22) * gain * level + rng.normal(0, 0.015), 0, 1))
         for c in TAXONOMY.classes
     }
     seen = float(np.mean([ious[f"iou:{c.name}"] for c in TAXONOMY.classes if c.seen]))

@@ -40,9 +40,7 @@ def test_area_is_a_mean_over_the_span(tmp_path: Path) -> None:
     folder = write_fake_run(tmp_path / "run", rounds=2, examples=0)
     head = (folder / "metrics.csv").read_text().splitlines()[0]
     tail = "," * (len(head.split(",")) - 7)
-    rows = [
-        f"{r},0,{s},,,,{h}{tail}" for r, s, h in ((0, 0, 0.2), (1, 0.1, 0.4), (2, 0.2, ""), (3, 0.5, 0.6))
-    ]
+    rows = [f"{r},0,{s},,,,{h}{tail}" for r, s, h in ((0, 0, 0.2), (1, 0.1, 0.4), (2, 0.2, ""), (3, 0.5, 0.6))]
     (folder / "metrics.csv").write_text("\n".join([head, *rows]))
     # trapezoids 0.1 * 0.3 + 0.4 * 0.5 = 0.23, over a span of 0.5
     assert area_under_curve(read_run(folder)) == pytest.approx(0.46)
@@ -50,10 +48,7 @@ def test_area_is_a_mean_over_the_span(tmp_path: Path) -> None:
 
 def test_runs_that_differ_in_seed_only_are_one_group(tmp_path: Path) -> None:
     names = [("aczerots", 0), ("aczerots", 1), ("random", 1), ("random", 0), ("random", 7)]
-    runs = [
-        read_run(write_fake_run(tmp_path / f"{s}{i}", strategy=s, seed=i, examples=0, rounds=3))
-        for s, i in names
-    ]
+    runs = [read_run(write_fake_run(tmp_path / f"{s}{i}", strategy=s, seed=i, examples=0, rounds=3)) for s, i in names]
     ours, random = group_runs(runs)
     assert [r.record.seed for r in ours.runs] == [0, 1]
     assert [r.record.seed for r in random.runs] == [0, 1, 7]

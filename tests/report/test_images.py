@@ -21,9 +21,7 @@ TAXONOMY = Taxonomy(
 
 
 @given(labels=arrays(np.uint8, (5, 7), elements=st.sampled_from([0, 1, IGNORE])))
-def test_palette_png_keeps_ids_and_colours(
-    labels: np.ndarray, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_palette_png_keeps_ids_and_colours(labels: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "labels.png"
     write_palette_png(path, labels, TAXONOMY)
     with Image.open(path) as picture:
@@ -34,9 +32,7 @@ def test_palette_png_keeps_ids_and_colours(
     assert all(tuple(shown[i]) == colors[int(labels[i])] for i in np.ndindex(labels.shape))
 
 
-@pytest.mark.parametrize(
-    "labels", [np.full((2, 2), 2, np.uint8), np.zeros((2, 2), np.int64), np.zeros(4, np.uint8)]
-)
+@pytest.mark.parametrize("labels", [np.full((2, 2), 2, np.uint8), np.zeros((2, 2), np.int64), np.zeros(4, np.uint8)])
 def test_refuses_what_is_no_label_map(labels: np.ndarray, tmp_path: Path) -> None:
     with pytest.raises(InputError):
         write_palette_png(tmp_path / "a.png", labels, TAXONOMY)

@@ -69,9 +69,7 @@ def test_an_empty_cell_is_undefined(folder: Path) -> None:
         ("run.json", 2, "oops", "run.json:2", "not JSON"),
     ],
 )
-def test_damage_names_file_and_line(
-    folder: Path, name: str, line: int, text: str, where: str, what: str
-) -> None:
+def test_damage_names_file_and_line(folder: Path, name: str, line: int, text: str, where: str, what: str) -> None:
     _edit(folder / name, line, text)
     with pytest.raises(InputError) as caught:
         read_run(folder)

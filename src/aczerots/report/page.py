@@ -55,8 +55,7 @@ def _shared_examples(groups: Sequence[Group]) -> list[tuple[str, list[Panel]]]:
         found = [{e.name: e for e in run.examples} for run in runs]
         for name in sorted(set.intersection(*(set(examples) for examples in found))):
             panels = [
-                example_panels(examples[name], run.record.taxonomy)
-                for examples, run in zip(found, runs, strict=True)
+                example_panels(examples[name], run.record.taxonomy) for examples, run in zip(found, runs, strict=True)
             ]
             predictions = [Panel(g.label, p[2].uri) for g, p in zip(members, panels, strict=True)]
             result.append((f"{dataset}: {name}", [*panels[0][:2], *predictions]))

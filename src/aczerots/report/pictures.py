@@ -123,9 +123,7 @@ def _largest(selections: Sequence[Selected]) -> dict[str, float]:
     return {name: max(abs(s.components[name] or 0.0) for s in selections) for name in names}
 
 
-def _card(
-    selected: Selected, thumbnails: Mapping[tuple[int, int], Path], largest: Mapping[str, float]
-) -> Card:
+def _card(selected: Selected, thumbnails: Mapping[tuple[int, int], Path], largest: Mapping[str, float]) -> Card:
     """One chosen tile with its bars."""
     path = thumbnails.get((selected.round, selected.rank))
     bars = [

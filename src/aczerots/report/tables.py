@@ -83,9 +83,7 @@ class _Row:
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise InputError(
-                f"'{value}' in the column '{column}' is no number", where=self.where, fix=_DAMAGED
-            )
+            raise InputError(f"'{value}' in the column '{column}' is no number", where=self.where, fix=_DAMAGED)
         return number
 
     def number(self, column: str) -> float:
@@ -99,9 +97,7 @@ class _Row:
         """The whole number in the cell."""
         value = self.text(column)
         if not value.isdecimal():
-            raise InputError(
-                f"'{value}' in the column '{column}' is no whole number", where=self.where, fix=_DAMAGED
-            )
+            raise InputError(f"'{value}' in the column '{column}' is no whole number", where=self.where, fix=_DAMAGED)
         return int(value)
 
 
@@ -120,9 +116,7 @@ def _rows(path: Path, required: tuple[str, ...]) -> Iterator[_Row]:
         for record in reader:
             where = f"{path}:{reader.line_num}"
             if len(record) != len(header):
-                raise InputError(
-                    f"{len(record)} columns where the header has {len(header)}", where=where, fix=_DAMAGED
-                )
+                raise InputError(f"{len(record)} columns where the header has {len(header)}", where=where, fix=_DAMAGED)
             yield _Row(where, dict(zip(header, record, strict=True)))
     except csv.Error as error:
         raise InputError(f"not CSV: {error}", where=f"{path}:{reader.line_num}", fix=_DAMAGED) from error
@@ -155,9 +149,7 @@ def read_metrics(path: Path, classes: tuple[str, ...]) -> tuple[Metrics, ...]:
             iou={name: row.optional(_IOU + name) for name in classes},
         )
         if found and entry.round <= found[-1].round:
-            raise InputError(
-                f"round {entry.round} after round {found[-1].round}", where=row.where, fix=_DAMAGED
-            )
+            raise InputError(f"round {entry.round} after round {found[-1].round}", where=row.where, fix=_DAMAGED)
         found.append(entry)
     if not found:
         raise InputError("no round is in it", where=path, fix="Let the run finish its first round")
