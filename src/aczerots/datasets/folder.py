@@ -50,8 +50,8 @@ def folder_dataset(path: Path, seed: int = 0) -> Dataset:
     ``dataset.yaml`` has ``name``, ``classes`` (``name``, ``color``, optional ``void``, ``seen``,
     ``descriptions``; ids in the masks are positions) and optionally ``mpp``. Classes with ``void: true``
     become IGNORE and leave the taxonomy. ``split.csv`` has the columns ``image`` and ``split`` and
-    optionally ``patient``; others are ignored, and so are images that it does not list. Without it, 70 % of the
-    images are the pool.
+    optionally ``patient``; others are ignored, and so are images that it does not list. Without it, 70 % of
+    the images are the pool.
 
     Args:
         path: The folder.

@@ -15,7 +15,7 @@ Field = NDArray[np.float32]
 
 @lru_cache(maxsize=64)
 def _weights(length: int, scale: float) -> Field:
-    """Cubic B-spline weights [length, knots] for knots ``scale`` pixels apart (de Boor 1978, uniform knots)."""
+    """Cubic B-spline weights [length, knots] for knots ``scale`` pixels apart (de Boor 1978)."""
     position = np.arange(length) / scale
     knots = math.ceil(length / scale) + 3
     distance = np.abs(position[:, None] + 1 - np.arange(knots)[None, :])
@@ -42,7 +42,7 @@ def noise(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> Fie
 
 
 def fractal(rng: np.random.Generator, shape: tuple[int, int], scale: float, octaves: int = 3) -> Field:
-    """Noise of several scales, each half the size and 0.55 the strength of the one before; deviation about 1."""
+    """Noise of several scales, each half the size and 0.55 the strength of the last; deviation about 1."""
     total = np.zeros(shape, dtype=np.float32)
     power = 0.0
     for octave in range(octaves):

@@ -48,8 +48,8 @@ class Gland:
         """
         inset = (depth[0] + depth[1]) / 2
         count = max(5, round(2 * math.pi * max(self.radius - inset, pitch) / pitch))
-        angle = (np.arange(count) + rng.normal(0, 0.22, count)) * (2 * math.pi / count)
-        angle = np.asarray(angle, dtype=np.float32)
+        steps = np.arange(count) + rng.normal(0, 0.22, count)
+        angle: Field = (steps * (2 * math.pi / count)).astype(np.float32)
         radius = self.outline(angle) - rng.uniform(*depth, count).astype(np.float32)
         points = np.stack([self.y + radius * np.sin(angle), self.x + radius * np.cos(angle)], axis=1)
         return points.astype(np.float32), angle

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from aczerots.datasets.phantom.classes import Tissue
-from aczerots.datasets.phantom.fields import Field, cells, fractal, noise, scatter
+from aczerots.datasets.phantom.fields import Field, cells, fractal, scatter
 from aczerots.datasets.phantom.glands import Gland, gland_depth, place_glands
 
 Region = NDArray[np.bool_]
@@ -130,8 +130,8 @@ def _nests(rng: np.random.Generator, labels: NDArray[np.uint8], px: float) -> No
     height, width = labels.shape
     shape = (height, width)
     tumor = labels == Tissue.TUMOR
-    depth = ndimage.distance_transform_edt(tumor[::2, ::2])
-    depth = np.asarray(depth, dtype=np.float32).repeat(2, 0).repeat(2, 1)[:height, :width] * 2 / px
+    coarse = np.asarray(ndimage.distance_transform_edt(tumor[::2, ::2]), dtype=np.float32)
+    depth = coarse.repeat(2, 0).repeat(2, 1)[:height, :width] * np.float32(2 / px)
     ridge = np.abs(fractal(rng, shape, 42 * px, 3))
     septum = np.float32(rng.uniform(0.1, 0.2)) + np.float32(0.22) * np.exp(-depth / 30)
     labels[tumor & (ridge < septum)] = Tissue.STROMA

@@ -45,7 +45,7 @@ class Canvas:
 
     def region(self, tissue: Tissue) -> NDArray[np.bool_]:
         """Bool [h, w]: pixels of a tissue."""
-        return self.layout.labels == tissue
+        return np.asarray(self.layout.labels == tissue)
 
     def fill(self, tissue: Tissue, ground: Ground, hemoglobin: float = 0.0) -> None:
         """Set the ground substance of a tissue."""
@@ -59,7 +59,9 @@ class Canvas:
         points = scatter(self.rng, self.shape, spacing * self.px, jitter)
         return points[inside(points, self.region(tissue))]
 
-    def draw(self, points: NDArray[np.float32], look: Look, angles: NDArray[np.float32] | None = None) -> None:
+    def draw(
+        self, points: NDArray[np.float32], look: Look, angles: NDArray[np.float32] | None = None
+    ) -> None:
         """Draw bodies whose lengths are in micrometres."""
         draw(self.rng, self.stains, points, look.scaled(self.px), angles)
 
@@ -119,7 +121,9 @@ LYMPHOCYTE = Look((2.7, 3.7), (0.84, 1.0), (1.0, 1.45), (0.2, 0.3), irregular=0.
 
 def paint_lymphocytes(c: Canvas) -> None:
     """Crowded small round dark nuclei with hardly any cytoplasm."""
-    c.fill(Tissue.LYMPHOCYTES, (0.16 + 0.04 * noise(c.rng, c.shape, 3), 0.22 + 0.05 * noise(c.rng, c.shape, 4)))
+    c.fill(
+        Tissue.LYMPHOCYTES, (0.16 + 0.04 * noise(c.rng, c.shape, 3), 0.22 + 0.05 * noise(c.rng, c.shape, 4))
+    )
     points = c.points(Tissue.LYMPHOCYTES, 7.4, 0.17)
     points = points[c.rng.random(len(points)) < 0.93]
     c.draw(points, LYMPHOCYTE)
@@ -183,10 +187,10 @@ def paint_glands(c: Canvas) -> None:
     apical = 0.2 * np.exp(-((lumen / 1.3) ** 2))
     cell = (depth > 0) & (lumen < 0)
     mucus = np.abs(noise(c.rng, c.shape, 8 * c.px)) * 0.05
-    hematoxylin = np.where(cell, 0.17 + 0.03 * grain + apical / 2, mucus)
-    eosin = np.where(cell, 0.33 + 0.05 * grain + apical, 0.03 + mucus)
-    basement = 0.25 * np.exp(-((depth / 0.9) ** 2))
-    c.fill(Tissue.GLANDS, (hematoxylin, eosin + basement))
+    hematoxylin: Field = np.where(cell, 0.17 + 0.03 * grain + apical / 2, mucus)
+    eosin: Field = np.where(cell, 0.33 + 0.05 * grain + apical, 0.03 + mucus)
+    eosin += 0.25 * np.exp(-((depth / 0.9) ** 2))  # the basement membrane
+    c.fill(Tissue.GLANDS, (hematoxylin, eosin))
     goblet = Look((3.8, 6.0), (0.6, 0.8), (0.05, 0.14), (0.03, 0.1), irregular=0.04, clumps=0.1, opacity=0.92)
     nucleus = Look((3.0, 4.6), (0.42, 0.62), (0.7, 1.05), (0.2, 0.3), irregular=0.04, rim=0.2, clumps=0.14)
     for gland in c.layout.glands:
