@@ -116,6 +116,8 @@ class PrototypeBank(nn.Module):
     @torch.no_grad()
     def drift(self, points: torch.Tensor, targets: torch.Tensor) -> None:
         """Moving-average update of the nearest centre of each class; arguments as in ``estimate``."""
+        # A new tensor: the old one may still be needed by a backward pass.
+        self.centres = self.centres.clone()
         for c in range(targets.shape[1]):
             mine = targets[:, c] > 0.5
             if not bool(self.used[c].any()) or not bool(mine.any()):
