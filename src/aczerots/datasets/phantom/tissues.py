@@ -206,7 +206,7 @@ def paint_muscle(c: Canvas) -> None:
     """Parallel bundles of brightly eosinophilic cells with blunt, cigar-shaped nuclei."""
     f = flow(c.rng, c.shape, c.px, wave=1.0, wander=14.0)
     cell, bundle = f.fibres(c.rng, 3.2, 90), f.fibres(c.rng, 18.0, 260)
-    cleft = np.clip((np.abs(bundle) < 0.07) * 0.6 + (cell < -1.3) * 0.3, 0, 1)
+    cleft: Field = (np.abs(bundle) < 0.07) * np.float32(0.6) + (cell < -1.3) * np.float32(0.3)
     eosin = (0.6 + 0.07 * cell + 0.05 * bundle + 0.04 * noise(c.rng, c.shape, 2.5)) * (1 - 0.6 * cleft)
     c.fill(Tissue.MUSCLE, ((0.13 + 0.03 * cell) * (1 - 0.5 * cleft), eosin))
     points = c.points(Tissue.MUSCLE, 15.5, 0.36)
