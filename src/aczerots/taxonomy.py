@@ -58,9 +58,7 @@ class Taxonomy(BaseModel):
         seen: set[str] = set()
         for name in self.names:
             if name in seen:
-                raise SettingsError(
-                    f"class '{name}' is listed twice", fix="Give every class a name of its own"
-                )
+                raise SettingsError(f"class '{name}' is listed twice", fix="Give every class a name of its own")
             seen.add(name)
 
     def __len__(self) -> int:
@@ -121,9 +119,7 @@ class Taxonomy(BaseModel):
         """
         unseen = {self.index(name) for name in names}
         if len(unseen) == len(self):
-            raise SettingsError(
-                "all classes are unseen", fix="Leave at least one class for the expert to draw"
-            )
+            raise SettingsError("all classes are unseen", fix="Leave at least one class for the expert to draw")
         return Taxonomy(
             classes=tuple(c.model_copy(update={"seen": i not in unseen}) for i, c in enumerate(self.classes))
         )

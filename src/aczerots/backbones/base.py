@@ -54,6 +54,10 @@ class Grids:
     aligned: torch.Tensor
     layers: torch.Tensor
 
+    def to(self, device: torch.device | str) -> Grids:
+        """The same grids on another device."""
+        return Grids(self.aligned.to(device), self.layers.to(device))
+
 
 @runtime_checkable
 class Backbone(Protocol):

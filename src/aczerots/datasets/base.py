@@ -66,7 +66,5 @@ class Dataset:
         tiles = [t for s in self.samples if s.split == split for t in cut_tiles(s.slide, tile_size, mpp)]
         if not tiles:
             part = "pool" if split == "train" else "test part"
-            raise InputError(
-                f"the {part} is empty", where=self.name, fix=f"Mark images as '{split}' in split.csv"
-            )
+            raise InputError(f"the {part} is empty", where=self.name, fix=f"Mark images as '{split}' in split.csv")
         return tiles

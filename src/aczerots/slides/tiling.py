@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from aczerots.errors import SettingsError
 from aczerots.slides.base import Box, Slide, Tile
@@ -18,7 +19,7 @@ def _spans(length: int, side: int) -> list[tuple[int, int, int]]:
     parts = max(1, math.ceil(length / side))
     edges = [round(i * length / parts) for i in range(parts + 1)]
     spans = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         centred = (start + end - side) // 2
         window = min(max(centred, 0), length - side) if length >= side else centred
         spans.append((start, end - start, window))
@@ -42,9 +43,7 @@ def cut_tiles(slide: Slide, tile_size: int, mpp: float | None = None) -> list[Ti
     if tile_size < 16:
         raise SettingsError(f"tile size {tile_size} is too small", fix="Use at least 16 pixels")
     if mpp is not None and slide.mpp is None:
-        raise SettingsError(
-            "the slide states no resolution", where=slide.id, fix="Give its micrometres per pixel"
-        )
+        raise SettingsError("the slide states no resolution", where=slide.id, fix="Give its micrometres per pixel")
     scale = 1.0 if mpp is None or slide.mpp is None else mpp / slide.mpp
     side = round(tile_size * scale)
     width, height = slide.size

@@ -1,0 +1,50 @@
+# Everything below needs make and Python 3.11 or newer; the rest is installed into .venv from requirements.lock.
+#   make demo   the whole loop on built-in data            make test   the tests
+#   make lint   style and types                            make clean  removes .venv and build leftovers
+# Another interpreter: make test PYTHON=/path/to/python3.12
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint clean
+SHELL := /bin/sh
+
+PYTHON ?=
+CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.13 python3.12 python3.11 python)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+JOBS ?= 2
+
+help:
+	@sed -n '1,5s/^# \{0,1\}//p' Makefile
+
+setup: $(READY)
+
+# The stamp is written last, so an interrupted installation starts again and a finished one costs nothing.
+$(READY): requirements.lock pyproject.toml
+	@python=; \
+	for name in $(CANDIDATES); do \
+	  if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python=$$name; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "aczerots needs Python 3.11 or newer, and none of these is one: $(CANDIDATES)." >&2; \
+	  echo "Install one, or name it: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.12" >&2; \
+	  exit 1; \
+	fi; \
+	echo "Installing into $(VENV) with $$python (once; a few minutes, most of it torch)" >&2; \
+	"$$python" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/aczerots demo
+
+test: $(READY)
+	@$(BIN)/python -m pytest -n $(JOBS)
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info

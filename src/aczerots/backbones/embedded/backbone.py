@@ -1,0 +1,128 @@
+"""The backbone that ships with the package and needs no download."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from aczerots.backbones.base import BackboneInfo, Grids
+from aczerots.backbones.embedded.morphology import CELL, measure, measurement_names
+from aczerots.backbones.embedded.towers import DIM, LAYER_DIM, ImageTower, TextTower
+from aczerots.errors import InputError
+
+FORMAT = "aczerots-embedded-1"
+"""Version of the weights file, in its metadata under ``format``."""
+
+STRIDE = 16
+_BUNDLED = Path(__file__).with_name("weights.safetensors")
+_CHUNK = 8
+
+
+def pooled(images: torch.Tensor) -> torch.Tensor:
+    """Measurements on the grid of the backbone.
+
+    Args:
+        images: RGB uint8 [b, 3, h, w].
+
+    Returns:
+        Float32 [b, m, ceil(h / 16), ceil(w / 16)].
+    """
+    h, w = images.shape[-2:]
+    images = _extended(images, -h % STRIDE, -w % STRIDE)
+    return F.avg_pool2d(measure(images), STRIDE // CELL)
+
+
+def _extended(images: torch.Tensor, down: int, right: int) -> torch.Tensor:
+    """Repeat the last row and column so that whole cells cover the image."""
+    if down:
+        images = torch.cat([images, images[..., -1:, :].expand(*images.shape[:2], down, -1)], -2)
+    if right:
+        images = torch.cat([images, images[..., -1:].expand(*images.shape[:3], right)], -1)
+    return images
+
+
+class EmbeddedBackbone:
+    """Small image-text model for H&E, trained by this project.
+
+    Args:
+        weights: A file written by ``python -m aczerots.backbones.embedded.train``; None takes the bundled one.
+
+    Raises:
+        InputError: The file is missing, damaged, of another version or not safetensors.
+    """
+
+    def __init__(self, weights: Path | None = None) -> None:
+        path = _BUNDLED if weights is None else weights
+        self._image, self._text, self._info = _load(path)
+        self._device = torch.device("cpu")
+
+    @property
+    def info(self) -> BackboneInfo:
+        """Facts that decide the embeddings."""
+        return self._info
+
+    @torch.no_grad()
+    def encode_image(self, images: torch.Tensor) -> Grids:
+        """Dense embeddings.
+
+        Args:
+            images: RGB uint8 [b, 3, h, w].
+
+        Returns:
+            Grids of stride 16 on the device of the images, float32.
+        """
+        tower = self._image if images.device == self._device else copy.deepcopy(self._image).to(images.device)
+        parts = [tower(pooled(chunk)) for chunk in images.split(_CHUNK)]
+        return Grids(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]))
+
+    @torch.no_grad()
+    def encode_text(self, sentences: Sequence[str]) -> torch.Tensor:
+        """Text embeddings float32 [n, d], unit length."""
+        if not sentences:
+            return torch.zeros(0, DIM, device=self._device)
+        out: torch.Tensor = self._text(sentences)
+        return out
+
+    def to(self, device: torch.device | str) -> EmbeddedBackbone:
+        """The same backbone on another device."""
+        twin = copy.copy(self)
+        twin._device = torch.device(device)
+        twin._image = copy.deepcopy(self._image).to(device)
+        twin._text = copy.deepcopy(self._text).to(device)
+        return twin
+
+
+def load_embedded() -> EmbeddedBackbone:
+    """The bundled backbone."""
+    return EmbeddedBackbone()
+
+
+def _load(path: Path) -> tuple[ImageTower, TextTower, BackboneInfo]:
+    from safetensors import SafetensorError, safe_open
+
+    fix = "Reinstall aczerots, or train the weights again"
+    try:
+        content = path.read_bytes()
+        with safe_open(path, framework="pt") as file:
+            meta = file.metadata() or {}
+            if meta.get("format") != FORMAT:
+                found = meta.get("format", "none")
+                raise InputError(f"weights of version {found}, needed is {FORMAT}", where=path, fix=fix)
+            state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 - not a dict
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"the weights cannot be read: {error}", where=path, fix=fix) from error
+    image, text = ImageTower(len(measurement_names())), TextTower()
+    try:
+        image.load_state_dict({k[6:]: v for k, v in state.items() if k.startswith("image.")})
+        text.load_state_dict({k[5:]: v for k, v in state.items() if k.startswith("text.")})
+        scale = float(meta["logit_scale"])
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise InputError("the weights do not fit the model", where=path, fix=fix) from error
+    revision = hashlib.sha256(content).hexdigest()[:16]
+    info = BackboneInfo("embedded", revision, "morphology", DIM, LAYER_DIM, STRIDE, scale, 0.5)
+    return image.eval().requires_grad_(False), text.eval().requires_grad_(False), info

@@ -1,0 +1,193 @@
+"""The command line: a thin layer over the Python API."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from aczerots import __version__
+from aczerots.console import ConsoleProgress, show_json, show_rows
+from aczerots.errors import AczerotsError, InputError
+
+app = typer.Typer(
+    name="aczerots",
+    help="Draw a few tiles of the tissue classes you can, describe the others, segment them all.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Unseen = Annotated[list[str] | None, typer.Option(help="A class that has words only; may be given several times.")]
+DEMO = {"dataset": "phantom:40", "unseen": ("necrosis",), "rounds": 4, "initial": 0.05, "budget": 0.1}
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """Run the loop on procedural tissue; needs no data and no download."""
+    from aczerots.config import read_settings
+    from aczerots.loop import simulate as run
+
+    rows = run(read_settings(**DEMO, seed=seed), out, progress=ConsoleProgress())
+    show_rows([_short(r) for r in rows], "Rounds on the phantom, necrosis unseen")
+    typer.echo(f"\nWritten: {out / 'metrics.csv'}, {out / 'report.html'}")
+    typer.echo("Next, on your own images (a folder with dataset.yaml, images/ and masks/):")
+    typer.echo('  aczerots simulate folder:PATH --unseen "a class nobody draws" --out runs/first')
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without the columns per class."""
+    return {k: v for k, v in row.items() if not k.startswith("iou:")}
+
+
+@app.command()
+def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads them off the signature
+    dataset: Annotated[str, typer.Argument(help="folder:PATH, bcss:PATH, voc:PATH, her2st:PATH, phantom:N, ...")],
+    out: Annotated[Path, typer.Option(help="Output folder; an interrupted run goes on there.")],
+    unseen: Unseen = None,
+    strategy: Annotated[str, typer.Option(help="aczerots, paper, random or entropy.")] = "aczerots",
+    without: Annotated[list[str] | None, typer.Option(help="Switch off a term of the strategy.")] = None,
+    preset: Annotated[str, typer.Option(help="prozs, paper or zeroshot.")] = "prozs",
+    backbone: Annotated[str, typer.Option(help="embedded, or hf:ID_OR_FOLDER.")] = "embedded",
+    text: Annotated[str, typer.Option(help="descriptions, names or templates.")] = "descriptions",
+    tile_size: Annotated[int, typer.Option(help="Side of a tile in pixels.")] = 224,
+    rounds: Annotated[int, typer.Option(help="Last round; round 0 is zero-shot.")] = 6,
+    initial: Annotated[float, typer.Option(help="Share of the pool drawn for round 1.")] = 0.05,
+    budget: Annotated[float, typer.Option(help="Share of the pool per later round.")] = 0.15,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    device: Device = "cpu",
+    full: Annotated[bool, typer.Option("--full", help="Draw the whole pool at once: the full-label model.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Active learning on labelled images with a simulated expert."""
+    from aczerots.config import read_settings
+    from aczerots.loop import simulate as run
+
+    settings = read_settings(
+        dataset=dataset,
+        unseen=unseen or (),
+        strategy="random" if full else strategy,
+        without=() if full else without or (),
+        preset=preset,
+        backbone=backbone,
+        text=text,
+        tile_size=tile_size,
+        rounds=1 if full else rounds,
+        initial=1.0 if full else initial,
+        budget=budget,
+        seed=seed,
+    )
+    rows = run(settings, out, device=device, progress=ConsoleProgress())
+    if as_json:
+        show_json(rows)
+    else:
+        show_rows(rows, f"{dataset}, strategy {settings.strategy}, preset {preset}, seed {seed}")
+        typer.echo(f"Written: {out / 'metrics.csv'}, {out / 'report.html'}")
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="model.safetensors of a run.")],
+    images: Annotated[list[Path], typer.Argument(help="Images to segment.")],
+    out: Annotated[Path, typer.Option(help="Output folder.")],
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Write a palette mask and an overlay per image."""
+    from aczerots.apply import predict_images
+
+    rows, failures = predict_images(model, images, out, device=device, progress=ConsoleProgress())
+    if as_json:
+        show_json(rows)
+    elif rows:
+        show_rows(rows, f"Area share per class; masks and overlays are in {out}")
+    for failure in failures:
+        typer.echo(f"error: {failure}", err=True)
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="model.safetensors of a run.")],
+    dataset: Annotated[str, typer.Argument(help="Dataset whose test part is measured.")],
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Measure a model on the test part of a dataset."""
+    from aczerots.apply import evaluate_model
+
+    row = evaluate_model(model, dataset, device=device, progress=ConsoleProgress())
+    if as_json:
+        show_json(row)
+    else:
+        show_rows([row], f"{model} on {dataset}")
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Output folders of runs.")],
+    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("comparison.html"),
+) -> None:
+    """Draw several runs into one comparison."""
+    from aczerots.report import write_report
+
+    write_report(runs, out)
+    typer.echo(f"Written: {out}")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+def _stop(number: int, frame: object) -> None:
+    """A polite kill ends like Ctrl-C."""
+    del number, frame
+    raise KeyboardInterrupt
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point. Exit code 0 only if all of it worked; deliberate errors are one line."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+    except AczerotsError as error:
+        code = _fail(str(error), 1)
+    except OSError as error:
+        code = _fail(str(InputError(error.strerror or "input/output error", where=error.filename)), 1)
+    except KeyboardInterrupt:
+        code = _fail("stopped; what was saved stays, and the same command goes on from there", 130)
+    except TyperException as error:
+        code = _fail(error.format_message(), 2)
+    sys.exit(code or 0)
+
+
+def _fail(message: str, code: int) -> int:
+    """Print one line and hand the exit code on."""
+    sys.stderr.write(f"error: {message}\n")
+    return code
+
+
+if __name__ == "__main__":
+    main()

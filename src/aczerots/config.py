@@ -1,0 +1,69 @@
+"""Settings of a run: one place, checked once, stored with the results."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from aczerots.errors import SettingsError
+
+TextMode = Literal["descriptions", "names", "templates"]
+
+
+class SimulateSettings(BaseModel):
+    """What decides the numbers of a simulated run.
+
+    Attributes:
+        dataset: Dataset locator, for example ``folder:PATH`` or ``phantom:30``.
+        unseen: Names of the unseen classes; empty takes the dataset's own marks.
+        strategy: Name of the strategy.
+        without: Terms of the strategy that are switched off.
+        preset: Name of the model preset.
+        backbone: Backbone locator.
+        text: What stands for a class in words.
+        tile_size: Side of a tile in pixels.
+        rounds: Last round; round 0 has no labels, round 1 the initial tiles.
+        initial: Share of the pool annotated for round 1, drawn at random.
+        budget: Share of the pool that each later round asks for.
+        seed: Seed of everything random.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    unseen: tuple[str, ...] = ()
+    strategy: str = "aczerots"
+    without: tuple[str, ...] = ()
+    preset: str = "prozs"
+    backbone: str = "embedded"
+    text: TextMode = "descriptions"
+    tile_size: int = Field(224, ge=32, le=4096)
+    rounds: int = Field(6, ge=0)
+    initial: float = Field(0.05, gt=0, le=1)
+    budget: float = Field(0.15, gt=0, le=1)
+    seed: int = Field(0, ge=0)
+
+
+def read_settings(**values: object) -> SimulateSettings:
+    """Settings from keyword arguments.
+
+    Raises:
+        SettingsError: A value is out of range or of the wrong kind; the first is named.
+    """
+    try:
+        return SimulateSettings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + ".".join(str(p) for p in first["loc"][:1]).replace("_", "-")
+        raise SettingsError(f"{first['msg'].lower()}, got {first['input']!r}", where=option) from error
+
+
+def cache_folder() -> Path:
+    """Where embeddings are cached: ``$ACZEROTS_CACHE``, or ``aczerots`` in the user's cache folder."""
+    if chosen := os.environ.get("ACZEROTS_CACHE"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "aczerots"

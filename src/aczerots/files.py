@@ -1,0 +1,94 @@
+"""Writes files so that they are whole or absent, whatever happens meanwhile: a kill, a full disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aczerots.errors import StorageError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def _storage_error(error: OSError, path: Path) -> StorageError:
+    """What went wrong in the user's words, and the way out."""
+    if error.errno in _FULL:
+        fix = "Free some space or write to another disk"
+    elif error.errno in _FORBIDDEN:
+        fix = "Choose a folder that you may write to"
+    elif error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST):
+        fix = "A file and a folder of the same name are in each other's way; choose another name"
+    else:
+        fix = "Check the disk, or write to another one"
+    return StorageError(f"cannot write: {error.strerror or error}", where=path, fix=fix)
+
+
+def _sync(path: Path) -> None:
+    """Make what was written to a file, or renamed inside a folder, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Give a temporary file to fill, and put it in the place of ``path`` when the block ends well.
+
+    The temporary file lies in the same folder, because only a rename inside one file system is atomic. Its
+    name ends in ``.tmp``: a library that reads the format from the name must be told it. When the block
+    raises anything, ``path`` keeps what it had. Missing folders above ``path`` are made.
+
+    Args:
+        path: The file to write or replace.
+
+    Yields:
+        The temporary file, empty.
+
+    Raises:
+        StorageError: Disk full, no permission, read-only disk, a folder in the way. An ``OSError`` that
+            names another file than the temporary one is not about writing, and passes through.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except OSError as error:
+        raise _storage_error(error, path) from error
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        if os.name == "posix":
+            _sync(path.parent)
+    except OSError as error:
+        if error.filename is None or Path(os.fsdecode(error.filename)) in (temporary, path, path.parent):
+            raise _storage_error(error, path) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Write or replace a file with ``content``, whole or not at all.
+
+    Raises:
+        StorageError: As :func:`atomic_write`.
+    """
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text_atomic(path: Path, content: str) -> None:
+    """Write or replace a UTF-8 file with ``content``, newlines as they are, whole or not at all.
+
+    Raises:
+        StorageError: As :func:`atomic_write`.
+    """
+    write_bytes_atomic(path, content.encode())

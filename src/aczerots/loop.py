@@ -1,0 +1,267 @@
+"""The active-learning loop with a simulated expert. Read :func:`simulate` first."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aczerots.annotation.store import RoundState, Store
+from aczerots.config import SimulateSettings, cache_folder
+from aczerots.errors import InputError, SettingsError
+from aczerots.predict import view_pool
+from aczerots.progress import Progress, Silent
+from aczerots.prozs.checkpoint import ModelCard, load_model, save_model
+from aczerots.prozs.model import ProZS
+from aczerots.prozs.presets import Preset, find_preset
+from aczerots.runfolder import RunFolder
+from aczerots.selection.base import Selection, Strategy
+from aczerots.selection.locate import locate_strategy
+from aczerots.workbench import Workbench, open_workbench
+
+EXPERT = "simulated expert"
+
+
+def simulate(
+    settings: SimulateSettings,
+    out: Path,
+    *,
+    device: str = "cpu",
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Run the loop, or go on where it stopped; the numbers do not depend on interruptions.
+
+    Args:
+        settings: What decides the numbers.
+        out: Output folder; made if missing.
+        device: Where backbone and model compute.
+        cache: Folder of cached grids; None takes the user's cache folder.
+        progress: Receives progress.
+
+    Returns:
+        One metrics row per round, as in ``metrics.csv``.
+
+    Raises:
+        AczerotsError: Any bad input, setting or storage problem; what was saved stays.
+    """
+    progress = progress or Silent()
+    preset, strategy = find_preset(settings.preset), locate_strategy(settings.strategy, settings.without)
+    folder = RunFolder(out)
+    store = folder.open_store()
+    try:
+        _same_run(store, settings, out)
+        started = time.perf_counter()
+        bench = open_workbench(
+            settings.dataset,
+            unseen=settings.unseen,
+            backbone=settings.backbone,
+            text=settings.text,
+            tile_size=settings.tile_size,
+            device=device,
+            cache=cache or cache_folder(),
+            progress=progress,
+        )
+        run = _Run(settings, bench, preset, strategy, store, folder, progress)
+        run.begin(time.perf_counter() - started)
+        for number in range(settings.rounds + 1):
+            if store.state(number) is RoundState.EVALUATED:
+                continue
+            if not run.propose(number):
+                break
+            run.annotate(number)
+            run.fit(number)
+            run.evaluate(number)
+        run.finish()
+        return folder.rows(store, bench)
+    finally:
+        store.close()
+
+
+class _Run:
+    """One run in progress: each method does one stage of a round and leaves it saved."""
+
+    def __init__(
+        self,
+        settings: SimulateSettings,
+        bench: Workbench,
+        preset: Preset,
+        strategy: Strategy,
+        store: Store,
+        folder: RunFolder,
+        progress: Progress,
+    ) -> None:
+        self.settings, self.bench, self.preset, self.strategy = settings, bench, preset, strategy
+        self.store, self.folder, self.progress = store, folder, progress
+        self.model: ProZS | None = None
+        self.seconds: dict[str, float] = {}
+
+    def begin(self, opening: float) -> None:
+        """Record the pool and what the numbers rest on."""
+        self.store.set_tiles(self.bench.pool.tiles)
+        facts = {
+            "backbone": self.bench.backbone.info.hash,
+            "taxonomy": self.bench.taxonomy.hash,
+            "descriptions": _hash([c.descriptions for c in self.bench.taxonomy.classes]),
+            "pool": _hash([(t.id, self.bench.dataset[t.slide].slide.fingerprint) for t in self.bench.pool.tiles]),
+        }
+        known = self.store.recall("hashes")
+        if known is not None and known != facts:
+            changed = ", ".join(k for k in facts if known.get(k) != facts[k])
+            raise InputError(f"{changed} changed since this run began", where=self.folder.path, fix="Use a new --out")
+        self.store.remember("hashes", facts)
+        if self.store.recall("opening") is None:
+            self.store.remember("opening", {"seconds": opening})
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[stage] = time.perf_counter() - started
+
+    def propose(self, number: int) -> bool:
+        """Choose the tiles of a round, unless that is done; False when the pool has none left."""
+        if self.store.state(number) is not None:
+            return True
+        self.seconds = {}
+        with self._timed("select"):
+            selection = self._select(number)
+        if selection is None:
+            self.store.propose(number, [], [], [])
+            return True
+        if len(selection.tiles) == 0:
+            self.progress.say(f"round {number}: no tile left in the pool; the run ends here")
+            return False
+        parts = [{k: float(v[i]) for k, v in selection.components.items()} for i in range(len(selection.tiles))]
+        self.store.propose(number, selection.tiles.tolist(), selection.score.tolist(), parts)
+        return True
+
+    def _select(self, number: int) -> Selection | None:
+        """The selection of a round; None for round 0, which has none."""
+        if number == 0:
+            return None
+        rng = np.random.default_rng([self.settings.seed, number])
+        done = sorted(self.store.annotations(number - 1))
+        total = len(self.bench.pool.tiles)
+        share = self.settings.initial if number == 1 else self.settings.budget
+        want, left = max(1, round(share * total)), total - len(done)
+        if want > left > 0:
+            self.progress.say(f"round {number}: asked for {want} tiles, {left} are left; takes them all")
+        strategy = locate_strategy("random") if number == 1 else self.strategy
+        pool = view_pool(
+            self._previous(number - 1),
+            self.bench.pool.grids,
+            self.bench.pool.tiles,
+            done,
+            self.bench.taxonomy,
+        )
+        return strategy.select(pool, want, rng)
+
+    def _previous(self, number: int) -> ProZS:
+        """The model of a finished round, from memory, from disk, or fitted again."""
+        if self.model is None:
+            self.model = self._load(number) or self._fresh(number)
+        return self.model
+
+    def _load(self, number: int) -> ProZS | None:
+        """The saved model if it is that of round ``number``."""
+        if not self.folder.model.exists():
+            return None
+        model, card = load_model(self.folder.model)
+        return model.to(self.bench.device) if card.rounds == number else None
+
+    def _fresh(self, number: int) -> ProZS:
+        """The model of a round, computed from its annotations; round 0 has none and is zero-shot."""
+        zero = find_preset("zeroshot")
+        if number == 0:
+            return self.bench.zero_shot(zero, self.settings.seed)
+        return self.bench.fitted(self.preset, self.store.annotations(number), self.settings.seed)
+
+    def annotate(self, number: int) -> None:
+        """Let the simulated expert draw what is not drawn yet."""
+        picks = [p for p in self.store.picks() if p.round == number]
+        done = self.store.annotations(number)
+        with self._timed("annotate"):
+            for i, pick in enumerate(picks):
+                if pick.tile not in done:
+                    self.store.annotate(number, pick.tile, self.bench.expert(pick.tile), EXPERT)
+                self.progress.step("annotate", i + 1, len(picks))
+
+    def fit(self, number: int) -> None:
+        """Fit the model of a round and save it."""
+        if self.store.state(number) is RoundState.FITTED:
+            self.model = self._load(number)
+            if self.model is not None:
+                return
+        with self._timed("fit"):
+            self.model = self._fresh(number)
+        save_model(self.folder.model, self.model, self._card(number))
+        self.store.advance(number, RoundState.FITTED, seconds=self.seconds)
+
+    def _card(self, number: int) -> ModelCard:
+        return ModelCard(
+            preset=self.preset.name if number else "zeroshot",
+            taxonomy=self.bench.taxonomy,
+            backbone=self.bench.backbone.info,
+            backbone_hash=self.bench.backbone.info.hash,
+            tile_size=self.settings.tile_size,
+            rounds=number,
+        )
+
+    def evaluate(self, number: int) -> None:
+        """Measure the model of a round and show the row."""
+        with self._timed("evaluate"):
+            metrics = self.bench.evaluate(self._previous(number), self.progress)
+        labelled = len(self.store.annotations(number))
+        row = {"labelled_tiles": labelled, "labelled_fraction": labelled / len(self.bench.pool.tiles)}
+        row |= metrics.row(self.bench.taxonomy)
+        self.store.advance(number, RoundState.EVALUATED, metrics=row, seconds=self.seconds)
+        self.seconds = {}
+        self.folder.write_tables(self.store, self.bench)
+        hiou = f"hIoU {metrics.hiou:.3f}  seen {metrics.miou_seen:.3f}  unseen {metrics.miou_unseen:.3f}"
+        self.progress.say(f"round {number}: {labelled} tiles drawn  {hiou}")
+
+    def finish(self) -> None:
+        """Full-label line, pictures, report."""
+        last = max(number for number, _, _ in self.store.results())
+        if self.settings.rounds and self.store.recall("full_label") is None:
+            self.progress.say("full-label model: fits on the whole pool, for comparison")
+            model = self._full_label(last)
+            row = {"labelled_tiles": len(self.bench.pool.tiles), "labelled_fraction": 1.0}
+            row |= self.bench.evaluate(model, self.progress).row(self.bench.taxonomy)
+            self.store.remember("full_label", {k: None if np.isnan(v) else v for k, v in row.items()})
+        self.folder.write_all(self.store, self.bench, self.settings, self._previous(last))
+
+    def _full_label(self, last: int) -> ProZS:
+        """A model that has every drawing; that of the last round if it has them all."""
+        total = len(self.bench.pool.tiles)
+        if len(self.store.annotations(last)) == total:
+            return self._previous(last)
+        everything = {i: self.bench.expert(i) for i in range(total)}
+        return self.bench.fitted(self.preset, everything, self.settings.seed)
+
+
+def _same_run(store: Store, settings: SimulateSettings, out: Path) -> None:
+    """Refuse to mix two runs in one folder; more rounds of the same run are welcome.
+
+    Raises:
+        SettingsError: The folder holds a run with other settings.
+    """
+    now = settings.model_dump(mode="json")
+    known = store.recall("settings")
+    if known is not None:
+        different = [k for k in now if k != "rounds" and known.get(k) != now[k]]
+        if different:
+            was = ", ".join(f"{k} {known.get(k)!r} (now {now[k]!r})" for k in different)
+            raise SettingsError(f"the folder holds a run with other settings: {was}", where=out, fix="Use a new --out")
+    store.remember("settings", now)
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,183 @@
+"""From grids to label maps: per tile, per slide, and the view of a pool that selection works on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from aczerots.backbones.base import Backbone
+from aczerots.errors import InputError
+from aczerots.prozs.checkpoint import ModelCard, load_model
+from aczerots.prozs.fit import GridSource
+from aczerots.prozs.model import ProZS
+from aczerots.selection.base import Pool
+from aczerots.selection.uncertainty import entropy
+from aczerots.slides.base import Slide, Tile
+from aczerots.slides.tiling import cut_tiles
+from aczerots.taxonomy import Taxonomy
+
+_BATCH = 8
+
+
+@torch.no_grad()
+def tile_probabilities(
+    model: ProZS, grids: GridSource, tiles: Sequence[Tile]
+) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
+    """Class probabilities of each tile, inside its box, at the resolution it was read at.
+
+    Yields:
+        (tile, float32 [C, rows, columns]); scores are interpolated bilinearly between cells, then softmax.
+    """
+    for start in range(0, len(tiles), _BATCH):
+        part = range(start, min(start + _BATCH, len(tiles)))
+        logits = model(grids[list(part)].to(model.text.device))
+        size = tiles[start].size
+        dense = F.interpolate(logits, size=(size, size), mode="bilinear", align_corners=False)
+        for i, p in zip(part, dense.softmax(dim=1).cpu().numpy(), strict=True):
+            rows, columns = tiles[i].inner
+            yield tiles[i], p[:, rows, columns]
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Result for one slide, level-0 pixels.
+
+    Attributes:
+        labels: Label ids uint8 [height, width].
+        uncertainty: Normalised entropy of the posterior, float32 [height, width], 0 (sure) to 1.
+    """
+
+    labels: NDArray[np.uint8]
+    uncertainty: NDArray[np.float32]
+
+
+class Canvas:
+    """Collects the tiles of one slide.
+
+    Args:
+        size: (width, height) in level-0 pixels.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        width, height = size
+        self.labels = np.zeros((height, width), dtype=np.uint8)
+        self.uncertainty = np.zeros((height, width), dtype=np.float32)
+
+    def paint(self, tile: Tile, probabilities: NDArray[np.float32]) -> None:
+        """Put probabilities [C, rows, columns] of a tile where its box is."""
+        b = tile.box
+        p = torch.from_numpy(probabilities)[None]
+        if p.shape[2:] != (b.height, b.width):
+            p = F.interpolate(p, size=(b.height, b.width), mode="bilinear", align_corners=False)
+        dense = p[0].numpy()
+        area = slice(b.y, b.y + b.height), slice(b.x, b.x + b.width)
+        self.labels[area] = dense.argmax(axis=0)
+        self.uncertainty[area] = entropy(np.moveaxis(dense, 0, -1))
+
+    def finish(self) -> Segmentation:
+        """What was painted."""
+        return Segmentation(self.labels, self.uncertainty)
+
+
+@torch.no_grad()
+def view_pool(
+    model: ProZS, grids: GridSource, tiles: Sequence[Tile], labelled: Sequence[int], taxonomy: Taxonomy
+) -> Pool:
+    """The pool as ``model`` sees it, on the backbone's grid.
+
+    Args:
+        model: The current model.
+        grids: Grids of ``tiles``.
+        tiles: The pool.
+        labelled: Positions of annotated tiles.
+        taxonomy: The classes.
+    """
+    features, scores = [], []
+    for start in range(0, len(tiles), _BATCH):
+        part = grids[list(range(start, min(start + _BATCH, len(tiles))))].to(model.text.device)
+        phi = model.features(part)
+        cells = part.aligned.shape[2], part.aligned.shape[3]
+        # A decoder may work at full resolution; selection does not need it.
+        features.append(F.adaptive_avg_pool2d(phi, cells).flatten(2).movedim(1, -1).half().cpu().numpy())
+        scores.append(F.adaptive_avg_pool2d(model.scores(phi), cells).flatten(2).movedim(1, -1).cpu().numpy())
+    done = np.zeros(len(tiles), dtype=bool)
+    done[list(labelled)] = True
+    area = np.array([t.box.area for t in tiles], dtype=np.float32)
+    return Pool(
+        features=np.concatenate(features),
+        scores=np.concatenate(scores),
+        inside=np.stack([_inside(t, *cells) for t in tiles]),
+        labelled=done,
+        seen=taxonomy.seen,
+        vectors=model.projection(model.text).cpu().numpy(),
+        cost=area / area.mean(),
+    )
+
+
+def _inside(tile: Tile, gh: int, gw: int) -> NDArray[np.bool_]:
+    """Bool [gh * gw]: cells whose centre lies in the tile's box; at least one."""
+    rows, columns = tile.inner
+    y = (np.arange(gh) + 0.5) * tile.size / gh
+    x = (np.arange(gw) + 0.5) * tile.size / gw
+    inside = ((y >= rows.start) & (y < rows.stop))[:, None] & ((x >= columns.start) & (x < columns.stop))
+    if not inside.any():
+        middle = (
+            (rows.start + rows.stop) * gh // (2 * tile.size),
+            (columns.start + columns.stop) * gw // (2 * tile.size),
+        )
+        inside[min(middle[0], gh - 1), min(middle[1], gw - 1)] = True
+    flat: NDArray[np.bool_] = inside.ravel()
+    return flat
+
+
+class Segmenter:
+    """A fitted model with its backbone: segments slides.
+
+    Args:
+        model: The model.
+        card: Its card.
+        backbone: The backbone it was fitted on.
+
+    Raises:
+        InputError: The backbone is not the one the model was fitted on.
+    """
+
+    def __init__(self, model: ProZS, card: ModelCard, backbone: Backbone) -> None:
+        if backbone.info.hash != card.backbone_hash:
+            raise InputError(
+                f"was fitted on {card.backbone.locator} {card.backbone_hash}, this is {backbone.info.hash}",
+                where="model",
+                fix="Install the version of the backbone it was fitted on, or fit the model again",
+            )
+        self.model, self.card, self.backbone = model, card, backbone
+
+    def segment(self, slide: Slide) -> Segmentation:
+        """Label map and uncertainty of a whole slide, tile by tile."""
+        from aczerots.backbones.cache import embed_tiles
+
+        tiles = cut_tiles(slide, self.card.tile_size, self.card.mpp)
+        canvas = Canvas(slide.size)
+        for start in range(0, len(tiles), 8 * _BATCH):
+            part = tiles[start : start + 8 * _BATCH]
+            grids = embed_tiles(part, {slide.id: slide}, self.backbone, None)
+            for tile, p in tile_probabilities(self.model, grids, part):
+                canvas.paint(tile, p)
+        return canvas.finish()
+
+
+def load_segmenter(path: Path, device: str = "cpu") -> Segmenter:
+    """Segmenter from a model file.
+
+    Raises:
+        InputError: The file is not a model, or its backbone is not to be had in the same version.
+    """
+    from aczerots.backbones.locate import locate_backbone
+
+    model, card = load_model(path)
+    return Segmenter(model.to(device), card, locate_backbone(card.backbone.locator, device))

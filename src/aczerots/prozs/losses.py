@@ -1,0 +1,121 @@
+"""Losses on soft cell targets: the label mass of each class in a cell, zero where nothing is annotated."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+_EPS = 1e-6
+
+
+def soft_targets(labels: torch.Tensor, classes: int, size: tuple[int, int]) -> torch.Tensor:
+    """Label mass per cell.
+
+    Args:
+        labels: Label ids uint8 [b, h, w]; ids >= classes (IGNORE) count as not annotated.
+        classes: Number of classes C.
+        size: (H, W) of the cells; each cell averages the pixels that it covers.
+
+    Returns:
+        Float32 [b, C, H, W]: share of the cell's pixels labelled with each class; sums to <= 1 over C.
+    """
+    onehot = (labels[:, None] == torch.arange(classes, device=labels.device)[:, None, None]).float()
+    return onehot if labels.shape[1:] == size else F.adaptive_avg_pool2d(onehot, size)
+
+
+def class_weights(mass: torch.Tensor, power: float = 0.5, limit: float = 10.0) -> torch.Tensor:
+    """Weights [C] proportional to mass^-power, mean 1 over the classes present, at most ``limit``.
+
+    Args:
+        mass: Total label mass [C]; absent classes get weight 1.
+        power: 0 counts pixels alike, 1 counts classes alike.
+        limit: Upper bound.
+    """
+    here = mass > 0
+    raw = torch.where(here, mass.clamp_min(_EPS) ** -power, torch.zeros_like(mass))
+    scaled = raw / raw[here].mean().clamp_min(_EPS) if bool(here.any()) else raw
+    return torch.where(here, scaled.clamp_max(limit), torch.ones_like(mass))
+
+
+def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy with soft targets, averaged over the weighted label mass.
+
+    Args:
+        logits: [b, C, H, W].
+        targets: Label mass [b, C, H, W].
+        weights: Per class [C].
+
+    Returns:
+        Scalar; 0 when nothing is labelled.
+    """
+    mass = targets * weights[:, None, None]
+    return -(mass * F.log_softmax(logits, dim=1)).sum() / mass.sum().clamp_min(_EPS)
+
+
+def dice(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """1 - mean soft Dice over the classes labelled in the batch (Milletari et al., 2016), labelled mass only.
+
+    Arguments as in :func:`cross_entropy`.
+    """
+    known = targets.sum(dim=1, keepdim=True)
+    p = F.softmax(logits, dim=1) * known
+    overlap = (p * targets).sum(dim=(0, 2, 3))
+    total = (p * known).sum(dim=(0, 2, 3)) + (targets * known).sum(dim=(0, 2, 3))
+    here = targets.sum(dim=(0, 2, 3)) > 0
+    score = 2 * overlap / total.clamp_min(_EPS)
+    return 1 - score[here].mean() if bool(here.any()) else logits.sum() * 0
+
+
+def focal(logits: torch.Tensor, targets: torch.Tensor, power: float = 2.0) -> torch.Tensor:
+    """Focal loss (Lin et al., 2017), mean over the label mass; the paper's L_seg, Eq. 2.
+
+    The paper states no hyper-parameters; 2 is the focal paper's own.
+    """
+    log_p = F.log_softmax(logits, dim=1)
+    return -(targets * (1 - log_p.exp()) ** power * log_p).sum() / targets.sum().clamp_min(_EPS)
+
+
+def contrast(phi: torch.Tensor, targets: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Pixel-to-centroid contrast: each labelled pixel is pulled to its class mean, away from the others'.
+
+    ``cp_i`` is the mean feature of class i in the batch (paper, Eq. 3); the loss is the InfoNCE form of
+    Eq. 4, ``-log exp(<phi_t, cp_i> / tau) / sum_j exp(<phi_t, cp_j> / tau)``, averaged over the label mass.
+    As printed, Eq. 4 has neither exp nor log and its temperature cancels.
+
+    Args:
+        phi: Pixel features [b, d_p, H, W].
+        targets: Label mass [b, C, H, W].
+        temperature: tau.
+
+    Returns:
+        Scalar; 0 when fewer than two classes are labelled.
+    """
+    here = targets.sum(dim=(0, 2, 3)) > 0
+    if int(here.sum()) < 2:
+        return phi.sum() * 0
+    mass = targets[:, here]
+    centroids = torch.einsum("bdhw,bchw->cd", phi, mass) / mass.sum(dim=(0, 2, 3))[:, None]
+    affinity = torch.einsum("bdhw,cd->bchw", phi, centroids) / temperature
+    return -(mass * F.log_softmax(affinity, dim=1)).sum() / mass.sum().clamp_min(_EPS)
+
+
+def keep(logits: torch.Tensor, reference: torch.Tensor, weight: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """KL divergence from the zero-shot answer on pixels without labels, so that unseen classes survive.
+
+    All seen classes count as one outcome: which unseen class a pixel is, or that it is none of them, is kept;
+    which seen class it is stays free for the labels to teach.
+
+    Args:
+        logits: The model's scores [b, C, H, W].
+        reference: Zero-shot posterior [b, C, H, W].
+        weight: Share of each cell that is not annotated [b, 1, H, W].
+        seen: Bool [C].
+
+    Returns:
+        Mean of KL(reference || model) over the weight.
+    """
+    log_p = F.log_softmax(logits, dim=1)
+    merged = torch.cat([log_p[:, ~seen], log_p[:, seen].logsumexp(dim=1, keepdim=True)], dim=1)
+    goal = torch.cat([reference[:, ~seen], reference[:, seen].sum(dim=1, keepdim=True)], dim=1)
+    gap = (goal * (goal.clamp_min(1e-8).log() - merged)).sum(dim=1, keepdim=True)
+    return (gap * weight).sum() / weight.sum().clamp_min(_EPS)

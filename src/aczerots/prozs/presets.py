@@ -1,0 +1,87 @@
+"""Presets: plain functions that assemble a ProZS and its recipe from parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from aczerots.backbones.base import BackboneInfo
+from aczerots.errors import SettingsError
+from aczerots.prozs.decoder import PaperDecoder, PaperProjection, ResidualDecoder, ResidualProjection
+from aczerots.prozs.fit import Recipe, paper_loss, prozs_loss
+from aczerots.prozs.model import DotScorer, PrototypeScorer, ProZS
+from aczerots.prozs.prototypes import PrototypeBank
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named assembly.
+
+    Attributes:
+        name: What the user asks for.
+        build: (backbone facts, text prototypes [C, d], seen [C]) -> untrained model. Draws initial weights
+            from torch's global generator.
+        recipe: How to fit it; None for a model without training.
+    """
+
+    name: str
+    build: Callable[[BackboneInfo, torch.Tensor, torch.Tensor], ProZS]
+    recipe: Recipe | None
+
+
+def _residual(info: BackboneInfo, text: torch.Tensor, seen: torch.Tensor) -> ProZS:
+    """Decoder and projection that start as identities: untrained, it is the zero-shot segmenter."""
+    scorer = PrototypeScorer(PrototypeBank(len(text), info.dim), seen, info.logit_scale)
+    decoder = ResidualDecoder(info.dim, info.layer_dim)
+    return ProZS(decoder, ResidualProjection(info.dim), scorer, text, seen)
+
+
+def _paper(info: BackboneInfo, text: torch.Tensor, seen: torch.Tensor) -> ProZS:
+    """The paper's architecture (Sec. 3.3)."""
+    return ProZS(PaperDecoder(info.layer_dim, info.stride), PaperProjection(info.dim), DotScorer(), text, seen)
+
+
+_PROZS = Recipe(
+    loss=prozs_loss,
+    optimiser="adamw",
+    rate=3e-3,
+    weight_decay=1e-2,
+    batch=8,
+    context=4,
+    steps=200,
+    calibrated=True,
+)
+_PAPER = Recipe(loss=paper_loss, optimiser="sgd", rate=7e-3, weight_decay=5e-4, batch=64, epochs=100)
+
+PRESETS = {
+    "prozs": Preset("prozs", _residual, _PROZS),
+    "paper": Preset("paper", _paper, _PAPER),
+    "zeroshot": Preset("zeroshot", _residual, None),
+}
+
+
+def find_preset(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        SettingsError: Unknown name.
+    """
+    if name not in PRESETS:
+        raise SettingsError(f"unknown preset '{name}'", fix=f"Choose one of: {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def build_model(preset: Preset, info: BackboneInfo, text: torch.Tensor, seen: torch.Tensor, seed: int) -> ProZS:
+    """An untrained model whose initial weights depend only on the arguments."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = preset.build(info, text, seen)
+    return model.eval()
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of trainable numbers."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -1,0 +1,180 @@
+"""Figures as SVG text: scores over the labelled share of the pool.
+
+The SVG is meant to be put into a page: text stays text, lines of the frame take the colour of the text around
+it, and series take the page's ``--series-N`` colours, so it reads on light and on dark. On its own it falls
+back to black and the colours below.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
+
+# Okabe and Ito's colours (Color Universal Design, 2008) without yellow, which is lost on white. Markers and
+# dashes differ too, so that no pair is told apart by colour alone.
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#666666")
+_MARKERS = "osD^vPX"
+_DASHES = ("-", "--", "-.", (0, (5, 1)), (0, (3, 1, 1, 1)), "-", "--")
+_INK = "#010203"  # stands for the text colour until the SVG is finished
+_STYLE: dict[RcKeyType, Any] = {
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "aczerots",
+    "font.family": "DejaVu Sans",
+    "font.size": 10.5,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A score over the labelled share.
+
+    Attributes:
+        label: Name in the legend.
+        share: Labelled share of the pool, 0..1, ascending.
+        score: Score at each share, 0..1; None where undefined, which breaks the line.
+        low: Lower end of the interval at each share, or None for no band.
+        high: Upper end.
+    """
+
+    label: str
+    share: Sequence[float]
+    score: Sequence[float | None]
+    low: Sequence[float | None] | None = None
+    high: Sequence[float | None] | None = None
+
+
+def _numbers(values: Sequence[float | None]) -> list[float]:
+    """Undefined values as NaN, which matplotlib leaves out."""
+    return [float("nan") if v is None else v for v in values]
+
+
+def _finish(figure: Figure, title: str) -> str:
+    """The figure as an ``<svg>`` element that describes itself and takes its colours from the page."""
+    buffer = io.StringIO()
+    empty = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    figure.savefig(buffer, format="svg", metadata=empty, transparent=True)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    for number, color in enumerate(SERIES, start=1):
+        svg = svg.replace(color, f"var(--series-{number}, {color})")
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"font: ([^;\"']*?)'DejaVu Sans'", r"font: \1system-ui, sans-serif", svg)
+    used = set(re.findall(r"#([\w-]+)", svg))
+    svg = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", svg)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}"', 1).strip()
+
+
+def _frame(size: tuple[float, float]) -> tuple[Figure, Axes]:
+    """An empty figure of ``size`` inches with a score axis and a share axis."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(axis="y", color=_INK, alpha=0.12, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    return figure, axes
+
+
+def _level(axes: Axes, value: float, text: str) -> None:
+    """A horizontal reference line with its name above the left end."""
+    axes.axhline(value, color=_INK, linewidth=1.0, linestyle=(0, (2, 3)), alpha=0.8)
+    axes.annotate(
+        f"{text} {value:.3f}", (1, value), (0, 3), xycoords=("axes fraction", "data"),
+        textcoords="offset points", ha="right", va="bottom", fontsize=9.5,
+    )  # fmt: skip
+
+
+def budget_figure(
+    curves: Sequence[Curve],
+    zero_shot: float | None = None,
+    full_label: float | None = None,
+    score: str = "hIoU",
+) -> str:
+    """Score over labelled share, one line per curve, with the zero-shot and full-label levels.
+
+    Args:
+        curves: Lines; a band is drawn where a curve has an interval.
+        zero_shot: Level of the model without any label.
+        full_label: Level of the model trained on the whole pool.
+        score: Name of the score on the vertical axis.
+
+    Returns:
+        An ``<svg>`` element.
+    """
+    import matplotlib as mpl
+
+    with mpl.rc_context(_STYLE):
+        figure, axes = _frame((6.0, 3.4))
+        for number, curve in enumerate(curves):
+            color, marker = SERIES[number % len(SERIES)], _MARKERS[number % len(_MARKERS)]
+            share = list(curve.share)
+            if curve.low is not None and curve.high is not None:
+                axes.fill_between(
+                    share, _numbers(curve.low), _numbers(curve.high), color=color, alpha=0.15, linewidth=0
+                )
+            axes.plot(
+                share, _numbers(curve.score), color=color, marker=marker, markersize=5.5,
+                linestyle=_DASHES[number % len(_DASHES)], linewidth=2, label=curve.label, clip_on=False,
+            )  # fmt: skip
+        if zero_shot is not None:
+            _level(axes, zero_shot, "zero-shot")
+        if full_label is not None:
+            _level(axes, full_label, "all labels")
+        values = [v for c in curves for v in (*c.score, *(c.high or ())) if v is not None]
+        top = max([0.1, *values, *(v for v in (zero_shot, full_label) if v is not None)])
+        axes.set_ylim(0, min(1.0, 1.12 * top))
+        axes.set_xlim(0, None)
+        axes.set_xlabel("labelled share of the pool")
+        axes.set_ylabel(score)
+        if len(curves) > 1:
+            axes.legend(loc="lower right", frameon=False, fontsize=10)
+        return _finish(figure, f"{score} over the labelled share of the pool")
+
+
+def class_figure(name: str, seen: bool, share: Sequence[float], iou: Sequence[float | None]) -> str:
+    """IoU of one class over labelled share, small: one panel of many that share their axes.
+
+    Args:
+        name: Class name, for readers who hear the page.
+        seen: Seen classes have a solid line with discs, unseen ones a dashed line with squares.
+        share: Labelled share of the pool, 0..1, ascending; the first is the zero-shot level.
+        iou: IoU at each share, None where undefined.
+
+    Returns:
+        An ``<svg>`` element.
+    """
+    import matplotlib as mpl
+
+    with mpl.rc_context({**_STYLE, "font.size": 10.0}):
+        figure, axes = _frame((2.7, 1.5))
+        color, marker, dash = (SERIES[0], "o", "-") if seen else (SERIES[1], "s", "--")
+        if iou and iou[0] is not None:
+            axes.axhline(iou[0], color=_INK, linewidth=0.9, linestyle=(0, (2, 3)), alpha=0.8)
+        axes.plot(
+            list(share), _numbers(iou), color=color, marker=marker, markersize=4, linestyle=dash,
+            linewidth=1.8, clip_on=False,
+        )  # fmt: skip
+        axes.set_ylim(0, 1)
+        axes.set_yticks([0, 0.5, 1])
+        axes.set_xlim(0, max([*share, 0.05]))
+        axes.locator_params(axis="x", nbins=4)
+        return _finish(figure, f"IoU of {name} over the labelled share of the pool")

@@ -1,0 +1,112 @@
+"""The report page: one self-contained HTML file from one or several run folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from aczerots.errors import SettingsError
+from aczerots.files import write_text_atomic
+from aczerots.report.compare import Group, area_under_curve, group_runs
+from aczerots.report.pictures import Panel, chosen_rounds, example_panels
+from aczerots.report.runs import Run, read_run
+from aczerots.report.views import class_rows, comparisons, run_curve
+
+
+def _score(value: float | None) -> str:
+    """A score with three digits; a dash where it is undefined."""
+    return "\N{EN DASH}" if value is None else f"{value:.3f}"
+
+
+def _signed(value: float) -> str:
+    """A difference with its sign, a true minus among them."""
+    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _seconds(value: float) -> str:
+    """A duration as a person says it."""
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
+
+
+def _environment() -> Environment:
+    """Jinja with escaping on, so that no name from a file can become markup."""
+    environment = Environment(
+        loader=PackageLoader("aczerots.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(score=_score, signed=_signed, seconds=_seconds)
+    return environment
+
+
+def _shared_examples(groups: Sequence[Group]) -> list[tuple[str, list[Panel]]]:
+    """Examples that all groups of a dataset have: image and truth once, one prediction per group."""
+    result = []
+    for dataset in dict.fromkeys(group.dataset for group in groups):
+        members = [group for group in groups if group.dataset == dataset]
+        runs = [group.runs[0] for group in members]
+        found = [{e.name: e for e in run.examples} for run in runs]
+        for name in sorted(set.intersection(*(set(examples) for examples in found))):
+            panels = [
+                example_panels(examples[name], run.record.taxonomy) for examples, run in zip(found, runs, strict=True)
+            ]
+            predictions = [Panel(g.label, p[2].uri) for g, p in zip(members, panels, strict=True)]
+            result.append((f"{dataset}: {name}", [*panels[0][:2], *predictions]))
+    return result
+
+
+def _single(run: Run) -> dict[str, object]:
+    """What the template needs for one run."""
+    taxonomy = run.record.taxonomy
+    return {
+        "title": run.record.name,
+        "run": run,
+        "area": area_under_curve(run),
+        "curve": run_curve(run),
+        "classes": class_rows(run),
+        "examples": [(e.name, example_panels(e, taxonomy)) for e in run.examples],
+        "chosen": chosen_rounds(run),
+    }
+
+
+def _several(runs: Sequence[Run]) -> dict[str, object]:
+    """What the template needs for a comparison."""
+    groups = group_runs(runs)
+    taxonomies = {run.record.dataset: run.record.taxonomy for run in runs}
+    return {
+        "title": f"Comparison of {len(runs)} runs",
+        "comparisons": comparisons(groups),
+        "taxonomies": taxonomies,
+        "examples": _shared_examples(groups),
+        "runs": [(run, area_under_curve(run)) for group in groups for run in group.runs],
+    }
+
+
+def write_report(runs: Sequence[Path], out: Path) -> None:
+    """Write the report of one run, or the comparison of several.
+
+    Args:
+        runs: Run folders, at least one.
+        out: The HTML file, self-contained; replaced if there.
+
+    Raises:
+        SettingsError: No run is given.
+        InputError: A run folder is incomplete or damaged; the message names the file, and the line.
+        StorageError: The page cannot be written.
+    """
+    if not runs:
+        raise SettingsError("no run to report on", fix="Name one or more run folders")
+    loaded = [read_run(folder) for folder in runs]
+    environment = _environment()
+    if len(loaded) == 1:
+        page = environment.get_template("page.html").render(_single(loaded[0]))
+    else:
+        page = environment.get_template("comparison.html").render(_several(loaded))
+    write_text_atomic(out, page)

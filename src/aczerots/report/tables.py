@@ -1,0 +1,179 @@
+"""Reads the CSV files of a run; every complaint names the file and the line."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aczerots.errors import InputError
+
+_DAMAGED = "The file is damaged or was cut off; run the same command again to finish the run"
+_NUMBERS = ("labelled_tiles", "labelled_fraction", "pacc", "miou_seen", "miou_unseen", "hiou")
+_IOU = "iou:"
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Scores on the test part after a round; None where a score is undefined.
+
+    Attributes:
+        round: 0 is zero-shot.
+        labelled_tiles: Tiles labelled so far.
+        labelled_fraction: Their share of the pool, 0..1.
+        pacc: Pixel accuracy, 0..1.
+        miou_seen: Mean IoU over the seen classes.
+        miou_unseen: Mean IoU over the unseen classes.
+        hiou: Harmonic mean of the two.
+        iou: IoU of each class by name.
+    """
+
+    round: int
+    labelled_tiles: int
+    labelled_fraction: float
+    pacc: float | None
+    miou_seen: float | None
+    miou_unseen: float | None
+    hiou: float | None
+    iou: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Selected:
+    """One chosen tile and why it was chosen.
+
+    Attributes:
+        tile: Tile id.
+        round: The round that asked for it.
+        rank: Position in that round, as written by the strategy.
+        score: What the strategy ranked by; None where the strategy does not score.
+        components: Parts of the score by name; None where not computed.
+    """
+
+    tile: str
+    round: int
+    rank: int
+    score: float | None
+    components: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One record of a CSV file and where it stands."""
+
+    where: str
+    cells: Mapping[str, str]
+
+    def text(self, column: str) -> str:
+        """The cell, refused when empty."""
+        value = self.cells[column]
+        if not value:
+            raise InputError(f"the column '{column}' is empty", where=self.where, fix=_DAMAGED)
+        return value
+
+    def optional(self, column: str) -> float | None:
+        """The finite number in the cell, None when it is empty."""
+        value = self.cells[column]
+        if not value:
+            return None
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise InputError(f"'{value}' in the column '{column}' is no number", where=self.where, fix=_DAMAGED)
+        return number
+
+    def number(self, column: str) -> float:
+        """The finite number in the cell."""
+        self.text(column)
+        number = self.optional(column)
+        assert number is not None  # an empty cell was refused above
+        return number
+
+    def integer(self, column: str) -> int:
+        """The whole number in the cell."""
+        value = self.text(column)
+        if not value.isdecimal():
+            raise InputError(f"'{value}' in the column '{column}' is no whole number", where=self.where, fix=_DAMAGED)
+        return int(value)
+
+
+def _rows(path: Path, required: tuple[str, ...]) -> Iterator[_Row]:
+    """The records of a CSV file with a header that holds the required columns."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read it: {error}", where=path) from error
+    reader = csv.reader(lines, strict=True)
+    try:
+        header = next(reader, [])
+        missing = [name for name in required if name not in header]
+        if missing:
+            raise InputError(f"the column '{missing[0]}' is missing", where=f"{path}:1", fix=_DAMAGED)
+        for record in reader:
+            where = f"{path}:{reader.line_num}"
+            if len(record) != len(header):
+                raise InputError(f"{len(record)} columns where the header has {len(header)}", where=where, fix=_DAMAGED)
+            yield _Row(where, dict(zip(header, record, strict=True)))
+    except csv.Error as error:
+        raise InputError(f"not CSV: {error}", where=f"{path}:{reader.line_num}", fix=_DAMAGED) from error
+
+
+def read_metrics(path: Path, classes: tuple[str, ...]) -> tuple[Metrics, ...]:
+    """Read ``metrics.csv``.
+
+    Args:
+        path: The file.
+        classes: Class names in label order; each must have a column ``iou:<class>``.
+
+    Returns:
+        One entry per round, rounds ascending.
+
+    Raises:
+        InputError: Unreadable, a column or value missing or no number, rounds out of order, no round.
+    """
+    columns = tuple(_IOU + name for name in classes)
+    found: list[Metrics] = []
+    for row in _rows(path, ("round", *_NUMBERS, *columns)):
+        entry = Metrics(
+            round=row.integer("round"),
+            labelled_tiles=row.integer("labelled_tiles"),
+            labelled_fraction=row.number("labelled_fraction"),
+            pacc=row.optional("pacc"),
+            miou_seen=row.optional("miou_seen"),
+            miou_unseen=row.optional("miou_unseen"),
+            hiou=row.optional("hiou"),
+            iou={name: row.optional(_IOU + name) for name in classes},
+        )
+        if found and entry.round <= found[-1].round:
+            raise InputError(f"round {entry.round} after round {found[-1].round}", where=row.where, fix=_DAMAGED)
+        found.append(entry)
+    if not found:
+        raise InputError("no round is in it", where=path, fix="Let the run finish its first round")
+    return tuple(found)
+
+
+def read_selections(path: Path) -> tuple[Selected, ...]:
+    """Read ``selections.csv``; every column beyond tile, round, rank and score is a component.
+
+    Returns:
+        The chosen tiles by round, then rank.
+
+    Raises:
+        InputError: Unreadable, a column or value missing or no number.
+    """
+    fixed = ("tile", "round", "rank", "score")
+    found = [
+        Selected(
+            tile=row.text("tile"),
+            round=row.integer("round"),
+            rank=row.integer("rank"),
+            score=row.optional("score"),
+            components={name: row.optional(name) for name in row.cells if name not in fixed},
+        )
+        for row in _rows(path, fixed)
+    ]
+    return tuple(sorted(found, key=lambda entry: (entry.round, entry.rank)))

@@ -1,0 +1,44 @@
+"""Finds a strategy by name: ours, the baselines, or an entry point of another package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+
+from aczerots.errors import SettingsError
+from aczerots.selection.base import Strategy
+from aczerots.selection.baselines import EntropyStrategy, RandomStrategy
+from aczerots.selection.criterion import TERMS, AczerotsStrategy
+from aczerots.selection.paper import PaperStrategy
+
+STRATEGIES = ("aczerots", "paper", "random", "entropy")
+GROUP = "aczerots.strategies"
+
+
+def locate_strategy(name: str, without: Sequence[str] = ()) -> Strategy:
+    """The strategy of that name, with the terms in ``without`` switched off.
+
+    Raises:
+        SettingsError: Unknown name or term, a strategy without terms, or no term left.
+    """
+    terms = {"aczerots": TERMS, "paper": PaperStrategy.TERMS}.get(name, ())
+    for term in without:
+        if term not in terms:
+            known = f"The terms of '{name}' are: {', '.join(terms)}" if terms else "It is one score only"
+            raise SettingsError(f"strategy '{name}' has no term '{term}'", where="--without", fix=known)
+    left = tuple(t for t in terms if t not in without)
+    if terms and not left:
+        raise SettingsError("every term is switched off", where="--without", fix="Leave at least one term")
+    match name:
+        case "aczerots":
+            return AczerotsStrategy(left)
+        case "paper":
+            return PaperStrategy(left)
+        case "random":
+            return RandomStrategy()
+        case "entropy":
+            return EntropyStrategy()
+    for point in entry_points(group=GROUP, name=name):
+        strategy: Strategy = point.load()()
+        return strategy
+    raise SettingsError(f"unknown strategy '{name}'", fix=f"Choose one of: {', '.join(STRATEGIES)}")

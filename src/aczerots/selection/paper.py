@@ -1,0 +1,122 @@
+"""The paper's criterion: EUN + COT + CSA, each min-max scaled over the pool, summed, top N (Sec. 3.4)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aczerots.selection.base import Pool, Selection, check_budget, min_max, take_top
+from aczerots.selection.uncertainty import evidential
+
+_RESERVOIR = 20_000
+_BLOCK = 4096
+
+
+def contrast_divergence(
+    features: NDArray[np.floating],
+    posterior: NDArray[np.floating],
+    reference: NDArray[np.floating],
+    reference_posterior: NDArray[np.floating],
+    neighbours: int = 5,
+) -> NDArray[np.float32]:
+    """Mean KL divergence from each cell's posterior to those of its nearest labelled cells (Eq. 8).
+
+    Args:
+        features: Cells without label [q, d].
+        posterior: Their class distributions [q, C].
+        reference: Labelled cells [r, d]; neighbours are by Euclidean distance.
+        reference_posterior: Their class distributions [r, C].
+        neighbours: K.
+
+    Returns:
+        Float32 [q].
+    """
+    k = min(neighbours, len(reference))
+    square = (reference**2).sum(axis=1)
+    log_ref = np.log(np.maximum(reference_posterior, 1e-12))
+    out = np.empty(len(features), dtype=np.float32)
+    for start in range(0, len(features), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        distance = square - 2.0 * features[part] @ reference.T
+        near = np.argpartition(distance, k - 1, axis=1)[:, :k]
+        p = np.maximum(posterior[part], 1e-12)
+        out[part] = (p * np.log(p)).sum(axis=1) - np.einsum("qc,qc->q", p, log_ref[near].mean(axis=1))
+    return out
+
+
+def summarisation(features: NDArray[np.floating], vectors: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Euclidean distance of each cell to its nearest class vector (Eq. 10, before the mean).
+
+    Args:
+        features: Cells [..., d].
+        vectors: Class vectors [C, d].
+
+    Returns:
+        Float32 [...].
+    """
+    square = (features**2).sum(axis=-1, keepdims=True) + (vectors**2).sum(axis=1) - 2.0 * features @ vectors.T
+    out: NDArray[np.float32] = np.sqrt(np.maximum(square, 0.0)).min(axis=-1).astype(np.float32)
+    return out
+
+
+class PaperStrategy:
+    """EUN + COT + CSA over the seen classes.
+
+    The paper compares every pixel with every labelled pixel; here cells of the token grid are compared with a
+    class-stratified reservoir of labelled cells, which is the same up to the reservoir's size.
+
+    Args:
+        terms: Which of ``uncertainty`` (EUN), ``contrast`` (COT), ``coverage`` (CSA) count.
+        neighbours: K of Eq. 8.
+    """
+
+    name = "paper"
+    TERMS = ("uncertainty", "contrast", "coverage")
+
+    def __init__(self, terms: tuple[str, ...] = TERMS, neighbours: int = 5) -> None:
+        self.terms = terms
+        self.neighbours = neighbours
+
+    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+        """See :class:`~aczerots.selection.base.Strategy`."""
+        check_budget(budget)
+        features = pool.features.astype(np.float32)
+        raw = {
+            "uncertainty": pool.tile_mean(evidential(pool.scores[..., pool.seen])),
+            "contrast": self._contrast(pool, features, rng),
+            "coverage": pool.tile_mean(summarisation(features, pool.vectors[pool.seen])),
+        }
+        scaled = {k: min_max(raw[k], pool.candidates) for k in self.TERMS}
+        total = np.sum([scaled[k] for k in self.terms], axis=0) if self.terms else np.zeros(len(pool))
+        return take_top(pool, budget, total, scaled)
+
+    def _contrast(self, pool: Pool, features: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """COT per tile [n]; 0 without labelled tiles."""
+        out = np.zeros(len(pool), dtype=np.float32)
+        known = pool.inside & pool.labelled[:, None]
+        if not known.any():
+            return out
+        seen = pool.scores[..., pool.seen]
+        p = np.exp(seen - seen.max(axis=-1, keepdims=True))
+        p /= p.sum(axis=-1, keepdims=True)
+        keep = _reservoir(p[known].argmax(axis=1), rng)
+        for i in pool.candidates:
+            cells = pool.inside[i]
+            kl = contrast_divergence(
+                features[i][cells], p[i][cells], features[known][keep], p[known][keep], self.neighbours
+            )
+            out[i] = kl.mean()
+        return out
+
+
+def _reservoir(classes: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
+    """Positions of at most ``_RESERVOIR`` cells, as even over the classes as their numbers allow."""
+    if len(classes) <= _RESERVOIR:
+        return np.arange(len(classes))
+    shuffled = rng.permutation(len(classes))
+    rank = np.empty(len(classes), dtype=np.int64)
+    for c in np.unique(classes):
+        mine = shuffled[classes[shuffled] == c]
+        rank[mine] = np.arange(len(mine))
+    kept: NDArray[np.intp] = np.sort(shuffled[np.argsort(rank[shuffled], kind="stable")][:_RESERVOIR])
+    return kept

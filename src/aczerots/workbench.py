@@ -1,0 +1,169 @@
+"""Everything a run works on, opened once: dataset, backbone, words, tiles, cached grids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aczerots.annotation.oracle import draw, read_truth
+from aczerots.backbones.base import Backbone
+from aczerots.backbones.cache import GridCache, GridStore, embed_tiles
+from aczerots.backbones.locate import locate_backbone
+from aczerots.config import TextMode
+from aczerots.datasets.base import Dataset, Split
+from aczerots.datasets.locate import locate_dataset
+from aczerots.evaluate import ConfusionMatrix, Metrics
+from aczerots.predict import tile_probabilities
+from aczerots.progress import Progress
+from aczerots.prozs.calibrate import choose_gamma
+from aczerots.prozs.fit import TrainingSet, fit
+from aczerots.prozs.model import PrototypeScorer, ProZS
+from aczerots.prozs.presets import Preset, build_model
+from aczerots.slides.base import Box, Tile
+from aczerots.taxonomy import Taxonomy
+from aczerots.text.descriptions import describe_taxonomy, undescribed
+from aczerots.text.prototypes import text_prototypes
+
+
+@dataclass(frozen=True)
+class TileSet:
+    """Tiles with their grids, in one order.
+
+    Attributes:
+        tiles: The tiles.
+        grids: Their grids.
+    """
+
+    tiles: list[Tile]
+    grids: GridStore
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What stays the same over all rounds of a run.
+
+    Attributes:
+        dataset: Slides with truth.
+        taxonomy: Its classes with seen flags and the descriptions in use.
+        backbone: The frozen model.
+        text: Text prototypes t_c, float32 [C, d].
+        pool: Tiles that selection draws from.
+        test: Tiles for evaluation only.
+        device: Where models compute.
+    """
+
+    dataset: Dataset
+    taxonomy: Taxonomy
+    backbone: Backbone
+    text: torch.Tensor
+    pool: TileSet
+    test: TileSet
+    device: str
+
+    def expert(self, position: int) -> NDArray[np.uint8]:
+        """What the simulated expert draws on a pool tile: label ids uint8 [size, size]."""
+        tile = self.pool.tiles[position]
+        return draw(self.dataset[tile.slide].truth, tile, self.taxonomy)
+
+    def zero_shot(self, preset: Preset, seed: int) -> ProZS:
+        """The untrained model of a preset."""
+        seen = torch.from_numpy(self.taxonomy.seen)
+        return build_model(preset, self.backbone.info, self.text, seen, seed).to(self.device)
+
+    def fitted(self, preset: Preset, annotations: dict[int, NDArray[np.uint8]], seed: int) -> ProZS:
+        """A model fitted from scratch to annotations by pool position; equal arguments give equal weights."""
+        if preset.recipe is None:
+            return self.zero_shot(preset, seed)
+        labels = torch.from_numpy(np.stack(list(annotations.values())))
+        rest = [i for i in range(len(self.pool.tiles)) if i not in annotations]
+        data = TrainingSet(self.pool.grids, list(annotations), labels, rest)
+        model = self.zero_shot(preset, seed)
+        fit(model, data, preset.recipe, seed)
+        if preset.recipe.calibrated and isinstance(model.scorer, PrototypeScorer) and self.taxonomy.unseen_ids:
+
+            def build(seen: torch.Tensor) -> ProZS:
+                return build_model(preset, self.backbone.info, self.text, seen, seed).to(self.device)
+
+            seen = torch.from_numpy(self.taxonomy.seen)
+            model.scorer.gamma.fill_(choose_gamma(build, data, preset.recipe, seen, seed))
+        return model
+
+    def evaluate(self, model: ProZS, progress: Progress) -> Metrics:
+        """Metrics of a model on the test tiles."""
+        matrix = ConfusionMatrix(len(self.taxonomy))
+        count = len(self.test.tiles)
+        for i, (tile, p) in enumerate(tile_probabilities(model, self.test.grids, self.test.tiles)):
+            truth = read_truth(self.dataset[tile.slide].truth, tile)[tile.inner]
+            matrix.add(truth, p.argmax(axis=0).astype(np.uint8))
+            progress.step("evaluate", i + 1, count)
+        return matrix.metrics(self.taxonomy)
+
+
+def choose_classes(dataset: Dataset, unseen: Sequence[str], text: TextMode, progress: Progress) -> Taxonomy:
+    """The dataset's classes with seen flags and descriptions as asked for; says which have no description.
+
+    Raises:
+        SettingsError: Unknown class in ``unseen``, or no seen class left.
+    """
+    marked = [c.name for c in dataset.taxonomy.classes if not c.seen]
+    taxonomy = dataset.taxonomy.with_unseen(unseen or marked)
+    bare = undescribed(taxonomy) if text == "descriptions" else ()
+    if bare:
+        progress.say(f"no description for: {', '.join(bare)}; uses templates of the name (dataset.yaml can hold sentences)")
+    return describe_taxonomy(taxonomy, text)
+
+
+def check_truth(dataset: Dataset, splits: Sequence[Split]) -> None:
+    """Read every label map once, so that a bad mask is reported before any work is done.
+
+    Raises:
+        InputError: A mask is unreadable, of another size than its image, or holds an unknown id.
+    """
+    for sample in dataset.samples:
+        if sample.split in splits:
+            width, height = sample.slide.size
+            sample.truth.read(Box(0, 0, width, height), (width, height))
+
+
+def embed_split(
+    dataset: Dataset, split: Split, tile_size: int, backbone: Backbone, cache: Path | None, progress: Progress
+) -> TileSet:
+    """Tiles of a split with their grids, from the cache where possible."""
+    tiles = dataset.tiles(split, tile_size)
+    slides = {s.slide.id: s.slide for s in dataset.samples}
+    stage = "embed pool" if split == "train" else "embed test"
+    store = GridCache(cache, backbone) if cache is not None else None
+    grids = embed_tiles(tiles, slides, backbone, store, progress=lambda i, n: progress.step(stage, i, n))
+    return TileSet(tiles, grids)
+
+
+def open_workbench(  # noqa: PLR0913  # keyword-only: each names a part of the bench
+    dataset: str,
+    *,
+    unseen: Sequence[str],
+    backbone: str,
+    text: TextMode,
+    tile_size: int,
+    device: str,
+    cache: Path | None,
+    progress: Progress,
+) -> Workbench:
+    """Open a dataset and a backbone and compute what is not cached yet.
+
+    Raises:
+        InputError: Bad images, masks, splits or weights.
+        SettingsError: Unknown dataset kind, backbone or class.
+    """
+    data = locate_dataset(dataset)
+    taxonomy = choose_classes(data, unseen, text, progress)
+    check_truth(data, ("train", "test"))
+    model = locate_backbone(backbone, device)
+    prototypes = text_prototypes(model, taxonomy).cpu()
+    pool = embed_split(data, "train", tile_size, model, cache, progress)
+    test = embed_split(data, "test", tile_size, model, cache, progress)
+    return Workbench(data, taxonomy, model, prototypes, pool, test, device)

@@ -1,0 +1,47 @@
+"""What all tests share: a deterministic environment, hypothesis settings, the real images."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+
+# Read by libraries when they are imported, hence set before any test module is. Workers of xdist share the
+# cores, so each takes one thread; subprocesses inherit all of it.
+os.environ["OMP_NUM_THREADS"] = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
+os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+os.environ["MPLCONFIGDIR"] = str(REPOSITORY / ".pytest_cache" / "matplotlib")
+os.environ["MPLBACKEND"] = "agg"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["NO_COLOR"] = "1"
+os.environ["COLUMNS"] = "100"
+os.environ.pop("FORCE_COLOR", None)
+
+settings.register_profile("aczerots", deadline=None, derandomize=IN_CI)
+settings.load_profile("aczerots")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root of the repository."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder with the real images: ``ACZEROTS_DATA``, else ``../shared/data`` beside the repository.
+
+    Where it is missing the test is skipped, on the machine that checks every change it fails.
+    """
+    folder = Path(os.environ.get("ACZEROTS_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not folder.is_dir():
+        reason = f"no real images at {folder}; set ACZEROTS_DATA"
+        if IN_CI:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder

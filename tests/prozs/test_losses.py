@@ -1,0 +1,83 @@
+"""Losses against hand-worked values."""
+
+import math
+
+import pytest
+import torch
+
+from aczerots.prozs import losses
+from aczerots.taxonomy import IGNORE
+
+
+def two_pixels() -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and targets [1, 2, 1, 2]: pixel 0 is class 0 with p = 3/4, pixel 1 is not annotated."""
+    logits = torch.tensor([math.log(3.0), 5.0, 0.0, -5.0]).view(1, 2, 1, 2)
+    targets = torch.tensor([1.0, 0.0, 0.0, 0.0]).view(1, 2, 1, 2)
+    return logits, targets
+
+
+def test_soft_targets_average_the_labelled_pixels_of_a_cell():
+    labels = torch.tensor([[0, 0, 1, IGNORE], [0, 1, IGNORE, IGNORE]], dtype=torch.uint8)[None]
+    found = losses.soft_targets(labels, 2, (1, 2))
+    assert found[0, :, 0, 0].tolist() == [0.75, 0.25]
+    assert found[0, :, 0, 1].tolist() == [0.0, 0.25]
+
+
+def test_soft_targets_at_full_resolution_are_one_hot():
+    labels = torch.tensor([[[2, IGNORE]]], dtype=torch.uint8)
+    found = losses.soft_targets(labels, 3, (1, 2))
+    assert found[0, :, 0, 0].tolist() == [0, 0, 1]
+    assert found[0, :, 0, 1].tolist() == [0, 0, 0]
+
+
+def test_cross_entropy_counts_only_annotated_pixels():
+    logits, targets = two_pixels()
+    assert losses.cross_entropy(logits, targets, torch.ones(2)).item() == pytest.approx(-math.log(0.75))
+
+
+def test_cross_entropy_is_zero_without_annotation():
+    logits, targets = two_pixels()
+    assert losses.cross_entropy(logits, targets * 0, torch.ones(2)).item() == 0
+
+
+def test_dice_by_hand():
+    # Class 0 alone is labelled: overlap 0.75, prediction 0.75, truth 1.
+    logits, targets = two_pixels()
+    assert losses.dice(logits, targets).item() == pytest.approx(1 - 2 * 0.75 / 1.75, abs=1e-6)
+
+
+def test_focal_by_hand():
+    logits, targets = two_pixels()
+    assert losses.focal(logits, targets).item() == pytest.approx(-(0.25**2) * math.log(0.75), rel=1e-5)
+
+
+def test_contrast_by_hand():
+    # Features (1, 0) and (0, 1), one pixel a class: each is its own centroid, inner products 1 and 0.
+    phi = torch.eye(2).view(1, 2, 1, 2)
+    targets = torch.eye(2).view(1, 2, 1, 2)
+    expected = -math.log(math.exp(2.0) / (math.exp(2.0) + 1))
+    assert losses.contrast(phi, targets, temperature=0.5).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_contrast_needs_two_classes():
+    phi, targets = torch.rand(1, 3, 2, 2), torch.zeros(1, 2, 2, 2)
+    targets[:, 0] = 1
+    assert losses.contrast(phi, targets, 1.0).item() == 0
+
+
+def test_keep_is_the_kl_divergence_on_free_pixels_with_the_seen_classes_as_one():
+    # Two seen classes, one unseen; the model is uniform at the free pixel, so the merged answer is (1/3, 2/3).
+    logits = torch.tensor([0.0, 7.0, 0.0, 0.0, 0.0, 0.0]).view(1, 3, 1, 2)
+    reference = torch.tensor([0.6, 0.5, 0.1, 0.25, 0.3, 0.25]).view(1, 3, 1, 2)
+    weight = torch.tensor([1.0, 0.0]).view(1, 1, 1, 2)
+    expected = 0.3 * math.log(0.3 / (1 / 3)) + 0.7 * math.log(0.7 / (2 / 3))
+    seen = torch.tensor([True, True, False])
+    assert losses.keep(logits, reference, weight, seen).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_class_weights_favour_rare_classes_within_the_limit():
+    weights = losses.class_weights(torch.tensor([400.0, 100.0, 0.0]))
+    assert weights[1] / weights[0] == pytest.approx(2.0)
+    assert weights[:2].mean() == pytest.approx(1.0)
+    assert weights[2] == 1
+    assert losses.class_weights(torch.tensor([1e9, 1.0, 1e9, 1e9]), power=1.0, limit=2.0).max() == 2

