@@ -65,9 +65,7 @@ def test_size_other_than_the_slide_names_both(tmp_path):
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
 def test_colour_picture_is_refused(tmp_path, mode):
     with pytest.raises(InputError, match=f"picture of mode {mode}"):
-        MaskFile(_mask(tmp_path, np.zeros((4, 6), np.uint8), mode), SLIDE, {0: 0}).read(
-            Box(0, 0, 1, 1), (1, 1)
-        )
+        MaskFile(_mask(tmp_path, np.zeros((4, 6), np.uint8), mode), SLIDE, {0: 0}).read(Box(0, 0, 1, 1), (1, 1))
 
 
 def test_missing_mask(tmp_path):

@@ -58,9 +58,7 @@ def test_windows_contain_their_boxes_and_stay_inside_where_they_fit(width, heigh
 
 
 @settings(max_examples=60)
-@given(
-    width=sides, height=sides, tile=st.integers(16, 300), ratio=st.sampled_from([0.5, 1.0, 1.37, 2.0, 4.0])
-)
+@given(width=sides, height=sides, tile=st.integers(16, 300), ratio=st.sampled_from([0.5, 1.0, 1.37, 2.0, 4.0]))
 def test_inner_is_the_box_in_the_image_read(width, height, tile, ratio):
     for t in cut_tiles(_Blank(width, height, mpp=0.5), tile, mpp=0.5 * ratio):
         rows, columns = t.inner

@@ -85,9 +85,7 @@ def _section(table: Path, images: dict[str, Path]) -> _Section:
     return _Section(name, images[name], size, spots, mpp)
 
 
-def _sample(
-    s: _Section, id: str, part: Box | None, split: Split, patient: str | None, cache: PixelCache
-) -> Sample:
+def _sample(s: _Section, id: str, part: Box | None, split: Split, patient: str | None, cache: PixelCache) -> Sample:
     slide = ImageSlide(s.image, id, s.mpp, part=part, cache=cache)
     x, y = (part.x, part.y) if part else (0, 0)
     return Sample(slide, s.spots.within(x, y, slide.size), split, patient)

@@ -44,16 +44,12 @@ def locate_dataset(locator: str, seed: int = 0) -> Dataset:
     """
     kind, colon, rest = locator.partition(":")
     if kind not in _OPTIONS or not colon:
-        raise SettingsError(
-            f"'{locator}' names no dataset", fix=f"Use {', '.join(f'{k}:...' for k in _OPTIONS)}"
-        )
+        raise SettingsError(f"'{locator}' names no dataset", fix=f"Use {', '.join(f'{k}:...' for k in _OPTIONS)}")
     if seed < 0:
         raise SettingsError(f"the seed {seed} is negative", fix="Use 0 or more")
     rest, options = _split_options(kind, rest, locator)
     if not rest:
-        raise SettingsError(
-            f"nothing follows '{kind}:'", where=locator, fix="Give a path, or a number for phantom"
-        )
+        raise SettingsError(f"nothing follows '{kind}:'", where=locator, fix="Give a path, or a number for phantom")
     if kind == "phantom":
         return _phantom(rest, options, locator, seed)
     path = Path(rest).expanduser()

@@ -59,9 +59,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
 def _to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
     """Decoded RGB uint8 [h, w, 3]; transparency becomes white, the colour of empty glass."""
     if image.mode[0] in "IF":
-        raise InputError(
-            f"pixels of mode {image.mode} are not 8-bit", where=path, fix="Save the image as 8-bit RGB"
-        )
+        raise InputError(f"pixels of mode {image.mode} are not 8-bit", where=path, fix="Save the image as 8-bit RGB")
     if "A" in image.mode or "transparency" in image.info:
         rgba = image.convert("RGBA")
         return np.array(Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB"))

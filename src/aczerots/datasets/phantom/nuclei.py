@@ -91,9 +91,7 @@ def draw(
         _blend(stains, _patches(rng, points[part], directions[part], look, side))
 
 
-def _patches(
-    rng: np.random.Generator, points: Points, angles: NDArray[np.float32], look: Look, side: int
-) -> _Drawn:
+def _patches(rng: np.random.Generator, points: Points, angles: NDArray[np.float32], look: Look, side: int) -> _Drawn:
     n = len(points)
 
     def each(span: tuple[float, float]) -> Field:

@@ -59,9 +59,7 @@ class Canvas:
         points = scatter(self.rng, self.shape, spacing * self.px, jitter)
         return points[inside(points, self.region(tissue))]
 
-    def draw(
-        self, points: NDArray[np.float32], look: Look, angles: NDArray[np.float32] | None = None
-    ) -> None:
+    def draw(self, points: NDArray[np.float32], look: Look, angles: NDArray[np.float32] | None = None) -> None:
         """Draw bodies whose lengths are in micrometres."""
         draw(self.rng, self.stains, points, look.scaled(self.px), angles)
 
@@ -121,9 +119,7 @@ LYMPHOCYTE = Look((2.7, 3.7), (0.84, 1.0), (1.0, 1.45), (0.2, 0.3), irregular=0.
 
 def paint_lymphocytes(c: Canvas) -> None:
     """Crowded small round dark nuclei with hardly any cytoplasm."""
-    c.fill(
-        Tissue.LYMPHOCYTES, (0.16 + 0.04 * noise(c.rng, c.shape, 3), 0.22 + 0.05 * noise(c.rng, c.shape, 4))
-    )
+    c.fill(Tissue.LYMPHOCYTES, (0.16 + 0.04 * noise(c.rng, c.shape, 3), 0.22 + 0.05 * noise(c.rng, c.shape, 4)))
     points = c.points(Tissue.LYMPHOCYTES, 7.4, 0.17)
     points = points[c.rng.random(len(points)) < 0.93]
     c.draw(points, LYMPHOCYTE)
@@ -143,9 +139,7 @@ def paint_tumor(c: Canvas) -> None:
     hematoxylin = 0.2 + 0.04 * grain + 0.04 * patch - 0.08 * edge
     c.fill(Tissue.TUMOR, (hematoxylin, 0.4 + 0.06 * grain + 0.06 * patch - 0.12 * edge))
     big = c.rng.uniform(0.9, 1.15)
-    vesicular = Look(
-        (3.6 * big, 6.6 * big), (0.6, 0.95), (0.5, 0.9), (0.16, 0.28), (0, 0), 0.07, 0.55, 0.16, 2, 0.9
-    )
+    vesicular = Look((3.6 * big, 6.6 * big), (0.6, 0.95), (0.5, 0.9), (0.16, 0.28), (0, 0), 0.07, 0.55, 0.16, 2, 0.9)
     c.draw(points, vesicular)
     dark = Look((3.0, 5.5), (0.5, 0.9), (1.0, 1.4), (0.25, 0.35), irregular=0.13, clumps=0.2)
     c.draw(c.points(Tissue.TUMOR, 42.0, 0.5), dark)
@@ -218,9 +212,7 @@ def paint_blood(c: Canvas) -> None:
     """Packed red cells without nuclei in pale plasma, with a white cell here and there."""
     c.fill(Tissue.BLOOD, (0.03, 0.13 + 0.03 * noise(c.rng, c.shape, 6 * c.px)), hemoglobin=0.05)
     points = c.points(Tissue.BLOOD, c.rng.uniform(5.4, 7.2), 0.2)
-    red = Look(
-        (2.6, 3.5), (0.72, 1.0), (0.0, 0.03), (0.05, 0.15), (0.35, 0.62), 0.05, 0.25, 0.0, 0, 1.0, 0.85
-    )
+    red = Look((2.6, 3.5), (0.72, 1.0), (0.0, 0.03), (0.05, 0.15), (0.35, 0.62), 0.05, 0.25, 0.0, 0, 1.0, 0.85)
     c.draw(points, red)
     c.draw(c.points(Tissue.BLOOD, 45.0, 0.5), LYMPHOCYTE)
 
