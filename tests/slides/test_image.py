@@ -149,6 +149,25 @@ def test_damaged_png_is_an_input_error(tmp_path):
         ImageSlide(path, "a").read(Box(0, 0, 200, 150), (200, 150))
 
 
+def test_tiff_with_damaged_tags_is_read_or_refused_without_warnings(tmp_path):
+    path = tmp_path / "a.tif"
+    _random_image(path, 50, 40)
+    data = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(200):
+        damaged = bytearray(data)
+        for position in rng.integers(8, 150, 5):  # where Pillow writes the tags
+            damaged[position] = rng.integers(256)
+        path.write_bytes(bytes(damaged))
+        try:
+            slide = ImageSlide(path, "a")
+            slide.read(Box(0, 0, *slide.size), (8, 8))
+        except InputError:
+            refused += 1
+    assert 0 < refused < 200
+
+
 def test_unreasonably_large_image_is_refused_from_its_header(tmp_path):
     Image.new("1", (20000, 10000)).save(tmp_path / "bomb.png")
     with pytest.raises(InputError, match=r"bomb\.png: .*megapixels"):

@@ -34,13 +34,14 @@ def open_image(path: Path) -> Iterator[Image.Image]:
     """
     try:
         with warnings.catch_warnings():
-            # Pillow warns from 89 Mpx on; section scans are larger and MAX_PIXELS is checked below.
+            # Pillow warns of damaged TIFF tags, without which it either can or cannot read the pixels, and from
+            # 89 Mpx on; section scans are larger and MAX_PIXELS is checked below.
+            warnings.simplefilter("ignore", UserWarning)
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
-        with image:
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
-            yield image
+            with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise Image.DecompressionBombError
+                yield image
     except FileNotFoundError:
         raise InputError("the image is missing", where=path) from None
     except PermissionError:

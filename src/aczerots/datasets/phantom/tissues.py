@@ -201,9 +201,12 @@ def paint_muscle(c: Canvas) -> None:
     """Parallel bundles of brightly eosinophilic cells with blunt, cigar-shaped nuclei."""
     f = flow(c.rng, c.shape, c.px, wave=1.0, wander=14.0)
     cell, bundle = f.fibres(c.rng, 3.2, 90), f.fibres(c.rng, 18.0, 260)
-    cleft: Field = (np.abs(bundle) < 0.045) * np.float32(0.5) + (cell < -1.3) * np.float32(0.3)
+    cleft = np.zeros(c.shape, dtype=np.float32)
+    cleft[np.abs(bundle) < 0.045] += 0.5
+    cleft[cell < -1.3] += 0.3
     eosin = (0.6 + 0.07 * cell + 0.05 * bundle + 0.04 * noise(c.rng, c.shape, 2.5)) * (1 - 0.6 * cleft)
-    c.fill(Tissue.MUSCLE, ((0.13 + 0.03 * cell) * (1 - 0.5 * cleft), eosin))
+    hematoxylin: Field = (0.13 + 0.03 * cell) * (1 - 0.5 * cleft)
+    c.fill(Tissue.MUSCLE, (hematoxylin, eosin))
     points = c.points(Tissue.MUSCLE, 15.5, 0.36)
     look = Look((5.0, 9.0), (0.16, 0.26), (0.6, 0.9), (0.3, 0.4), irregular=0.02, rim=0.15, clumps=0.14)
     c.draw(points, look, f.direction(points) + c.rng.normal(0, 0.06, len(points)).astype(np.float32))
