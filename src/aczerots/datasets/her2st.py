@@ -31,9 +31,6 @@ _CLASSES = (
 
 _TABLE = "_labeled_coordinates.tsv"
 
-_FULL_WIDTH = {"A1": 6954}
-"""Width in pixels of the published section image that the coordinates in the table refer to."""
-
 
 @dataclass(frozen=True)
 class _Section:
@@ -46,23 +43,21 @@ class _Section:
     mpp: float
 
 
-def her2st_dataset(path: Path, seed: int = 0, full_width: int | None = None) -> Dataset:
+def her2st_dataset(path: Path, seed: int = 0) -> Dataset:
     """Sections with a table ``NAME_labeled_coordinates.tsv``; images without one are left out.
 
-    A spot is a disc of 100 um; everything else is IGNORE, and so are ``undetermined`` spots. The resolution
-    follows from the spot grid (200 um between neighbours). Sections are split 70/30 by patient, the letter of
-    the section name. A single patient cannot be split so: then each of its sections is cut into two halves
-    through the median spot, the first half pool, the second test, each a slide of its own that does not see
-    across the cut; such a test part is not independent, and its samples state no patient.
+    A spot is a disc of 100 um; everything else is IGNORE, and so are ``undetermined`` spots. Images may be
+    reduced; the resolution follows from the spot array, to which they are cut. Sections are split 70/30 by
+    patient, the letter of the section name. A single patient cannot be split so: then each of its sections is
+    cut into two halves through the median spot, the first half pool, the second test, each a slide of its own
+    that does not see across the cut. Such a test part is not independent, and its samples state no patient.
 
     Args:
         path: Folder with images and tables.
         seed: For the split.
-        full_width: Width in pixels of the image that the table's coordinates refer to, where the image at
-            hand was reduced. None takes the published widths, or the image's own.
 
     Raises:
-        InputError: No labelled section, spots outside their image, an unknown label, or an unreadable file.
+        InputError: No labelled section, a table without image, an unknown label, or an unreadable file.
     """
     existing_folder(path)
     tables = sorted(path.glob(f"*{_TABLE}"))
@@ -70,7 +65,7 @@ def her2st_dataset(path: Path, seed: int = 0, full_width: int | None = None) -> 
         raise InputError(f"there is no table NAME{_TABLE}", where=path)
     images = images_in(path)
     cache = PixelCache()
-    sections = [_section(table, images, full_width) for table in tables]
+    sections = [_section(table, images) for table in tables]
     patients = {s.name: s.name[0] for s in sections}
     if len(set(patients.values())) == 1:
         samples = [half for s in sections for half in _halves(s, cache)]
@@ -80,28 +75,17 @@ def her2st_dataset(path: Path, seed: int = 0, full_width: int | None = None) -> 
     return Dataset("her2st", Taxonomy(classes=_CLASSES), tuple(samples))
 
 
-def _section(table: Path, images: dict[str, Path], full_width: int | None) -> _Section:
+def _section(table: Path, images: dict[str, Path]) -> _Section:
     name = table.name.removesuffix(_TABLE)
     if name not in images:
         raise InputError(f"there is no image '{name}' for the table", where=table)
     labels = {c.name: i for i, c in enumerate(_CLASSES)}
-    spots, mpp = read_spots(table, labels)
     size = ImageSlide(images[name], name).size
-    reference = full_width or _FULL_WIDTH.get(name, size[0])
-    scale = size[0] / reference
-    spots = spots.scaled(scale)
-    if (spots.xy < 0).any() or (spots.xy > np.array(size)).any():
-        raise InputError(
-            f"spots lie outside the {size[0]} x {size[1]} image",
-            where=table,
-            fix="If the image was reduced, give the original width: her2st:PATH,full_width=PIXELS",
-        )
-    return _Section(name, images[name], size, spots, mpp / scale)
+    spots, mpp = read_spots(table, size, labels)
+    return _Section(name, images[name], size, spots, mpp)
 
 
-def _sample(
-    s: _Section, id: str, part: Box | None, split: Split, patient: str | None, cache: PixelCache
-) -> Sample:
+def _sample(s: _Section, id: str, part: Box | None, split: Split, patient: str | None, cache: PixelCache) -> Sample:
     slide = ImageSlide(s.image, id, s.mpp, part=part, cache=cache)
     x, y = (part.x, part.y) if part else (0, 0)
     return Sample(slide, s.spots.within(x, y, slide.size), split, patient)

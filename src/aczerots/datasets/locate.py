@@ -19,7 +19,7 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "folder": (),
     "wsss4luad": (),
     "bcss": (),
-    "her2st": ("full_width",),
+    "her2st": (),
     "voc": (),
     "phantom": ("size", "seed", "mpp"),
 }
@@ -31,7 +31,7 @@ _OPTION = re.compile(r"^(?P<rest>.*),(?P<key>[a-z_]+)=(?P<value>[^,=]*)$", re.DO
 def locate_dataset(locator: str, seed: int = 0) -> Dataset:
     """The dataset that a locator names.
 
-    ``folder:PATH``, ``wsss4luad:PATH``, ``bcss:PATH``, ``her2st:PATH[,full_width=PIXELS]``, ``voc:PATH`` or
+    ``folder:PATH``, ``wsss4luad:PATH``, ``bcss:PATH``, ``her2st:PATH``, ``voc:PATH`` or
     ``phantom:N[,size=PIXELS][,seed=INT][,mpp=MICROMETRES]``.
 
     Args:
@@ -44,25 +44,20 @@ def locate_dataset(locator: str, seed: int = 0) -> Dataset:
     """
     kind, colon, rest = locator.partition(":")
     if kind not in _OPTIONS or not colon:
-        raise SettingsError(
-            f"'{locator}' names no dataset", fix=f"Use {', '.join(f'{k}:...' for k in _OPTIONS)}"
-        )
+        raise SettingsError(f"'{locator}' names no dataset", fix=f"Use {', '.join(f'{k}:...' for k in _OPTIONS)}")
     if seed < 0:
         raise SettingsError(f"the seed {seed} is negative", fix="Use 0 or more")
     rest, options = _split_options(kind, rest, locator)
     if not rest:
-        raise SettingsError(
-            f"nothing follows '{kind}:'", where=locator, fix="Give a path, or a number for phantom"
-        )
+        raise SettingsError(f"nothing follows '{kind}:'", where=locator, fix="Give a path, or a number for phantom")
     if kind == "phantom":
         return _phantom(rest, options, locator, seed)
     path = Path(rest).expanduser()
-    if kind == "her2st":
-        return her2st_dataset(path, seed, _full_width(options, locator))
     layouts: Mapping[str, Callable[[Path, int], Dataset]] = {
         "folder": folder_dataset,
         "wsss4luad": wsss4luad_dataset,
         "bcss": bcss_dataset,
+        "her2st": her2st_dataset,
         "voc": voc_dataset,
     }
     return layouts[kind](path, seed)
@@ -91,15 +86,6 @@ def _phantom(count: str, options: Mapping[str, str], locator: str, seed: int) ->
         _integer(options["seed"], "seed", locator) if "seed" in options else seed,
         _decimal(options["mpp"], "mpp", locator) if "mpp" in options else 0.5,
     )
-
-
-def _full_width(options: Mapping[str, str], locator: str) -> int | None:
-    if "full_width" not in options:
-        return None
-    width = _integer(options["full_width"], "full_width", locator)
-    if width < 1:
-        raise SettingsError(f"full_width {width} is not above 0", where=locator)
-    return width
 
 
 def _integer(text: str, key: str, locator: str) -> int:

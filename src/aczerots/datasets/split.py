@@ -13,9 +13,7 @@ TRAIN_SHARE = 0.7
 """Share of the images (or patients) in the pool."""
 
 
-def seeded_split(
-    names: Sequence[str], seed: int, patients: Mapping[str, str] | None = None
-) -> dict[str, Split]:
+def seeded_split(names: Sequence[str], seed: int, patients: Mapping[str, str] | None = None) -> dict[str, Split]:
     """Split 70/30 by patient where patients are known, else by image.
 
     Args:

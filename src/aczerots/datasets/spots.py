@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +18,12 @@ from aczerots.taxonomy import IGNORE
 
 SPOT_DIAMETER_UM = 100.0
 SPOT_PITCH_UM = 200.0
-"""Spatial Transcriptomics arrays (Stahl et al. 2016, Science 353:78): 200 um from centre to centre."""
+GRID = (33, 35)
+"""Spatial Transcriptomics arrays (Stahl et al. 2016, Science 353:78): columns and rows of spots, numbered
+from 1, 200 um from centre to centre."""
 
 _UNDETERMINED = "undetermined"
-_COLUMNS = ("x", "y", "pixel_x", "pixel_y", "label")
+_COLUMNS = ("x", "y", "label")
 
 
 @final
@@ -39,10 +42,6 @@ class Spots:
     ids: NDArray[np.uint8]
     radius: float
     size: tuple[int, int] | None = None
-
-    def scaled(self, factor: float) -> Spots:
-        """The same spots in an image ``factor`` times as large."""
-        return replace(self, xy=self.xy * factor, radius=self.radius * factor)
 
     def within(self, x: int, y: int, size: tuple[int, int]) -> Spots:
         """The same spots in the frame of a part of the image; ``size`` is (width, height)."""
@@ -80,34 +79,46 @@ class Spots:
         return out
 
 
-def read_spots(table: Path, labels: Mapping[str, int]) -> tuple[Spots, float]:
-    """Spots of a HER2ST table, in the pixels it states.
+def read_spots(table: Path, size: tuple[int, int], labels: Mapping[str, int]) -> tuple[Spots, float]:
+    """Spots of a HER2ST table, in the pixels of the section image.
+
+    The published images are cut to the array: the first spot is at one corner, the last at the opposite one.
+    So the grid coordinates place the spots in an image of any reduction. The columns ``pixel_x`` and
+    ``pixel_y`` of the table do not: they belong to a frame that is mirrored top to bottom.
 
     Args:
-        table: Tab-separated, with the columns x, y (spot grid), pixel_x, pixel_y and label.
+        table: Tab-separated, with the columns x, y (place in the array, adjusted to the image) and label.
+        size: (width, height) of the image in pixels.
         labels: Class name -> taxonomy position; ``undetermined`` spots are left out.
 
     Returns:
-        The spots, and micrometres per pixel after the pitch of the spot grid.
+        The spots, and micrometres per pixel.
 
     Raises:
-        InputError: Unreadable, a missing column, a bad number, an unknown label, or no usable grid.
+        InputError: Unreadable, a missing column, a bad number, an unknown label, an image that is not cut to
+            the array, or no spot that counts.
     """
-    grid, pixels, names = _read_table(table)
+    extent = np.array(GRID) - 1
+    pitch = np.array(size) / extent
+    if not 0.9 < pitch[0] / pitch[1] < 1.1:
+        raise InputError(f"the {size[0]} x {size[1]} image is not cut to the spot array", where=table)
+    grid, names = _read_table(table)
     unknown = sorted(set(names) - labels.keys() - {_UNDETERMINED})
     if unknown:
         raise InputError(f"unknown label '{unknown[0]}'", where=table, fix=f"Labels are {', '.join(labels)}")
-    usable = np.array([name != _UNDETERMINED for name in names])
+    usable = np.array([name != _UNDETERMINED for name in names], dtype=bool)
     if not usable.any():
         raise InputError("no spot has a class", where=table)
-    pitch = _pitch(grid, pixels, table)
+    if (grid < 0).any() or (grid > extent + 2).any():
+        raise InputError(f"a spot lies outside the {GRID[0]} x {GRID[1]} array", where=table)
     ids = np.array([labels.get(name, IGNORE) for name in names], dtype=np.uint8)[usable]
-    mpp = SPOT_PITCH_UM / pitch
-    return Spots(pixels[usable], ids, SPOT_DIAMETER_UM / 2 / mpp), mpp
+    mpp = SPOT_PITCH_UM / float(np.sqrt(pitch.prod()))
+    return Spots((grid[usable] - 1) * pitch, ids, SPOT_DIAMETER_UM / 2 / mpp), mpp
 
 
-def _read_table(table: Path) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
-    numbers: list[list[float]] = []
+def _read_table(table: Path) -> tuple[NDArray[np.float64], list[str]]:
+    """Grid coordinates float64 [n, 2] and labels of the rows."""
+    numbers: list[tuple[float, float]] = []
     names: list[str] = []
     try:
         with table.open(newline="", encoding="utf-8") as stream:
@@ -116,32 +127,19 @@ def _read_table(table: Path) -> tuple[NDArray[np.float64], NDArray[np.float64], 
             if lacking:
                 raise InputError(f"the column '{lacking[0]}' is missing", where=table)
             for row in reader:
-                values = _numbers(row)
-                if values is None:
-                    raise InputError("a coordinate is no number", where=f"{table}, line {reader.line_num}")
-                numbers.append(values)
-                names.append(row["label"])
+                where = f"{table}, line {reader.line_num}"
+                numbers.append((_coordinate(row["x"], where), _coordinate(row["y"], where)))
+                names.append(row["label"] or "")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"cannot be read ({error})", where=table) from None
-    array = np.array(numbers, dtype=np.float64).reshape(-1, 4)
-    return array[:, :2], array[:, 2:], names
+    return np.array(numbers, dtype=np.float64).reshape(-1, 2), names
 
 
-def _numbers(row: Mapping[str, str | None]) -> list[float] | None:
-    """The four coordinates, None where one is missing or not finite."""
+def _coordinate(text: str | None, where: str) -> float:
     try:
-        values = [float(row[c] or "nan") for c in _COLUMNS[:4]]
+        value = float(text or "")
     except ValueError:
-        return None
-    return values if np.isfinite(values).all() else None
-
-
-def _pitch(grid: NDArray[np.float64], pixels: NDArray[np.float64], table: Path) -> float:
-    """Pixels per grid step: size of the linear map from grid to pixels, by least squares."""
-    if len(grid) < 3:
-        raise InputError("fewer than 3 spots do not show the grid", where=table)
-    centred = grid - grid.mean(axis=0)
-    if np.linalg.matrix_rank(centred) < 2:
-        raise InputError("all spots lie on a line", where=table)
-    linear, *_ = np.linalg.lstsq(centred, pixels - pixels.mean(axis=0), rcond=None)
-    return float(np.sqrt(abs(np.linalg.det(linear))))
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"the coordinate '{text}' is no number", where=where)
+    return value

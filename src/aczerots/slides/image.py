@@ -34,13 +34,14 @@ def open_image(path: Path) -> Iterator[Image.Image]:
     """
     try:
         with warnings.catch_warnings():
-            # Pillow warns from 89 Mpx on; section scans are larger and MAX_PIXELS is checked below.
+            # Pillow warns of damaged TIFF tags, without which it either can or cannot read the pixels, and from
+            # 89 Mpx on; section scans are larger and MAX_PIXELS is checked below.
+            warnings.simplefilter("ignore", UserWarning)
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
-        with image:
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
-            yield image
+            with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise Image.DecompressionBombError
+                yield image
     except FileNotFoundError:
         raise InputError("the image is missing", where=path) from None
     except PermissionError:
@@ -59,9 +60,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
 def _to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
     """Decoded RGB uint8 [h, w, 3]; transparency becomes white, the colour of empty glass."""
     if image.mode[0] in "IF":
-        raise InputError(
-            f"pixels of mode {image.mode} are not 8-bit", where=path, fix="Save the image as 8-bit RGB"
-        )
+        raise InputError(f"pixels of mode {image.mode} are not 8-bit", where=path, fix="Save the image as 8-bit RGB")
     if "A" in image.mode or "transparency" in image.info:
         rgba = image.convert("RGBA")
         return np.array(Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB"))

@@ -29,9 +29,7 @@ class MaskFile:
         cache: Holds the decoded mask; masks of a dataset share one so that memory stays bounded.
     """
 
-    def __init__(
-        self, path: Path, slide: Slide, codes: Mapping[int, int], *, cache: PixelCache | None = None
-    ) -> None:
+    def __init__(self, path: Path, slide: Slide, codes: Mapping[int, int], *, cache: PixelCache | None = None) -> None:
         self.path = Path(path)
         self._slide = slide
         self._codes = dict(codes) | {IGNORE: IGNORE}

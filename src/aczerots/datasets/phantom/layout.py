@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from aczerots.datasets.phantom.classes import Tissue
-from aczerots.datasets.phantom.fields import Field, cells, fractal, scatter
+from aczerots.datasets.phantom.fields import Field, cells, fractal, noise, sample, scatter
 from aczerots.datasets.phantom.glands import Gland, gland_depth, place_glands
 
 Region = NDArray[np.bool_]
@@ -115,7 +115,7 @@ def _whole_fat_cells(rng: np.random.Generator, labels: NDArray[np.uint8], px: fl
     """Make fat end at cell borders, in place; returns the distance to the cell border."""
     height, width = labels.shape
     points = scatter(rng, (height, width), 52 * px, jitter=0.17)
-    owner, border = cells(points, (height, width))
+    owner, border = _bent(rng, *cells(points, (height, width)), px)
     fat = labels == Tissue.FAT
     count = np.bincount(owner.ravel(), minlength=len(points))
     share = np.bincount(owner.ravel(), weights=fat.ravel(), minlength=len(points)) / np.maximum(count, 1)
@@ -123,6 +123,19 @@ def _whole_fat_cells(rng: np.random.Generator, labels: NDArray[np.uint8], px: fl
     labels[fat & ~whole] = Tissue.STROMA
     labels[whole & (labels != Tissue.BACKGROUND)] = Tissue.FAT
     return border
+
+
+def _bent(
+    rng: np.random.Generator, owner: NDArray[np.intp], border: Field, px: float
+) -> tuple[NDArray[np.intp], Field]:
+    """Cells with curved instead of straight walls."""
+    height, width = border.shape
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    y += np.float32(2.6 * px) * noise(rng, (height, width), 17 * px)
+    x += np.float32(2.6 * px) * noise(rng, (height, width), 17 * px)
+    y, x = np.clip(y, 0, height - 1.01), np.clip(x, 0, width - 1.01)
+    bent = ndimage.gaussian_filter(sample(border, y, x), 1.2, truncate=2.5)
+    return owner[np.rint(y).astype(np.intp), np.rint(x).astype(np.intp)], np.asarray(bent)
 
 
 def _nests(rng: np.random.Generator, labels: NDArray[np.uint8], px: float) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.datasets.phantom.fields import Field
+from aczerots.datasets.phantom.fields import Field, noise
 from aczerots.datasets.phantom.optics import Stains
 
 Points = NDArray[np.float32]
@@ -91,9 +91,7 @@ def draw(
         _blend(stains, _patches(rng, points[part], directions[part], look, side))
 
 
-def _patches(
-    rng: np.random.Generator, points: Points, angles: NDArray[np.float32], look: Look, side: int
-) -> _Drawn:
+def _patches(rng: np.random.Generator, points: Points, angles: NDArray[np.float32], look: Look, side: int) -> _Drawn:
     n = len(points)
 
     def each(span: tuple[float, float]) -> Field:
@@ -134,11 +132,7 @@ def _chromatin(rng: np.random.Generator, radius: Field, u: Field, v: Field, look
     n = len(radius)
     density = 1 + look.rim * np.exp(-(((radius - 0.85) / 0.18) ** 2)) - 0.35 * look.rim
     if look.clumps:
-        # A sum of a few plane waves of random direction gives coarse clumps at the cost of two cosines.
-        k = rng.normal(0, 4.5, (2, 2, n)).astype(np.float32)[..., None, None]
-        phase = rng.uniform(0, 6.28, (2, n)).astype(np.float32)[..., None, None]
-        waves = np.cos(k[0, 0] * u + k[0, 1] * v + phase[0]) + np.cos(k[1, 0] * u + k[1, 1] * v + phase[1])
-        density = density + look.clumps * waves
+        density = density + look.clumps * _cuttings(rng, n, radius.shape[1])
     for _ in range(look.nucleoli):
         centre = rng.uniform(-0.45, 0.45, (2, n)).astype(np.float32)[..., None, None]
         size = rng.uniform(0.12, 0.24, n).astype(np.float32)[:, None, None]
@@ -146,6 +140,14 @@ def _chromatin(rng: np.random.Generator, radius: Field, u: Field, v: Field, look
         gap = ((u - centre[0]) ** 2 + (v - centre[1]) ** 2) / size**2
         density = density + present * 0.9 * np.exp(-np.minimum(gap, 30))
     return np.asarray(np.clip(density, 0.05, 3), dtype=np.float32)
+
+
+def _cuttings(rng: np.random.Generator, n: int, side: int) -> Field:
+    """Squares cut at random from one sheet of noise with grains of about 1.5 um at 0.5 um/px: [n, side, side]."""
+    sheet = noise(rng, (2 * side + 64, 2 * side + 64), 2.6)
+    windows = np.lib.stride_tricks.sliding_window_view(sheet, (side, side))
+    y, x = rng.integers(0, len(windows), (2, n))
+    return np.asarray(windows[y, x])
 
 
 def _blend(stains: Stains, drawn: _Drawn) -> None:

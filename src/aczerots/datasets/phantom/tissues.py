@@ -59,9 +59,7 @@ class Canvas:
         points = scatter(self.rng, self.shape, spacing * self.px, jitter)
         return points[inside(points, self.region(tissue))]
 
-    def draw(
-        self, points: NDArray[np.float32], look: Look, angles: NDArray[np.float32] | None = None
-    ) -> None:
+    def draw(self, points: NDArray[np.float32], look: Look, angles: NDArray[np.float32] | None = None) -> None:
         """Draw bodies whose lengths are in micrometres."""
         draw(self.rng, self.stains, points, look.scaled(self.px), angles)
 
@@ -104,10 +102,10 @@ def flow(rng: np.random.Generator, shape: tuple[int, int], px: float, wave: floa
 
 def paint_stroma(c: Canvas) -> None:
     """Wavy collagen with spindle nuclei along the fibres, a few stray lymphocytes."""
-    f = flow(c.rng, c.shape, c.px, wave=4.0, wander=26.0)
-    fine, coarse = f.fibres(c.rng, 1.0, 16), f.fibres(c.rng, 4.0, 45)
-    body = 0.46 + 0.13 * fine + 0.11 * coarse + 0.06 * noise(c.rng, c.shape, 40 * c.px)
-    cleft = np.clip((-coarse - 0.75) * 2.5, 0, 1) * np.clip(0.7 - fine, 0, 1)
+    f = flow(c.rng, c.shape, c.px, wave=2.6, wander=15.0)
+    fine, coarse = f.fibres(c.rng, 0.9, 11), f.fibres(c.rng, 3.4, 32)
+    body = 0.45 + 0.11 * fine + 0.1 * coarse + 0.08 * fractal(c.rng, c.shape, 40 * c.px, 6)
+    cleft = np.clip((-coarse - 0.85) * 2.5, 0, 1) * np.clip(0.6 - fine, 0, 1)
     c.fill(Tissue.STROMA, (0.07 + 0.03 * coarse, body * (1 - 0.85 * cleft)))
     look = Look((4.0, 8.0), (0.16, 0.34), (0.6, 1.0), (0.25, 0.35), irregular=0.06, clumps=0.12)
     points = c.points(Tissue.STROMA, 17.0, 0.42)
@@ -121,9 +119,7 @@ LYMPHOCYTE = Look((2.7, 3.7), (0.84, 1.0), (1.0, 1.45), (0.2, 0.3), irregular=0.
 
 def paint_lymphocytes(c: Canvas) -> None:
     """Crowded small round dark nuclei with hardly any cytoplasm."""
-    c.fill(
-        Tissue.LYMPHOCYTES, (0.16 + 0.04 * noise(c.rng, c.shape, 3), 0.22 + 0.05 * noise(c.rng, c.shape, 4))
-    )
+    c.fill(Tissue.LYMPHOCYTES, (0.16 + 0.04 * noise(c.rng, c.shape, 3), 0.22 + 0.05 * noise(c.rng, c.shape, 4)))
     points = c.points(Tissue.LYMPHOCYTES, 7.4, 0.17)
     points = points[c.rng.random(len(points)) < 0.93]
     c.draw(points, LYMPHOCYTE)
@@ -140,12 +136,10 @@ def paint_tumor(c: Canvas) -> None:
     edge = np.exp(-((border / np.float32(1.1 * c.px)) ** 2))
     grain = noise(c.rng, c.shape, 2.2)
     patch = noise(c.rng, c.shape, 28 * c.px)
-    hematoxylin = 0.2 + 0.04 * grain + 0.04 * patch - 0.08 * edge
+    hematoxylin = 0.23 + 0.04 * grain + 0.04 * patch - 0.1 * edge
     c.fill(Tissue.TUMOR, (hematoxylin, 0.4 + 0.06 * grain + 0.06 * patch - 0.12 * edge))
     big = c.rng.uniform(0.9, 1.15)
-    vesicular = Look(
-        (3.6 * big, 6.6 * big), (0.6, 0.95), (0.5, 0.9), (0.16, 0.28), (0, 0), 0.07, 0.55, 0.16, 2, 0.9
-    )
+    vesicular = Look((3.6 * big, 6.6 * big), (0.6, 0.95), (0.5, 0.9), (0.16, 0.28), (0, 0), 0.07, 0.55, 0.16, 2, 0.9)
     c.draw(points, vesicular)
     dark = Look((3.0, 5.5), (0.5, 0.9), (1.0, 1.4), (0.25, 0.35), irregular=0.13, clumps=0.2)
     c.draw(c.points(Tissue.TUMOR, 42.0, 0.5), dark)
@@ -169,9 +163,10 @@ def paint_necrosis(c: Canvas) -> None:
 def paint_fat(c: Canvas) -> None:
     """Empty polygonal cells with thin walls and a flat nucleus here and there at a wall."""
     border = c.layout.fat_border / np.float32(c.px)
-    wall = np.exp(-((border / np.float32(1.3)) ** 2)) + 0.6 * (border < 0.8)
+    thick = 1.15 + 0.3 * noise(c.rng, c.shape, 12 * c.px)
+    wall = np.exp(-((border / np.clip(thick, 0.6, 2)) ** 2))
     veil = 0.012 * np.abs(noise(c.rng, c.shape, 30 * c.px))
-    c.fill(Tissue.FAT, (0.1 * wall + veil, (0.42 + 0.1 * noise(c.rng, c.shape, 5 * c.px)) * wall + 2 * veil))
+    c.fill(Tissue.FAT, (0.09 * wall + veil, (0.5 + 0.1 * noise(c.rng, c.shape, 5 * c.px)) * wall + 2 * veil))
     points = c.points(Tissue.FAT, 9.0, 0.5)
     y, x = np.floor(points).astype(np.intp).T
     points = points[(border[y, x] < 3.0) & (c.rng.random(len(points)) < 0.4)]
@@ -191,7 +186,7 @@ def paint_glands(c: Canvas) -> None:
     eosin: Field = np.where(cell, 0.33 + 0.05 * grain + apical, 0.03 + mucus)
     eosin += 0.25 * np.exp(-((depth / 0.9) ** 2))  # the basement membrane
     c.fill(Tissue.GLANDS, (hematoxylin, eosin))
-    goblet = Look((3.8, 6.0), (0.6, 0.8), (0.05, 0.14), (0.03, 0.1), irregular=0.04, clumps=0.1, opacity=0.92)
+    goblet = Look((3.8, 6.0), (0.6, 0.8), (0.06, 0.2), (0.04, 0.12), irregular=0.04, clumps=0.1, opacity=0.92)
     nucleus = Look((3.0, 4.6), (0.42, 0.62), (0.7, 1.05), (0.2, 0.3), irregular=0.04, rim=0.2, clumps=0.14)
     for gland in c.layout.glands:
         points, radial = gland.ring(c.rng, (12 * c.px, 16 * c.px), 8.2 * c.px)
@@ -206,9 +201,12 @@ def paint_muscle(c: Canvas) -> None:
     """Parallel bundles of brightly eosinophilic cells with blunt, cigar-shaped nuclei."""
     f = flow(c.rng, c.shape, c.px, wave=1.0, wander=14.0)
     cell, bundle = f.fibres(c.rng, 3.2, 90), f.fibres(c.rng, 18.0, 260)
-    cleft = np.clip((np.abs(bundle) < 0.07) * 0.6 + (cell < -1.3) * 0.3, 0, 1)
+    cleft = np.zeros(c.shape, dtype=np.float32)
+    cleft[np.abs(bundle) < 0.045] += 0.5
+    cleft[cell < -1.3] += 0.3
     eosin = (0.6 + 0.07 * cell + 0.05 * bundle + 0.04 * noise(c.rng, c.shape, 2.5)) * (1 - 0.6 * cleft)
-    c.fill(Tissue.MUSCLE, ((0.13 + 0.03 * cell) * (1 - 0.5 * cleft), eosin))
+    hematoxylin: Field = (0.13 + 0.03 * cell) * (1 - 0.5 * cleft)
+    c.fill(Tissue.MUSCLE, (hematoxylin, eosin))
     points = c.points(Tissue.MUSCLE, 15.5, 0.36)
     look = Look((5.0, 9.0), (0.16, 0.26), (0.6, 0.9), (0.3, 0.4), irregular=0.02, rim=0.15, clumps=0.14)
     c.draw(points, look, f.direction(points) + c.rng.normal(0, 0.06, len(points)).astype(np.float32))
@@ -216,11 +214,9 @@ def paint_muscle(c: Canvas) -> None:
 
 def paint_blood(c: Canvas) -> None:
     """Packed red cells without nuclei in pale plasma, with a white cell here and there."""
-    c.fill(Tissue.BLOOD, (0.03, 0.13 + 0.03 * noise(c.rng, c.shape, 6 * c.px)), hemoglobin=0.05)
-    points = c.points(Tissue.BLOOD, c.rng.uniform(5.4, 7.2), 0.2)
-    red = Look(
-        (2.6, 3.5), (0.72, 1.0), (0.0, 0.03), (0.05, 0.15), (0.35, 0.62), 0.05, 0.25, 0.0, 0, 1.0, 0.85
-    )
+    c.fill(Tissue.BLOOD, (0.03, 0.13 + 0.03 * noise(c.rng, c.shape, 6 * c.px)), hemoglobin=0.08)
+    points = c.points(Tissue.BLOOD, c.rng.uniform(5.2, 7.0), 0.22)
+    red = Look((2.6, 3.5), (0.72, 1.0), (0.0, 0.03), (0.25, 0.4), (0.38, 0.62), 0.05, 0.25, 0.0, 0, 1.0, 0.85)
     c.draw(points, red)
     c.draw(c.points(Tissue.BLOOD, 45.0, 0.5), LYMPHOCYTE)
 
