@@ -1,5 +1,7 @@
 """The grid cache: once per tile, whatever happens to the files."""
 
+import errno
+import json
 import multiprocessing
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +12,7 @@ import torch
 
 from aczerots.backbones.base import BackboneInfo, Grids
 from aczerots.backbones.cache import GridCache, embed_tiles
-from aczerots.errors import StorageError
+from aczerots.errors import SettingsError, StorageError
 from aczerots.slides.base import Box, Tile
 
 
@@ -146,3 +148,82 @@ def test_progress_counts_every_tile(tmp_path: Path):
     backbone = CountingBackbone()
     embed_tiles(TILES[:20], SLIDES, backbone, None, progress=lambda i, n: seen.append((i, n)))
     assert seen == [(8, 20), (16, 20), (20, 20)]
+
+
+def test_progress_is_told_of_cached_tiles(tmp_path: Path):
+    backbone = CountingBackbone()
+    embed_tiles(TILES[:12], SLIDES, backbone, GridCache(tmp_path, backbone))
+    seen: list[tuple[int, int]] = []
+    cache = GridCache(tmp_path, backbone)
+    embed_tiles(TILES[:20], SLIDES, backbone, cache, progress=lambda i, n: seen.append((i, n)))
+    assert seen == [(12, 20), (20, 20)]
+
+
+@pytest.mark.parametrize("name", ["aligned", "layers"])
+def test_a_shard_without_its_data_is_not_read_as_zeros(tmp_path: Path, name: str):
+    backbone = CountingBackbone()
+    sound = embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone))
+    next(p for p in tmp_path.rglob("*") if p.is_file() and f"/{name}/c/" in p.as_posix()).unlink()
+    cache = GridCache(tmp_path, backbone)
+    again = embed_tiles(TILES, SLIDES, backbone, cache)
+    assert (cache.dropped, backbone.images) == (1, 80)
+    np.testing.assert_array_equal(again.aligned, sound.aligned)
+    np.testing.assert_array_equal(again.layers, sound.layers)
+
+
+@pytest.mark.parametrize("keys", [None, 7, ["more", "keys", "than", "rows"]])
+def test_a_shard_with_a_wrong_list_of_tiles_is_redone(tmp_path: Path, keys: object):
+    backbone = CountingBackbone()
+    embed_tiles(TILES[:2], SLIDES, backbone, GridCache(tmp_path, backbone))
+    path = next(p for p in tmp_path.rglob("zarr.json") if "keys" in p.read_text())
+    facts = json.loads(path.read_text())
+    stored = facts["attributes"]["keys"]
+    facts["attributes"]["keys"] = keys + stored if isinstance(keys, list) else keys
+    path.write_text(json.dumps(facts))
+    cache = GridCache(tmp_path, backbone)
+    embed_tiles(TILES[:2], SLIDES, backbone, cache)
+    assert (cache.dropped, backbone.images) == (1, 4)
+
+
+class Interrupted(CountingBackbone):
+    """Ctrl-C after 16 images."""
+
+    def encode_image(self, images: torch.Tensor) -> Grids:
+        if self.images == 16:
+            raise KeyboardInterrupt
+        return super().encode_image(images)
+
+
+def test_an_interrupt_does_not_cost_the_finished_tiles(tmp_path: Path):
+    first, second = Interrupted(), CountingBackbone()
+    with pytest.raises(KeyboardInterrupt):
+        embed_tiles(TILES, SLIDES, first, GridCache(tmp_path, first))
+    embed_tiles(TILES, SLIDES, second, GridCache(tmp_path, second))
+    assert second.images == len(TILES) - 16
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.EIO])
+def test_a_shard_that_cannot_be_opened_now_is_kept(tmp_path: Path, monkeypatch, number: int):
+    backbone = CountingBackbone()
+    embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone))
+
+    def refuse(*args: object, **kwargs: object) -> object:
+        raise OSError(number, "not now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("zarr.open_group", refuse)
+        with pytest.raises(StorageError, match="cannot read the cache: not now"):
+            embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone))
+    embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone))
+    assert backbone.images == len(TILES)
+
+
+def test_tiles_of_different_sizes_are_one_clear_error():
+    other = Tile("grey1", Box(0, 0, 64, 64), Box(0, 0, 64, 64), 64)
+    with pytest.raises(SettingsError, match="different sizes"):
+        embed_tiles([TILES[0], other], SLIDES, CountingBackbone(), None)
+
+
+def test_the_cache_of_another_backbone_is_refused(tmp_path: Path):
+    with pytest.raises(SettingsError, match="another backbone"):
+        embed_tiles(TILES[:2], SLIDES, CountingBackbone("2"), GridCache(tmp_path, CountingBackbone("1")))

@@ -1,6 +1,6 @@
 """Grids are computed once per tile, ever: a zarr cache keyed by tile content and backbone.
 
-``<folder>/<backbone hash>/shard-<id>.zarr`` holds up to 256 tiles: arrays ``aligned`` and ``layers`` in float16,
+``<folder>/<backbone hash>/shard-<id>.zarr`` holds up to 64 tiles: arrays ``aligned`` and ``layers`` in float16,
 each one file with a checksum per chunk, and the tiles' keys as an attribute. A shard is written under another
 name and renamed when complete, so that killed or concurrent writers leave nothing half-written behind; a
 shard that cannot be read is dropped and its tiles are computed again.
@@ -20,12 +20,12 @@ import torch
 from numpy.typing import NDArray
 
 from aczerots.backbones.base import Backbone, Grids
-from aczerots.errors import StorageError
+from aczerots.errors import SettingsError, StorageError
 from aczerots.slides.base import Slide, Tile
 
 Half = NDArray[np.float16]
 
-_SHARD = 256
+_SHARD = 64  # what a kill can cost
 _CHUNK = 16
 
 
@@ -74,7 +74,8 @@ class GridCache:
     """
 
     def __init__(self, folder: Path, backbone: Backbone) -> None:
-        self.folder = folder / backbone.info.hash
+        self.backbone_hash = backbone.info.hash
+        self.folder = folder / self.backbone_hash
         self.dropped = 0
 
     def find(self, keys: set[str]) -> Iterator[tuple[list[str], Half, Half]]:
@@ -82,6 +83,9 @@ class GridCache:
 
         Yields:
             Per shard: keys, aligned [k, d, gh, gw], layers [k, d_v, gh, gw].
+
+        Raises:
+            StorageError: No permission, or the disk fails.
         """
         missing = set(keys)
         for path in sorted(self.folder.glob("shard-*.zarr")):
@@ -97,17 +101,22 @@ class GridCache:
         import zarr
 
         try:
-            group = zarr.open_group(path, mode="r")
+            group: Any = zarr.open_group(path, mode="r")
             stored: list[str] = list(group.attrs["keys"])
             rows = [i for i, k in enumerate(stored) if k in wanted]
             if not rows:
                 return None
-            aligned, layers = (np.asarray(group[name][:])[rows] for name in ("aligned", "layers"))
-        except (OSError, ValueError, KeyError, RuntimeError, zarr.errors.BaseZarrError):
-            # A shard is complete when it gets its name; one that cannot be read was damaged afterwards.
+            arrays = [_whole(path, group, name, len(stored)) for name in ("aligned", "layers")]
+        except (FileNotFoundError, ValueError, LookupError, TypeError, RuntimeError):
+            # A shard is complete when it gets its name; one that is not whole was damaged afterwards.
             self.dropped += 1
             shutil.rmtree(path, ignore_errors=True)
             return None
+        except OSError as error:
+            # No permission, too many open files, a disk that fails: nothing says that the shard is damaged.
+            fix = "Check the disk and its permissions, or set ACZEROTS_CACHE to another folder"
+            raise StorageError(f"cannot read the cache: {error.strerror}", where=path, fix=fix) from error
+        aligned, layers = (array[rows] for array in arrays)
         return [stored[i] for i in rows], aligned, layers
 
     def put(self, keys: Sequence[str], aligned: Half, layers: Half) -> None:
@@ -162,9 +171,11 @@ def embed_tiles(
         progress: Called with (tiles finished, tiles in all).
 
     Raises:
+        SettingsError: Tiles of different sizes, or the cache of another backbone.
         InputError: A slide cannot be read.
-        StorageError: The cache cannot be written.
+        StorageError: The cache cannot be written or read.
     """
+    _check(tiles, backbone, cache)
     keys = [tile_key(t, slides[t.slide]) for t in tiles]
     # Equal pixels have equal keys and are computed once, though they may be several tiles.
     positions: dict[str, list[int]] = {}
@@ -176,20 +187,55 @@ def embed_tiles(
             table.fill([positions.pop(k) for k in found], aligned, layers)
     todo = list(positions)
     finished = len(tiles) - sum(len(p) for p in positions.values())
+    report = progress or _quiet
+    if finished:
+        report(finished, len(tiles))
     for start in range(0, len(todo), _SHARD):
         part = todo[start : start + _SHARD]
-        firsts = [tiles[positions[k][0]] for k in part]
         rows: list[tuple[Half, Half]] = []
-        for first in range(0, len(part), batch_size):
-            rows.append(_compute(firsts[first : first + batch_size], slides, backbone))
-            finished += sum(len(positions[k]) for k in part[first : first + batch_size])
-            if progress is not None:
-                progress(finished, len(tiles))
-        aligned, layers = (np.concatenate(column) for column in zip(*rows, strict=True))
-        table.fill([positions[k] for k in part], aligned, layers)
-        if cache is not None:
-            cache.put(part, aligned, layers)
+        try:
+            for first in range(0, len(part), batch_size):
+                batch = part[first : first + batch_size]
+                rows.append(_compute([tiles[positions[k][0]] for k in batch], slides, backbone))
+                finished += sum(len(positions[k]) for k in batch)
+                report(finished, len(tiles))
+        finally:
+            # An interrupt or an unreadable slide must not cost the tiles that are finished.
+            if rows:
+                aligned, layers = (np.concatenate(column) for column in zip(*rows, strict=True))
+                done = part[: len(aligned)]
+                table.fill([positions[k] for k in done], aligned, layers)
+                if cache is not None:
+                    cache.put(done, aligned, layers)
     return GridStore(tiles, table.aligned, table.layers)
+
+
+def _check(tiles: Sequence[Tile], backbone: Backbone, cache: GridCache | None) -> None:
+    """Refuse what would end in a wrong or ragged table."""
+    if len({t.size for t in tiles}) > 1:
+        raise SettingsError("tiles of different sizes", fix="Embed tiles of one size per call")
+    if cache is not None and cache.backbone_hash != backbone.info.hash:
+        raise SettingsError("the cache belongs to another backbone", where=cache.folder)
+
+
+def _quiet(finished: int, count: int) -> None:
+    """Progress that nobody asked for."""
+
+
+def _whole(path: Path, group: Any, name: str, count: int) -> Half:
+    """An array of a shard, float16 [count, dim, gh, gw].
+
+    Raises:
+        ValueError: Not the array that was written.
+        FileNotFoundError: Its data are gone.
+    """
+    # zarr reads a file that is missing as zeros, because it need not write chunks that are empty.
+    if not (path / name / "c" / "0" / "0" / "0" / "0").is_file():
+        raise FileNotFoundError(name)
+    array = np.asarray(group[name][:])
+    if array.dtype != np.float16 or array.ndim != 4 or len(array) != count:
+        raise ValueError(name)
+    return array
 
 
 class _Table:
