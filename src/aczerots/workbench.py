@@ -26,7 +26,7 @@ from aczerots.prozs.model import PrototypeScorer, ProZS
 from aczerots.prozs.presets import Preset, build_model
 from aczerots.slides.base import Box, Tile
 from aczerots.taxonomy import Taxonomy
-from aczerots.text.descriptions import describe_taxonomy
+from aczerots.text.descriptions import describe_taxonomy, undescribed
 from aczerots.text.prototypes import text_prototypes
 
 
@@ -104,14 +104,18 @@ class Workbench:
         return matrix.metrics(self.taxonomy)
 
 
-def choose_classes(dataset: Dataset, unseen: Sequence[str], text: TextMode) -> Taxonomy:
-    """The dataset's classes with seen flags and descriptions as asked for.
+def choose_classes(dataset: Dataset, unseen: Sequence[str], text: TextMode, progress: Progress) -> Taxonomy:
+    """The dataset's classes with seen flags and descriptions as asked for; says which have no description.
 
     Raises:
         SettingsError: Unknown class in ``unseen``, or no seen class left.
     """
     marked = [c.name for c in dataset.taxonomy.classes if not c.seen]
-    return describe_taxonomy(dataset.taxonomy.with_unseen(unseen or marked), text)
+    taxonomy = dataset.taxonomy.with_unseen(unseen or marked)
+    bare = undescribed(taxonomy) if text == "descriptions" else ()
+    if bare:
+        progress.say(f"no description for: {', '.join(bare)}; uses templates of the name (dataset.yaml can hold sentences)")
+    return describe_taxonomy(taxonomy, text)
 
 
 def check_truth(dataset: Dataset, splits: Sequence[Split]) -> None:
@@ -156,7 +160,7 @@ def open_workbench(  # noqa: PLR0913  # keyword-only: each names a part of the b
         SettingsError: Unknown dataset kind, backbone or class.
     """
     data = locate_dataset(dataset)
-    taxonomy = choose_classes(data, unseen, text)
+    taxonomy = choose_classes(data, unseen, text, progress)
     check_truth(data, ("train", "test"))
     model = locate_backbone(backbone, device)
     prototypes = text_prototypes(model, taxonomy).cpu()

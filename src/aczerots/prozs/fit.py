@@ -97,6 +97,9 @@ def prozs_loss(model: ProZS, batch: Batch) -> torch.Tensor:
     phi = model.features(batch.grids)
     logits = model.scores(phi)
     n = len(batch.targets)
+    if isinstance(model.scorer, PrototypeScorer) and model.training:
+        points, mass = phi[:n].detach().movedim(1, -1).flatten(0, 2), batch.targets.movedim(1, -1).flatten(0, 2)
+        model.scorer.bank.drift(points, mass)
     loss = losses.cross_entropy(logits[:n], batch.targets, batch.weights)
     loss = loss + losses.dice(logits[:n], batch.targets)
     loss = loss + 0.1 * losses.contrast(phi[:n], batch.targets, temperature=0.1)
@@ -106,7 +109,7 @@ def prozs_loss(model: ProZS, batch: Batch) -> torch.Tensor:
         reference = (scorer.kappa * cosine).softmax(dim=1)
         free = torch.ones_like(logits[:, :1])
         free[:n] = 1 - batch.targets.sum(dim=1, keepdim=True)
-        loss = loss + 0.5 * losses.keep(logits, reference, free)
+        loss = loss + 0.5 * losses.keep(logits, reference, free, model.seen)
     return loss
 
 

@@ -1,0 +1,301 @@
+"""The command line as a user meets it: a whole run, resuming, predicting, and every kind of bad input."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from aczerots.cli import main
+from aczerots.datasets.locate import locate_dataset
+from aczerots.slides.base import Box
+
+SMALL = ["--tile-size", "64", "--rounds", "2", "--initial", "0.3", "--budget", "0.3"]
+UNSEEN = "fibrous stroma"
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder dataset of six phantom slides of 128 pixels, four of them the pool."""
+    folder = tmp_path_factory.mktemp("data") / "small"
+    source = locate_dataset("phantom:6,size=128,seed=5")
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    rows = ["image,split"]
+    for i, sample in enumerate(source.samples):
+        box = Box(0, 0, 128, 128)
+        Image.fromarray(sample.slide.read(box, (128, 128))).save(folder / "images" / f"s{i}.png")
+        Image.fromarray(sample.truth.read(box, (128, 128))).save(folder / "masks" / f"s{i}.png")
+        rows.append(f"s{i},{'train' if i < 4 else 'test'}")
+    classes = [{"name": c.name, "color": list(c.color)} for c in source.taxonomy.classes]
+    (folder / "dataset.yaml").write_text(yaml.safe_dump({"name": "small", "classes": classes}))
+    (folder / "split.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACZEROTS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def run(*arguments: object) -> int:
+    """Exit code of the command in this process."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(a) for a in arguments])
+    return int(stop.value.code or 0)
+
+
+@pytest.fixture(scope="session")
+def finished(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Output folder of a finished run."""
+    base = tmp_path_factory.mktemp("runs")
+    os.environ["ACZEROTS_CACHE"] = str(base / "cache")
+    out = base / "first"
+    assert run("simulate", f"folder:{dataset}", "--unseen", UNSEEN, "--out", out, *SMALL) == 0
+    return out
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_leaves_everything_that_is_promised(finished: Path):
+    rows = table(finished / "metrics.csv")
+    head = ["round", "labelled_tiles", "labelled_fraction", "pacc", "miou_seen", "miou_unseen", "hiou"]
+    assert list(rows[0])[:7] == head
+    assert f"iou:{UNSEEN}" in rows[0]
+    assert [r["round"] for r in rows] == ["0", "1", "2"]
+    assert [r["labelled_tiles"] for r in rows] == ["0", "5", "10"]
+    picks = table(finished / "selections.csv")
+    assert len({p["tile"] for p in picks}) == 10
+    assert {"uncertainty", "diversity", "coverage", "score", "rank", "round"} <= set(picks[0])
+    facts = json.loads((finished / "run.json").read_text())
+    assert facts["complete"]
+    assert facts["settings"]["unseen"] == [UNSEEN]
+    assert 0 <= facts["full_label"]["hiou"] <= 1
+    assert {"open", "select", "fit", "evaluate"} <= facts["seconds"].keys()
+    page = (finished / "report.html").read_text()
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert UNSEEN in page
+    assert (finished / "model.safetensors").stat().st_size > 1000
+
+
+def test_the_same_command_again_does_nothing_and_says_the_same(
+    dataset: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+):
+    before = (finished / "metrics.csv").read_bytes()
+    assert run("simulate", f"folder:{dataset}", "--unseen", UNSEEN, "--out", finished, *SMALL, "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [r["labelled_tiles"] for r in rows] == [0, 5, 10]
+    assert (finished / "metrics.csv").read_bytes() == before
+
+
+def test_another_run_is_not_mixed_into_the_same_folder(
+    dataset: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert run("simulate", f"folder:{dataset}", "--unseen", UNSEEN, "--out", finished, *SMALL, "--seed", 9) == 1
+    assert "seed 0 (now 9)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_run_resumes_and_ends_with_the_same_numbers(
+    how: signal.Signals, dataset: Path, finished: Path, tmp_path: Path
+):
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "aczerots.cli", "simulate", f"folder:{dataset}", "--unseen", UNSEEN]
+    process = subprocess.Popen([*command, "--out", str(out), *SMALL], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(table(out / "metrics.csv") if (out / "metrics.csv").exists() else []) < 2:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    process.send_signal(how)
+    message = process.communicate(timeout=60)[1]
+    assert process.returncode == (-how if how is signal.SIGKILL else 130)
+    assert "Traceback" not in message
+    assert how is signal.SIGKILL or "the same command goes on" in message
+    assert subprocess.run([*command, "--out", str(out), *SMALL], check=False, capture_output=True).returncode == 0
+    assert (out / "metrics.csv").read_bytes() == (finished / "metrics.csv").read_bytes()
+    assert (out / "selections.csv").read_bytes() == (finished / "selections.csv").read_bytes()
+
+
+def test_predict_writes_a_mask_and_an_overlay_per_image(
+    dataset: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    images = sorted((dataset / "images").glob("s[45].png"))
+    assert run("predict", finished / "model.safetensors", *images, "--out", tmp_path / "p", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [r["image"] for r in rows] == ["s4.png", "s5.png"]
+    mask = Image.open(tmp_path / "p" / "s4.mask.png")
+    assert mask.mode == "P"
+    assert mask.size == Image.open(tmp_path / "p" / "s4.overlay.png").size == (128, 128)
+    share = np.bincount(np.asarray(mask).ravel(), minlength=9) / 128**2
+    assert list(rows[0].values())[1:] == pytest.approx(share.tolist())
+
+
+def test_predict_reports_a_broken_image_and_finishes_the_others(
+    dataset: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes((dataset / "images" / "s4.png").read_bytes()[:500])
+    assert run("predict", finished / "model.safetensors", broken, dataset / "images" / "s5.png", "--out", tmp_path) == 1
+    assert "broken.png" in capsys.readouterr().err
+    assert (tmp_path / "s5.mask.png").exists()
+    assert not (tmp_path / "broken.mask.png").exists()
+
+
+def test_evaluate_agrees_with_the_last_row_of_the_run(
+    dataset: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert run("evaluate", finished / "model.safetensors", f"folder:{dataset}", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    last = table(finished / "metrics.csv")[-1]
+    for name in ("pacc", "miou_seen", "miou_unseen", "hiou"):
+        assert found[name] == pytest.approx(float(last[name]), rel=1e-4)
+
+
+def test_full_draws_the_whole_pool_and_agrees_with_the_line_of_the_run(dataset: Path, finished: Path, tmp_path: Path):
+    full = tmp_path / "full"
+    assert run("simulate", f"folder:{dataset}", "--unseen", UNSEEN, "--out", full, "--tile-size", 64, "--full") == 0
+    rows = table(full / "metrics.csv")
+    assert [r["labelled_fraction"] for r in rows] == ["0", "1"]
+    line = json.loads((finished / "run.json").read_text())["full_label"]["hiou"]
+    assert float(rows[-1]["hiou"]) == pytest.approx(line, rel=1e-4)
+    assert run("report", finished, full, "--out", tmp_path / "both.html") == 0
+    assert "small" in (tmp_path / "both.html").read_text()
+
+
+@pytest.mark.parametrize("strategy", ["paper", "random", "entropy"])
+def test_every_strategy_runs_and_the_pool_may_run_out(
+    strategy: str, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    options = ["--tile-size", 128, "--rounds", 3, "--initial", 0.5, "--budget", 0.6, "--preset", "zeroshot"]
+    assert run("simulate", f"folder:{dataset}", "--out", tmp_path, "--strategy", strategy, *options) == 0
+    said = capsys.readouterr().err
+    assert "asked for 2 tiles" in said or "no tile left" in said
+    assert [r["labelled_tiles"] for r in table(tmp_path / "metrics.csv")] == ["0", "2", "4"]
+
+
+def test_the_paper_preset_runs(dataset: Path, tmp_path: Path):
+    options = ["--tile-size", 64, "--rounds", 1, "--initial", 0.1, "--preset", "paper", "--strategy", "paper"]
+    assert run("simulate", f"folder:{dataset}", "--unseen", UNSEEN, "--out", tmp_path, *options) == 0
+    assert len(table(tmp_path / "metrics.csv")) == 2
+
+
+def spoil_size(folder: Path) -> None:
+    Image.new("L", (64, 128)).save(folder / "masks" / "s1.png")
+
+
+def spoil_id(folder: Path) -> None:
+    Image.new("L", (128, 128), 77).save(folder / "masks" / "s1.png")
+
+
+def spoil_image(folder: Path) -> None:
+    path = folder / "images" / "s1.png"
+    path.write_bytes(path.read_bytes()[:300])
+
+
+def spoil_pool(folder: Path) -> None:
+    path = folder / "split.csv"
+    path.write_text(path.read_text().replace("train", "test"))
+
+
+def spoil_drawings(folder: Path) -> None:
+    for i in range(4):
+        Image.new("L", (128, 128), 255).save(folder / "masks" / f"s{i}.png")
+
+
+def spoil_yaml(folder: Path) -> None:
+    (folder / "dataset.yaml").write_text("name: x\nclasses: [")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "options", "words"),
+    [
+        (spoil_size, [], ["s1.png", "64", "128"]),
+        (spoil_id, [], ["s1.png", "77"]),
+        (spoil_image, [], ["s1.png"]),
+        (spoil_pool, [], ["pool is empty"]),
+        (spoil_drawings, [], ["no pixel of a seen class"]),
+        (spoil_yaml, [], ["dataset.yaml", "line"]),
+        (None, ["--unseen", "fibrous strom"], ["unknown class 'fibrous strom'", "Did you mean 'fibrous stroma'"]),
+        (None, ["--strategy", "best"], ["unknown strategy 'best'", "aczerots"]),
+        (None, ["--preset", "best"], ["unknown preset 'best'", "prozs"]),
+        (None, ["--backbone", "best"], ["unknown backbone 'best'"]),
+        (None, ["--budget", "7"], ["--budget", "7"]),
+        (None, ["--text", "poems"], ["--text", "poems"]),
+        (None, ["--device", "cuda:77"], ["cuda:77", "not available"]),
+        (None, ["--without", "luck"], ["no term 'luck'"]),
+    ],
+)
+def test_bad_input_is_one_clear_error(
+    spoil: object, options: list[str], words: list[str], dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    import shutil
+
+    folder = tmp_path / "data"
+    shutil.copytree(dataset, folder)
+    if callable(spoil):
+        spoil(folder)
+    assert run("simulate", f"folder:{folder}", "--out", tmp_path / "out", *SMALL, *options) == 1
+    error = capsys.readouterr().err.strip().splitlines()
+    assert [line for line in error if line.startswith("error: ")] == error[-1:]
+    for word in words:
+        assert word in error[-1], error[-1]
+
+
+def test_all_classes_unseen_is_refused(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    names = [c.name for c in locate_dataset(f"folder:{dataset}").taxonomy.classes]
+    options = [x for n in names for x in ("--unseen", n)]
+    assert run("simulate", f"folder:{dataset}", "--out", tmp_path / "out", *options) == 1
+    assert "all classes are unseen" in capsys.readouterr().err
+
+
+def test_missing_and_unreadable_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert run("simulate", f"folder:{tmp_path / 'nothing'}", "--out", tmp_path / "out") == 1
+    assert "nothing" in capsys.readouterr().err
+    assert run("predict", tmp_path / "no.safetensors", tmp_path / "x.png", "--out", tmp_path / "out") == 1
+    assert "no.safetensors" in capsys.readouterr().err
+
+
+def test_usage_errors_are_one_line(capsys: pytest.CaptureFixture[str]):
+    assert run("simulate") == 2
+    assert run("simulate", "folder:x", "--out", "y", "--nonsense") == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert "--nonsense" in error
+
+
+def test_a_full_disk_is_one_clear_error_and_saved_rounds_stay(dataset: Path, tmp_path: Path):
+    """A file-size limit stands in for the full disk: every write beyond it fails as it would there."""
+    out = tmp_path / "out"
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY));"
+        "from aczerots.cli import main; main(sys.argv[2:])"
+    )
+    arguments = ["simulate", f"folder:{dataset}", "--unseen", UNSEEN, "--out", str(out), *SMALL]
+    small = subprocess.run([sys.executable, "-c", code, "60000", *arguments], capture_output=True, text=True, check=False)
+    assert small.returncode == 1
+    assert "Traceback" not in small.stderr
+    assert small.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert not list(out.glob("*.tmp*"))
+    whole = subprocess.run([sys.executable, "-c", code, str(2**30), *arguments], capture_output=True, text=True, check=False)
+    assert whole.returncode == 0, whole.stderr
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]):
+    from aczerots import __version__
+
+    assert run("--version") == 0
+    assert __version__ in capsys.readouterr().out
+    assert run("--help") == 0
+    assert "simulate" in capsys.readouterr().out
