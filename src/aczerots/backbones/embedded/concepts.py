@@ -23,15 +23,36 @@ KINDS: dict[str, tuple[str, ...]] = {
     "stroma": ("tumor-associated stroma", "dermis", "colonic stroma", "loose connective tissue", "complex stroma"),
     "lymphocytes": ("lymph node",),
     "normal glands": ("normal colonic gland", "prostate gland", "normal breast"),
-    "tumor nests": ("tumor epithelium", "invasive cancer", "squamous cell carcinoma of the lung", "large cell carcinoma"),
+    "tumor nests": (
+        "tumor epithelium",
+        "invasive cancer",
+        "squamous cell carcinoma of the lung",
+        "large cell carcinoma",
+    ),
     "tumor-associated stroma": ("stroma",),
     "invasive cancer": ("tumor epithelium", "tumor nests"),
 }
 """General tissue to its kinds; where the kind is seen, the general name is right as well."""
 
 NEAR: tuple[tuple[str, ...], ...] = (
-    ("tumor epithelium", "high-grade intraepithelial neoplasia", "small cell carcinoma", "basal cell carcinoma", "glioblastoma", "spindle cell tumor"),
-    ("stroma", "tumor-associated stroma", "dermis", "colonic stroma", "loose connective tissue", "complex stroma", "edema", "blood vessel"),
+    (
+        "tumor epithelium",
+        "high-grade intraepithelial neoplasia",
+        "small cell carcinoma",
+        "basal cell carcinoma",
+        "glioblastoma",
+        "spindle cell tumor",
+    ),
+    (
+        "stroma",
+        "tumor-associated stroma",
+        "dermis",
+        "colonic stroma",
+        "loose connective tissue",
+        "complex stroma",
+        "edema",
+        "blood vessel",
+    ),
     ("lymphocytes", "lymph node", "plasma cells", "complex stroma", "neutrophils"),
     ("normal lung tissue", "blood vessel", "macrophages"),
     ("blood", "blood vessel"),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from aczerots.datasets.phantom.fields import Field, cells, fractal, noise, scatter
 from aczerots.datasets.phantom.nuclei import Look, draw
@@ -48,7 +49,15 @@ class Brush:
         fill = [np.clip(base + v, 0, None).astype(np.float32) for v in (haem, eosin, blood)]
         return Stains(*fill)
 
-    def dots(self, s: Stains, spacing: float, look: Look, where: Field | None = None, along: Field | None = None, keep: float = 1.0) -> None:
+    def dots(
+        self,
+        s: Stains,
+        spacing: float,
+        look: Look,
+        where: Field | None = None,
+        along: Field | None = None,
+        keep: float = 1.0,
+    ) -> None:
         """Bodies about ``spacing`` um apart where ``where`` > 0, along the level lines of ``along``."""
         points = scatter(self.rng, self.shape, spacing * self.px, self.u(0.2, 0.4))
         h, w = self.shape
@@ -75,7 +84,9 @@ HOLE = Look((3.5, 7.0), (0.7, 1.0), (0.0, 0.06), (0.0, 0.06), irregular=0.05, cl
 RED = Look((2.6, 3.5), (0.7, 1.0), (0.0, 0.03), (0.05, 0.15), (0.35, 0.62), 0.05, 0.25, 0.0, 0, 1.0, 0.9)
 
 
-def _fibrous(b: Brush, eosin: tuple[float, float], spacing: float, look: Look, haem: float = 0.07, gaps: float = 0.8) -> Stains:
+def _fibrous(
+    b: Brush, eosin: tuple[float, float], spacing: float, look: Look, haem: float = 0.07, gaps: float = 0.8
+) -> Stains:
     f = flow(b.rng, b.shape, b.px, wave=b.u(0.5, 6), wander=b.u(8, 40))
     fine, coarse = f.fibres(b.rng, b.u(0.8, 3), b.u(15, 60)), f.fibres(b.rng, b.u(4, 14), b.u(45, 200))
     body = b.u(*eosin) * (1 + 0.22 * fine + 0.2 * coarse)
@@ -108,7 +119,9 @@ def inflamed(b: Brush) -> Stains:
 
 def muscle(b: Brush) -> Stains:
     """Bundles of strongly eosinophilic cells with long nuclei."""
-    return _fibrous(b, (0.5, 0.75), b.u(13, 20), Look((5, 9), (0.15, 0.28), (0.55, 0.9), rim=0.15), b.u(0.08, 0.16), 0.5)
+    return _fibrous(
+        b, (0.5, 0.75), b.u(13, 20), Look((5, 9), (0.15, 0.28), (0.55, 0.9), rim=0.15), b.u(0.08, 0.16), 0.5
+    )
 
 
 def spindle_tumor(b: Brush) -> Stains:
@@ -142,7 +155,10 @@ def _sheet(b: Brush, spacing: float, haem: float, eosin: float, edge: float, loo
     _, border = cells(points, b.shape)
     rim = np.exp(-((border / (1.2 * b.px)) ** 2))
     grain, patch = b.n(2), b.n(30)
-    s = b.stains(haem + 0.04 * grain + 0.03 * patch - 0.5 * haem * rim * (edge < 0), eosin + 0.05 * grain + 0.05 * patch + edge * rim)
+    s = b.stains(
+        haem + 0.04 * grain + 0.03 * patch - 0.5 * haem * rim * (edge < 0),
+        eosin + 0.05 * grain + 0.05 * patch + edge * rim,
+    )
     h, w = b.shape
     points = points[(points >= 0).all(1) & (points[:, 0] < h) & (points[:, 1] < w)]
     draw(b.rng, s, points, look.scaled(b.px), None)
@@ -168,7 +184,14 @@ def squamous(b: Brush) -> Stains:
 
 def liver(b: Brush) -> Stains:
     """Polygonal pink cells with central round nuclei and thin sinusoids."""
-    s = _sheet(b, b.u(15, 19), b.u(0.1, 0.2), b.u(0.42, 0.6), -0.15, Look((3.0, 4.0), (0.9, 1.0), (0.6, 0.9), nucleoli=1, rim=0.3))
+    s = _sheet(
+        b,
+        b.u(15, 19),
+        b.u(0.1, 0.2),
+        b.u(0.42, 0.6),
+        -0.15,
+        Look((3.0, 4.0), (0.9, 1.0), (0.6, 0.9), nucleoli=1, rim=0.3),
+    )
     return s
 
 
@@ -181,7 +204,9 @@ def steatosis(b: Brush) -> Stains:
 
 def clear_cells(b: Brush) -> Stains:
     """Clear cytoplasm, thin pink membranes, small round nuclei."""
-    return _sheet(b, b.u(12, 17), b.u(0.02, 0.05), b.u(0.05, 0.12), b.u(0.2, 0.4), Look((2.6, 3.8), (0.8, 1.0), (0.6, 1.0)))
+    return _sheet(
+        b, b.u(12, 17), b.u(0.02, 0.05), b.u(0.05, 0.12), b.u(0.2, 0.4), Look((2.6, 3.8), (0.8, 1.0), (0.6, 1.0))
+    )
 
 
 def foam(b: Brush) -> Stains:
@@ -282,7 +307,7 @@ def alveoli(b: Brush) -> Stains:
     _, border = cells(points, b.shape)
     d = border / b.px + 1.5 * b.n(5)
     thick = b.u(3, 7)
-    wall = 1 / (1 + np.exp((d - thick) / 0.6)) * (b.n(70) > b.u(-2.5, -1.0))
+    wall = expit((thick - d) / 0.6) * (b.n(70) > b.u(-2.5, -1.0))
     s = b.stains(0.08 * wall, b.u(0.2, 0.45) * wall)
     b.dots(s, b.u(8, 12), Look((2.5, 5), (0.35, 0.8), (0.6, 1.0)), where=thick - d, along=border)
     b.dots(s, b.u(7, 12), RED, where=thick + 1 - d, keep=b.u(0, 0.8))
@@ -294,8 +319,8 @@ def malignant_glands(b: Brush) -> Stains:
     """Irregular back-to-back glands: stratified dark nuclei, little mucin, ragged lumina."""
     field = b.n(b.u(18, 32)) + 0.3 * b.n(8)
     top, low = b.u(0.5, 1.3), b.u(-1.2, -0.6)
-    lumen = 1 / (1 + np.exp(-(field - top) / 0.06))
-    matrix = 1 / (1 + np.exp((field - low) / 0.08))
+    lumen = expit((field - top) / 0.06)
+    matrix = expit((low - field) / 0.08)
     cell = (1 - lumen) * (1 - matrix)
     s = b.stains(b.u(0.14, 0.26) * cell + 0.05 * matrix, b.u(0.25, 0.4) * cell + b.u(0.25, 0.45) * matrix)
     look = Look((3.4, 6.0), (0.4, 0.75), (0.6, 1.05), irregular=0.06, rim=0.3, clumps=0.2, opacity=0.85)
@@ -310,8 +335,8 @@ def colon_crypts(b: Brush) -> Stains:
     points = scatter(b.rng, b.shape, b.u(70, 105) * b.px, b.u(0.05, 0.12))
     _, border = cells(points, b.shape)
     d = border / b.px - b.u(4, 9)
-    cell = 1 / (1 + np.exp(-d / 0.6))
-    lumen = 1 / (1 + np.exp(-(d - b.u(20, 26)) / 0.6))
+    cell = expit(d / 0.6)
+    lumen = expit((d - b.u(20, 26)) / 0.6)
     s = b.stains((0.14 * cell + 0.04 * (1 - cell)) * (1 - lumen), (0.26 * cell + 0.16 * (1 - cell)) * (1 - lumen))
     vacuole = Look((3.5, 6), (0.6, 0.9), (0.04, 0.16), (0.02, 0.1), opacity=0.92)
     b.dots(s, b.u(6.5, 9), vacuole, where=(d > 7) * (d < 20) - 0.5, keep=b.u(0.6, 0.95))
@@ -325,8 +350,8 @@ def open_glands(b: Brush) -> Stains:
     """Benign glands with wide white lumina and one row of nuclei (prostate, breast, endometrium, airway)."""
     field = b.n(b.u(28, 45)) + 0.25 * b.n(10)
     top, width = b.u(0.3, 0.7), b.u(0.35, 0.6)
-    lumen = 1 / (1 + np.exp(-(field - top) / 0.04))
-    matrix = 1 / (1 + np.exp((field - top + width) / 0.05))
+    lumen = expit((field - top) / 0.04)
+    matrix = expit((top - width - field) / 0.05)
     cell = (1 - lumen) * (1 - matrix)
     s = b.stains(b.u(0.08, 0.2) * cell + 0.05 * matrix, b.u(0.18, 0.35) * cell + b.u(0.3, 0.55) * matrix)
     b.dots(s, b.u(5.5, 7), BLAND, where=(field > top - width) * 1.0 - (field > top - 0.4 * width))
@@ -337,7 +362,7 @@ def open_glands(b: Brush) -> Stains:
 def papillae(b: Brush) -> Stains:
     """Branching fronds with slit-like white spaces between crowded atypical cells."""
     field = b.n(b.u(18, 30)) + 0.3 * b.n(9)
-    gap = 1 / (1 + np.exp((np.abs(field) - b.u(0.15, 0.35)) / 0.05))
+    gap = expit((b.u(0.15, 0.35) - np.abs(field)) / 0.05)
     s = b.stains(0.16 * (1 - gap), b.u(0.25, 0.4) * (1 - gap))
     b.dots(s, b.u(7.5, 9.5), ATYPICAL, where=0.3 - gap)
     return s
@@ -376,7 +401,10 @@ PAINTERS: dict[str, tuple[Callable[[Brush], Stains], tuple[str, ...]]] = {
     "blood": (blood, ("blood",)),
     "fat": (fat, ("adipose tissue",)),
     "alveoli": (alveoli, ("normal lung tissue",)),
-    "malignant_glands": (malignant_glands, ("colorectal adenocarcinoma", "lung tumor epithelium", "high-grade intraepithelial neoplasia")),
+    "malignant_glands": (
+        malignant_glands,
+        ("colorectal adenocarcinoma", "lung tumor epithelium", "high-grade intraepithelial neoplasia"),
+    ),
     "crypts": (colon_crypts, ("normal colonic gland", "normal glands")),
     "open_glands": (open_glands, ("prostate gland", "normal breast", "normal glands")),
     "papillae": (papillae, ("papillary adenocarcinoma", "serous carcinoma")),

@@ -80,7 +80,9 @@ class Trainer:
         self.rng = random.Random(recipe.seed)
         self.members = [(real.source == i).nonzero()[:, 0] for i in range(len(real.mixes))]
         sample = torch.cat([real.views[0][m[:80]][:, ::3].flatten(0, 1) for m in self.members]).float()
-        group = torch.cat([torch.full((len(m[:80]) * len(range(0, SIDE**2, 3)),), i) for i, m in enumerate(self.members)])
+        group = torch.cat(
+            [torch.full((len(m[:80]) * len(range(0, SIDE**2, 3)),), i) for i, m in enumerate(self.members)]
+        )
         self.space: Space = attribute_space(sample, group)
         self.lexicon = Lexicon()
         self.image, self.text = ImageTower(sample.shape[1]), TextTower()
@@ -129,7 +131,9 @@ class Trainer:
         parts = []
         for views in self.real.views[0].split(64):
             z = self.standard(views)
-            parts.append(F.normalize(self.image.reading(z) + self.image.correct(self.image.hidden(z)), dim=-1) @ texts.T)
+            parts.append(
+                F.normalize(self.image.reading(z) + self.image.correct(self.image.hidden(z)), dim=-1) @ texts.T
+            )
         scores = torch.cat(parts) * self.recipe.kappa
         grid = scores.unflatten(1, (SIDE, SIDE)).permute(0, 3, 1, 2)
         near = F.avg_pool2d(grid, 3, 1, 1, count_include_pad=False)
