@@ -66,6 +66,11 @@ class EmbeddedBackbone:
         """Facts that decide the embeddings."""
         return self._info
 
+    @property
+    def measurement_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Centre and scale of the morphological measurements over the training images, float [m] each."""
+        return self._image.center.clone(), self._image.scale.clone()
+
     @torch.no_grad()
     def encode_image(self, images: torch.Tensor) -> Grids:
         """Dense embeddings.
@@ -123,6 +128,8 @@ def _load(path: Path) -> tuple[ImageTower, TextTower, BackboneInfo]:
         scale = float(meta["logit_scale"])
     except (RuntimeError, KeyError, ValueError) as error:
         raise InputError("the weights do not fit the model", where=path, fix=fix) from error
+    if not all(bool(torch.isfinite(v).all()) for v in state.values()):
+        raise InputError("the weights do not fit the model: not all are finite", where=path, fix=fix)
     revision = hashlib.sha256(content).hexdigest()[:16]
     info = BackboneInfo("embedded", revision, "morphology", DIM, LAYER_DIM, STRIDE, scale, 0.5)
     return image.eval().requires_grad_(False), text.eval().requires_grad_(False), info

@@ -8,60 +8,195 @@ from aczerots.backbones.embedded.profiles import Profile
 
 WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "cells": (
-        ("very few cells", "sparse nuclei", "few nuclei", "no nuclei", "paucicellular", "hypocellular", "acellular", "scant scattered cells", "low cellularity", "nuclei are rare"),
-        ("many nuclei", "highly cellular", "dense cells", "hypercellular", "densely packed cells", "high cellularity", "sheets of cells", "numerous cells", "abundant nuclei", "dense cellular area"),
+        (
+            "very few cells",
+            "sparse nuclei",
+            "few nuclei",
+            "no nuclei",
+            "paucicellular",
+            "hypocellular",
+            "acellular",
+            "scant scattered cells",
+            "low cellularity",
+            "nuclei are rare",
+        ),
+        (
+            "many nuclei",
+            "highly cellular",
+            "dense cells",
+            "hypercellular",
+            "densely packed cells",
+            "high cellularity",
+            "sheets of cells",
+            "numerous cells",
+            "abundant nuclei",
+            "dense cellular area",
+        ),
     ),
     "size": (
         ("small nuclei", "tiny nuclei", "small cells", "small compact nuclei", "little nuclei"),
-        ("large nuclei", "enlarged nuclei", "big nuclei", "large cells", "enlarged atypical nuclei", "voluminous nuclei"),
+        (
+            "large nuclei",
+            "enlarged nuclei",
+            "big nuclei",
+            "large cells",
+            "enlarged atypical nuclei",
+            "voluminous nuclei",
+        ),
     ),
     "dark": (
         ("pale nuclei", "vesicular nuclei", "light nuclei", "open chromatin"),
-        ("dark nuclei", "hyperchromatic nuclei", "dense chromatin", "dark blue nuclei", "intensely stained nuclei", "hyperchromasia"),
+        (
+            "dark nuclei",
+            "hyperchromatic nuclei",
+            "dense chromatin",
+            "dark blue nuclei",
+            "intensely stained nuclei",
+            "hyperchromasia",
+        ),
     ),
     "pleo": (
         ("uniform nuclei", "regular nuclei", "monomorphic cells", "bland nuclei", "no atypia", "uniform cells"),
-        ("pleomorphic nuclei", "irregular nuclei", "nuclear pleomorphism", "atypical nuclei of varied size", "bizarre nuclei", "marked atypia", "variable size and shape"),
+        (
+            "pleomorphic nuclei",
+            "irregular nuclei",
+            "nuclear pleomorphism",
+            "atypical nuclei of varied size",
+            "bizarre nuclei",
+            "marked atypia",
+            "variable size and shape",
+        ),
     ),
     "round": (
-        ("spindle nuclei", "elongated nuclei", "spindle shaped cells", "thin wavy nuclei", "flattened nuclei", "cigar shaped nuclei", "slender fibroblasts", "spindle cells"),
+        (
+            "spindle nuclei",
+            "elongated nuclei",
+            "spindle shaped cells",
+            "thin wavy nuclei",
+            "flattened nuclei",
+            "cigar shaped nuclei",
+            "slender fibroblasts",
+            "spindle cells",
+        ),
         ("round nuclei", "round cells", "oval nuclei", "circular nuclei", "round dark dots"),
     ),
     "crowd": (
         ("well separated cells", "widely spaced nuclei", "loosely scattered cells", "cells far apart"),
-        ("crowded nuclei", "overlapping nuclei", "nuclear crowding", "tightly packed nuclei", "stratified nuclei", "clusters of nuclei", "nests of cells", "cohesive cells"),
+        (
+            "crowded nuclei",
+            "overlapping nuclei",
+            "nuclear crowding",
+            "tightly packed nuclei",
+            "stratified nuclei",
+            "clusters of nuclei",
+            "nests of cells",
+            "cohesive cells",
+        ),
     ),
     "pink": (
         ("little eosin", "not pink", "no collagen", "scant pink matrix", "non eosinophilic"),
-        ("pink", "eosinophilic", "pink collagen", "eosinophilic cytoplasm", "pink fibers", "deeply eosinophilic", "bright pink", "rose coloured matrix", "eosinophilic matrix", "dense collagen"),
+        (
+            "pink",
+            "eosinophilic",
+            "pink collagen",
+            "eosinophilic cytoplasm",
+            "pink fibers",
+            "deeply eosinophilic",
+            "bright pink",
+            "rose coloured matrix",
+            "eosinophilic matrix",
+            "dense collagen",
+        ),
     ),
     "purple": (
         ("no basophilia", "little blue", "not purple"),
-        ("purple", "basophilic", "basophilic cytoplasm", "blue purple cytoplasm", "violet", "bluish cytoplasm", "amphophilic cytoplasm"),
+        (
+            "purple",
+            "basophilic",
+            "basophilic cytoplasm",
+            "blue purple cytoplasm",
+            "violet",
+            "bluish cytoplasm",
+            "amphophilic cytoplasm",
+        ),
     ),
     "red": (
         ("no blood", "no red cells", "bloodless"),
-        ("red blood cells", "bright red", "erythrocytes", "blood filled", "hemorrhagic", "congested", "red discs without nuclei"),
+        (
+            "red blood cells",
+            "bright red",
+            "erythrocytes",
+            "blood filled",
+            "hemorrhagic",
+            "congested",
+            "red discs without nuclei",
+        ),
     ),
     "white": (
         ("solid", "compact tissue", "no empty space", "no white space", "no lumen", "solid growth"),
-        ("white spaces", "empty spaces", "clear spaces", "open white areas", "optically empty", "blank", "bright white"),
+        (
+            "white spaces",
+            "empty spaces",
+            "clear spaces",
+            "open white areas",
+            "optically empty",
+            "blank",
+            "bright white",
+        ),
     ),
     "space": (
         ("no large spaces", "without air spaces"),
-        ("large empty spaces", "air spaces", "wide open alveoli", "big round white vacuoles", "large clear polygonal cells", "large white holes with thin walls", "thin septa around air", "lacy network"),
+        (
+            "large empty spaces",
+            "air spaces",
+            "wide open alveoli",
+            "big round white vacuoles",
+            "large clear polygonal cells",
+            "large white holes with thin walls",
+            "thin septa around air",
+            "lacy network",
+        ),
     ),
     "vac": (
         ("no vacuoles", "no goblet cells"),
-        ("vacuoles", "vacuolated cytoplasm", "clear cytoplasm", "foamy cytoplasm", "bubbly", "small clear droplets", "goblet cells"),
+        (
+            "vacuoles",
+            "vacuolated cytoplasm",
+            "clear cytoplasm",
+            "foamy cytoplasm",
+            "bubbly",
+            "small clear droplets",
+            "goblet cells",
+        ),
     ),
     "slit": (
         ("no clefts", "no slits"),
-        ("slit like spaces", "clefts", "cracks", "narrow spaces", "retraction clefts", "papillary fronds", "slender gaps"),
+        (
+            "slit like spaces",
+            "clefts",
+            "cracks",
+            "narrow spaces",
+            "retraction clefts",
+            "papillary fronds",
+            "slender gaps",
+        ),
     ),
     "fibre": (
         ("no fibers", "without orientation", "haphazard", "patternless", "no parallel arrangement"),
-        ("parallel fibers", "fibrous", "fibers in bundles", "oriented bundles", "fascicles", "streaming", "wavy fibers", "fibrillar", "strands of collagen", "elongated strands", "aligned", "longitudinal fibers"),
+        (
+            "parallel fibers",
+            "fibrous",
+            "fibers in bundles",
+            "oriented bundles",
+            "fascicles",
+            "streaming",
+            "wavy fibers",
+            "fibrillar",
+            "strands of collagen",
+            "elongated strands",
+            "aligned",
+            "longitudinal fibers",
+        ),
     ),
     "smooth": (
         ("coarse texture", "granular", "rough texture", "busy texture"),
@@ -69,7 +204,18 @@ WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "gland": (
         ("no glands", "without gland formation", "non glandular", "no lumina"),
-        ("glands", "glandular", "glands with lumen", "tubules", "acini", "crypts", "lumina lined by epithelium", "gland formation", "ring of nuclei around a lumen", "tubular structures"),
+        (
+            "glands",
+            "glandular",
+            "glands with lumen",
+            "tubules",
+            "acini",
+            "crypts",
+            "lumina lined by epithelium",
+            "gland formation",
+            "ring of nuclei around a lumen",
+            "tubular structures",
+        ),
     ),
     "mucin": (
         ("no mucin", "mucin depleted", "loss of mucin"),
@@ -81,7 +227,17 @@ WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "debris": (
         ("no debris", "clean", "no necrosis"),
-        ("granular debris", "nuclear dust", "cell debris", "fragmented nuclei", "karyorrhexis", "ghost cells", "necrotic", "dirty granular material", "dead cells"),
+        (
+            "granular debris",
+            "nuclear dust",
+            "cell debris",
+            "fragmented nuclei",
+            "karyorrhexis",
+            "ghost cells",
+            "necrotic",
+            "dirty granular material",
+            "dead cells",
+        ),
     ),
     "brown": (
         ("no pigment",),
@@ -90,7 +246,17 @@ WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 """Attribute to (wordings of low, wordings of high)."""
 
-_FRAMES = ("{}", "{}", "{}", "an H&E image of {}", "{} tissue", "histology of {}", "this is {}", "a region of {}", "a patch showing {}")
+_FRAMES = (
+    "{}",
+    "{}",
+    "{}",
+    "an H&E image of {}",
+    "{} tissue",
+    "histology of {}",
+    "this is {}",
+    "a region of {}",
+    "a patch showing {}",
+)
 
 
 def phrase(rng: random.Random, attribute: str, level: float) -> str:
@@ -117,7 +283,11 @@ def sentence(rng: random.Random, name: str | None, levels: dict[str, float]) -> 
     if name is None:
         return joined, {k: levels[k] for k in said}
     head = rng.choice(_FRAMES).format(name)
-    text = rng.choice(("{}: {}", "{} with {}", "{}, {}", "{} has {}", "{} shows {}")).format(head, joined) if looks else head
+    text = (
+        rng.choice(("{}: {}", "{} with {}", "{}, {}", "{} has {}", "{} shows {}")).format(head, joined)
+        if looks
+        else head
+    )
     if looks and rng.random() < 0.2:
         text = f"{joined} in {head}"
     return text, levels

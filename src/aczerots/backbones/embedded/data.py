@@ -88,7 +88,9 @@ def sources(data: Path) -> list[Source]:
             files = tuple(path for path, row in rows if _label(name, path, row) == label)
             found.append(Source(f"{name}_{label}", files, _mix(mix), _SIDES[name]))
     her = data / "her2st"
-    found.append(Source("her2st", tuple(p for p in (her / "B4.jpg", her / "C2.jpg") if p.exists()), _mix(_BREAST), (200, 450)))
+    found.append(
+        Source("her2st", tuple(p for p in (her / "B4.jpg", her / "C2.jpg") if p.exists()), _mix(_BREAST), (200, 450))
+    )
     skin = data / "slides" / "cmu-1-small-region.svs"
     found.append(Source("skin", (skin,) if skin.exists() else (), _mix(_SKIN), (220, 480)))
     found = [s for s in found if s.files]

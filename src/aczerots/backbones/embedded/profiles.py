@@ -27,7 +27,7 @@ lepidic adenocarcinoma; bronchioloalveolar carcinoma | white+2 cells+1 size+1 gl
 lymphocytes; lymphocyte aggregate; lymphoid infiltrate; lymphocytic infiltrate; inflammatory infiltrate; immune infiltrate; tumor infiltrating lymphocytes; inflammation; immune cells | cells+3 size-2 dark+3 crowd+1 round+3 purple+1 pink-2 pleo-2 white-1 gland-2 fibre-2
 plasma cells; plasma cell infiltrate | cells+2 size-1 dark+1 round+2 purple+2 pink+0 pleo-1 gland-2
 lymph node; lymphoid tissue; lymphoid follicle; germinal center; tonsil; spleen white pulp | cells+3 size-1 dark+2 crowd+2 round+3 purple+2 pink-2 pleo-2 white-2 gland-2 fibre-2
-lymphoma; leukemia infiltrate; diffuse large B-cell lymphoma | cells+3 size+0 dark+2 crowd+3 round+2 purple+2 pink-2 white-2 gland-2 fibre-2
+lymphoma; follicular lymphoma; leukemia infiltrate; diffuse large B-cell lymphoma | cells+3 size+0 dark+2 crowd+3 round+2 purple+2 pink-2 white-2 gland-2 fibre-2
 neutrophils; acute inflammation; abscess; pus; suppuration | cells+2 size-2 dark+2 debris+2 pink+0 round+0 pleo+1
 granulation tissue | cells+1 pink+0 red+1 vac+1 slit+1 size-1
 granuloma; epithelioid histiocytes; giant cells | cells+1 pink+1 size+1 round-1 dark-1
@@ -38,7 +38,7 @@ adipose tissue; fat; fatty tissue; adipocytes; fat cells; mature fat; lipoma | w
 blood; red blood cells; erythrocytes; hemorrhage; haemorrhage; extravasated blood; blood clot | red+3 cells-2 pink+2 smooth+0 crowd-2 purple-2 white-1
 blood vessel; artery; vein; arteriole; vascular wall; capillaries | pink+1 fibre+1 red+1 slit+1 cells-1 round-2
 congestion; congested vessels; hemangioma; vascular lesion | red+2 slit+1 cells+0 pink+1
-smooth muscle; muscularis propria; muscle; muscular tissue; muscularis; myometrium; leiomyoma; muscle bundles | pink+3 fibre+3 cells-1 round-3 white-2 purple-1 crowd-1 gland-2 smooth+1
+smooth muscle; colonic smooth muscle; muscularis propria; muscle; muscular tissue; muscularis; myometrium; leiomyoma; muscle bundles | pink+3 fibre+3 cells-1 round-3 white-2 purple-1 crowd-1 gland-2 smooth+1
 skeletal muscle; striated muscle; tongue muscle | pink+3 fibre+2 cells-3 smooth+2 white-1 slit+1 round-1
 cardiac muscle; myocardium; heart muscle | pink+3 fibre+2 cells-2 smooth+1 slit+1
 nerve; peripheral nerve; schwannoma; neural tissue | pink+0 fibre+2 cells+0 round-2 pale+1
@@ -60,7 +60,7 @@ gastric adenocarcinoma; stomach cancer; intestinal type gastric carcinoma | cell
 intestinal metaplasia; Barrett esophagus | gland+2 vac+2 mucin+2 cells+1 size+0
 small intestine; duodenum; villi; ileum | gland+2 cells+1 slit+2 mucin+1 vac+1 size-1
 esophagus; normal squamous mucosa; squamous epithelium; stratified squamous epithelium; oral mucosa; normal oral epithelium; normal oral mucosa | cells+0 pink+1 smooth+1 size+0 crowd-1 white-2 gland-2 purple+1 round+1 pleo-2 dark-1
-oral squamous cell carcinoma; squamous cell carcinoma; squamous carcinoma; epidermoid carcinoma | cells+1 size+2 dark+0 crowd+1 pleo+2 pink+1 purple+1 white-2 gland-2
+oral squamous cell carcinoma; cutaneous squamous cell carcinoma; squamous cell carcinoma; squamous carcinoma; epidermoid carcinoma | cells+1 size+2 dark+0 crowd+1 pleo+2 pink+1 purple+1 white-2 gland-2
 keratin; keratin pearl; keratinization; stratum corneum; keratinous debris; horn pearls | pink+3 cells-3 smooth+1 fibre+1 crowd-3 purple-2 slit+1
 skin; epidermis; normal skin | cells+1 pink+1 purple+1 white-1 gland-2 pleo-2 smooth+1
 dermis; reticular dermis; papillary dermis | pink+3 fibre+1 cells-2 round-2 crowd-2 slit+1 gland-2 purple-2
@@ -73,6 +73,7 @@ invasive cancer; invasive breast cancer; invasive ductal carcinoma; breast cance
 cancer in situ; carcinoma in situ; ductal carcinoma in situ; DCIS; in situ carcinoma | cells+3 size+2 dark+1 crowd+3 purple+2 pleo+1 white-1 gland+1 pink-1 fibre-2
 lobular carcinoma; invasive lobular carcinoma; single file cells | cells+1 size+0 fibre+1 pink+1 round+1
 fibroadenoma; phyllodes tumor | pink+1 fibre+1 cells+0 slit+1 pale+1
+prostate stroma; fibromuscular stroma | pink+2 fibre+2 cells-1 round-2 crowd-1 gland-1 purple-1
 prostate gland; benign prostate; normal prostate gland; prostatic hyperplasia | gland+3 white+1 pink+1 cells+1 size-1 slit+1 pleo-2 pale+1
 prostate adenocarcinoma; prostate cancer; Gleason pattern 3; Gleason pattern 4; acinar prostate cancer | gland+2 cells+2 size+1 crowd+2 pale+1 pleo+0
 Gleason pattern 5; solid prostate cancer | cells+3 size+1 crowd+2 gland-1 purple+1
@@ -108,6 +109,12 @@ endometrium; endometrial glands; proliferative endometrium; secretory endometriu
 endometrial carcinoma; endometrioid carcinoma; uterine cancer | cells+2 gland+2 crowd+2 size+1 purple+2 pleo+1
 ovary; ovarian stroma | cells+2 fibre+2 round-2 size-1 pink+0
 serous carcinoma; ovarian cancer; high grade serous carcinoma | cells+2 size+2 pleo+2 slit+2 crowd+2 dark+2
+dysplasia; oral epithelial dysplasia; squamous dysplasia | cells+2 crowd+1 size+1 dark+1 gland-2 purple+1 white-2
+metastatic carcinoma in lymph node; metastasis; lymph node metastasis; metastatic carcinoma | cells+2 size+2 crowd+2 purple+2 pleo+1 white-2 fibre-1
+usual ductal hyperplasia; hyperplasia | cells+2 gland+1 crowd+2 size+0 pleo-1 purple+1
+giant cell tumor of bone; multinucleated giant cells | cells+2 size+1 pleo+1 pink+1
+calcification; calcium; psammoma bodies | dark+1 purple+3 cells-2 smooth+1 crowd-2
+liver cirrhosis; cirrhosis; renal interstitial fibrosis; interstitial fibrosis | pink+2 fibre+1 cells+0 round-1 gland-1
 cervix; cervical dysplasia; cervical intraepithelial neoplasia | cells+2 crowd+1 size+1 dark+1 gland-2 purple+1 white-2
 testis; seminiferous tubules; seminoma | cells+2 round+2 size+1 pale+1
 mesothelioma; mesothelium; pleura | pink+1 fibre+1 cells+1 slit+1

@@ -17,7 +17,15 @@ _STOP = frozenset(
 )
 _NEGATION = frozenset("no not without absent lacks lack lacking devoid free never neither nor non".split())
 _SCOPE_END = frozenset("but with however although while whereas only".split())
-_SPELLING = (("our", "or"), ("aem", "em"), ("oed", "ed"), ("oes", "es"), ("aes", "es"), ("fibre", "fiber"), ("grey", "gray"))
+_SPELLING = (
+    ("our", "or"),
+    ("aem", "em"),
+    ("oed", "ed"),
+    ("oes", "es"),
+    ("aes", "es"),
+    ("fibre", "fiber"),
+    ("grey", "gray"),
+)
 _SCOPE = 4
 
 

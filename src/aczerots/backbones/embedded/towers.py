@@ -23,7 +23,7 @@ LEARNED_DIM = 64
 class ImageTower(nn.Module):
     """Measurements to joint space: a linear reading of the named attributes plus a learned correction.
 
-    The correction is a two-layer perceptron with one depthwise convolution for context.
+    The correction is a perceptron; context comes from the windows of the measurements.
 
     Args:
         measurements: Number of measurements.
@@ -40,7 +40,6 @@ class ImageTower(nn.Module):
         self.principal = nn.Linear(measurements, LAYER_DIM - LEARNED_DIM)
         self.reading = nn.Linear(measurements, DIM)
         self.enter = nn.Linear(measurements, width)
-        self.context = nn.Conv2d(width, width, 5, padding=2, groups=width, padding_mode="replicate")
         self.mix = nn.Linear(width, width)
         self.correct = nn.Linear(width, DIM)
         self.tokens = nn.Linear(width, LEARNED_DIM)
@@ -54,8 +53,7 @@ class ImageTower(nn.Module):
     def hidden(self, z: Tensor) -> Tensor:
         """Hidden features float [b, gh, gw, width]."""
         x = F.gelu(self.enter(z))
-        x = x + self.context(x.movedim(-1, 1)).movedim(1, -1)
-        out: Tensor = F.gelu(self.mix(x))
+        out: Tensor = x + F.gelu(self.mix(x))
         return out
 
     def forward(self, measured: Tensor) -> tuple[Tensor, Tensor]:
