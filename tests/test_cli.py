@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -237,7 +238,12 @@ def spoil_yaml(folder: Path) -> None:
     ],
 )
 def test_bad_input_is_one_clear_error(
-    spoil: object, options: list[str], words: list[str], dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    spoil: object,
+    options: list[str],
+    words: list[str],
+    dataset: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ):
     import shutil
 
@@ -283,12 +289,16 @@ def test_a_full_disk_is_one_clear_error_and_saved_rounds_stay(dataset: Path, tmp
         "from aczerots.cli import main; main(sys.argv[2:])"
     )
     arguments = ["simulate", f"folder:{dataset}", "--unseen", UNSEEN, "--out", str(out), *SMALL]
-    small = subprocess.run([sys.executable, "-c", code, "60000", *arguments], capture_output=True, text=True, check=False)
+    small = subprocess.run(
+        [sys.executable, "-c", code, "60000", *arguments], capture_output=True, text=True, check=False
+    )
     assert small.returncode == 1
     assert "Traceback" not in small.stderr
     assert small.stderr.strip().splitlines()[-1].startswith("error: ")
     assert not list(out.glob("*.tmp*"))
-    whole = subprocess.run([sys.executable, "-c", code, str(2**30), *arguments], capture_output=True, text=True, check=False)
+    whole = subprocess.run(
+        [sys.executable, "-c", code, str(2**30), *arguments], capture_output=True, text=True, check=False
+    )
     assert whole.returncode == 0, whole.stderr
 
 

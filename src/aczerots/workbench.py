@@ -20,7 +20,7 @@ from aczerots.datasets.locate import locate_dataset
 from aczerots.evaluate import ConfusionMatrix, Metrics
 from aczerots.predict import tile_probabilities
 from aczerots.progress import Progress
-from aczerots.prozs.calibrate import choose_gamma
+from aczerots.prozs.calibrate import match_share
 from aczerots.prozs.fit import TrainingSet, fit
 from aczerots.prozs.model import PrototypeScorer, ProZS
 from aczerots.prozs.presets import Preset, build_model
@@ -84,13 +84,8 @@ class Workbench:
         data = TrainingSet(self.pool.grids, list(annotations), labels, rest)
         model = self.zero_shot(preset, seed)
         fit(model, data, preset.recipe, seed)
-        if preset.recipe.calibrated and isinstance(model.scorer, PrototypeScorer) and self.taxonomy.unseen_ids:
-
-            def build(seen: torch.Tensor) -> ProZS:
-                return build_model(preset, self.backbone.info, self.text, seen, seed).to(self.device)
-
-            seen = torch.from_numpy(self.taxonomy.seen)
-            model.scorer.gamma.fill_(choose_gamma(build, data, preset.recipe, seen, seed))
+        if preset.recipe.calibrated and isinstance(model.scorer, PrototypeScorer):
+            model.scorer.gamma.fill_(match_share(model, data))
         return model
 
     def evaluate(self, model: ProZS, progress: Progress) -> Metrics:
@@ -114,7 +109,9 @@ def choose_classes(dataset: Dataset, unseen: Sequence[str], text: TextMode, prog
     taxonomy = dataset.taxonomy.with_unseen(unseen or marked)
     bare = undescribed(taxonomy) if text == "descriptions" else ()
     if bare:
-        progress.say(f"no description for: {', '.join(bare)}; uses templates of the name (dataset.yaml can hold sentences)")
+        progress.say(
+            f"no description for: {', '.join(bare)}; uses templates of the name (dataset.yaml can hold sentences)"
+        )
     return describe_taxonomy(taxonomy, text)
 
 

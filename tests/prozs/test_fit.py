@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from aczerots.backbones.base import BackboneInfo, Grids
 from aczerots.errors import InputError
-from aczerots.prozs.calibrate import choose_gamma
+from aczerots.prozs.calibrate import match_share
 from aczerots.prozs.checkpoint import ModelCard, load_model, save_model
 from aczerots.prozs.fit import TrainingSet, fit
 from aczerots.prozs.model import ProZS
@@ -68,7 +68,7 @@ def test_a_fit_learns_the_seen_classes(preset: str):
     data, truth, text = make_set()
     model = model_for(text, preset, [True, True, False])
     before = accuracy(model, data, truth, [0, 1])
-    fit(model, data, PRESETS[preset].recipe, seed=0, share=1.0 if preset == "prozs" else 0.5)
+    fit(model, data, PRESETS[preset].recipe, seed=0, steps=None if preset == "prozs" else 50)
     after = accuracy(model, data, truth, [0, 1])
     assert after > max(0.8 if preset == "prozs" else 0.5, before)
 
@@ -85,7 +85,7 @@ def test_equal_arguments_give_equal_weights():
     states = []
     for _ in range(2):
         model = model_for(text, "prozs", [True, True, False])
-        fit(model, data, PRESETS["prozs"].recipe, seed=5, share=0.1)
+        fit(model, data, PRESETS["prozs"].recipe, seed=5, steps=20)
         states.append(model.state_dict())
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
 
@@ -97,19 +97,29 @@ def test_no_seen_pixel_is_one_clear_error():
         fit(model_for(text, "prozs", [True, True, False]), empty, PRESETS["prozs"].recipe, seed=0)
 
 
-def test_gamma_is_deterministic_and_zero_when_nothing_can_be_left_out():
+def test_gamma_gives_undrawn_classes_the_share_that_zero_shot_gives_them():
     data, _, text = make_set()
-    seen = torch.tensor([True, True, False])
+    model = model_for(text, "prozs", [True, True, False])
+    fit(model, data, PRESETS["prozs"].recipe, seed=0)
+    model.scorer.gamma.fill_(match_share(model, data))
+    rest = list(data.unlabelled)
+    free = [*range(32)]
+    with torch.no_grad():
+        zero = torch.einsum("bdhw,cd->bchw", data.grids[free + rest].aligned, text).argmax(dim=1) == 2
+        fitted = model(data.grids[free + rest]).argmax(dim=1) == 2
+    bare = torch.ones(44, 4, 4, dtype=torch.bool)
+    bare[:32] = data.labels[:, ::8, ::8] == IGNORE
+    assert float(fitted[bare].float().mean()) == pytest.approx(float(zero[bare].float().mean()), abs=0.02)
 
-    def build(flags: torch.Tensor) -> ProZS:
-        return build_model(PRESETS["prozs"], INFO, text, flags, seed=0)
 
-    recipe = PRESETS["prozs"].recipe
-    first = choose_gamma(build, data, recipe, seen, seed=1)
-    assert first == choose_gamma(build, data, recipe, seen, seed=1)
-    few = TrainingSet(data.grids, data.labelled[:3], data.labels[:3], data.unlabelled)
-    assert choose_gamma(build, few, recipe, seen, seed=1) == 0
-    assert choose_gamma(build, data, recipe, torch.tensor([True, False, False]), seed=1) == 0
+def test_gamma_is_zero_when_every_class_is_drawn_or_none():
+    data, truth, text = make_set()
+    untrained = model_for(text, "prozs", [True, True, False])
+    assert match_share(untrained, data) == 0
+    full = TrainingSet(data.grids, data.labelled, truth[:32].repeat_interleave(8, 1).repeat_interleave(8, 2).byte())
+    model = model_for(text, "prozs", [True, True, True])
+    fit(model, full, PRESETS["prozs"].recipe, seed=0, steps=5)
+    assert match_share(model, full) == 0
 
 
 def card() -> ModelCard:
@@ -121,7 +131,7 @@ def card() -> ModelCard:
 def test_a_model_file_round_trips_exactly(tmp_path: Path):
     data, _, text = make_set()
     model = model_for(text, "prozs", [True, True, False])
-    fit(model, data, PRESETS["prozs"].recipe, seed=0, share=0.05)
+    fit(model, data, PRESETS["prozs"].recipe, seed=0, steps=10)
     save_model(tmp_path / "m.safetensors", model, card())
     again, found = load_model(tmp_path / "m.safetensors")
     assert found == card()

@@ -33,21 +33,21 @@ def test_round_zero_is_the_zero_shot_segmenter(preset: str):
 def test_the_same_seed_builds_the_same_weights_and_leaves_the_global_generator_alone():
     text, seen = torch.eye(6)[:2], torch.tensor([True, False])
     before = torch.get_rng_state()
-    one = build_model(find_preset("prozs"), INFO, text, seen, seed=3).state_dict()
-    two = build_model(find_preset("prozs"), INFO, text, seen, seed=3).state_dict()
-    other = build_model(find_preset("prozs"), INFO, text, seen, seed=4).state_dict()
+    one = build_model(find_preset("paper"), INFO, text, seen, seed=3).state_dict()
+    two = build_model(find_preset("paper"), INFO, text, seen, seed=3).state_dict()
+    other = build_model(find_preset("paper"), INFO, text, seen, seed=4).state_dict()
     assert all(torch.equal(one[k], two[k]) for k in one)
-    assert not torch.equal(one["decoder.inlet.weight"], other["decoder.inlet.weight"])
+    assert not torch.equal(one["projection.layers.0.weight"], other["projection.layers.0.weight"])
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_the_score_by_hand():
-    # One seen class with centres e0 and e1 and n_c = n_0, so a_c = 1/2; one unseen class with text e2.
+    # One drawn class with centres e0 and e1 and n_c = n_0, so a_c = 1/2; one undrawn class with text e2.
     bank = PrototypeBank(2, 3, even=10.0)
     bank.centres[0, :2] = torch.eye(3)[:2]
     bank.used[0, :2] = True
     bank.counts[0] = 10.0
-    scorer = PrototypeScorer(bank, torch.tensor([True, False]), kappa=4.0)
+    scorer = PrototypeScorer(bank, kappa=4.0)
     scorer.gamma.fill_(0.5)
     vectors = torch.eye(3)[[0, 2]]
     delta = (torch.tensor([0.5, 0.5, 0.0]) - vectors[0]) * 0.5

@@ -99,23 +99,16 @@ def contrast(phi: torch.Tensor, targets: torch.Tensor, temperature: float) -> to
     return -(mass * F.log_softmax(affinity, dim=1)).sum() / mass.sum().clamp_min(_EPS)
 
 
-def keep(logits: torch.Tensor, reference: torch.Tensor, weight: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """KL divergence from the zero-shot answer on pixels without labels, so that unseen classes survive.
-
-    All seen classes count as one outcome: which unseen class a pixel is, or that it is none of them, is kept;
-    which seen class it is stays free for the labels to teach.
+def keep(logits: torch.Tensor, reference: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """KL divergence from the zero-shot answer on pixels without labels, so that undrawn classes survive.
 
     Args:
         logits: The model's scores [b, C, H, W].
         reference: Zero-shot posterior [b, C, H, W].
         weight: Share of each cell that is not annotated [b, 1, H, W].
-        seen: Bool [C].
 
     Returns:
         Mean of KL(reference || model) over the weight.
     """
-    log_p = F.log_softmax(logits, dim=1)
-    merged = torch.cat([log_p[:, ~seen], log_p[:, seen].logsumexp(dim=1, keepdim=True)], dim=1)
-    goal = torch.cat([reference[:, ~seen], reference[:, seen].sum(dim=1, keepdim=True)], dim=1)
-    gap = (goal * (goal.clamp_min(1e-8).log() - merged)).sum(dim=1, keepdim=True)
+    gap = reference * (reference.clamp_min(1e-8).log() - F.log_softmax(logits, dim=1))
     return (gap * weight).sum() / weight.sum().clamp_min(_EPS)

@@ -30,43 +30,40 @@ class DotScorer(nn.Module):
 class PrototypeScorer(nn.Module):
     """Scores from text and visual prototypes.
 
-    ``s_pc = kappa [(1 - a_c) cos(phi_p, v_c) + a_c softmax_m cos(phi_p, mu_cm)] - gamma [c seen]`` (design,
-    ProZS). Unseen classes have only v_c, moved by the mean displacement mu - v of the seen classes.
+    ``s_pc = kappa [(1 - a_c) cos(phi_p, v_c) + a_c softmax_m cos(phi_p, mu_cm)] - gamma [c drawn]`` (design,
+    ProZS; a seen class that nobody has drawn yet is treated as unseen). Undrawn classes have only v_c, moved by
+    the mean displacement mu - v of the drawn ones.
 
     Args:
         bank: The visual prototypes.
-        seen: Bool [C].
         kappa: Factor on cosines.
     """
 
-    def __init__(self, bank: PrototypeBank, seen: torch.Tensor, kappa: float) -> None:
+    def __init__(self, bank: PrototypeBank, kappa: float) -> None:
         super().__init__()
         self.bank = bank
         self.kappa = kappa
-        self.register_buffer("seen", seen.clone())
         self.register_buffer("gamma", torch.zeros(()))
-        self.seen: torch.Tensor
         self.gamma: torch.Tensor
 
     def displaced(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Class vectors [C, d_p]; those of unseen classes follow the text-to-visual displacement."""
-        trust = self.bank.trust * self.bank.used.any(dim=1) * self.seen
-        if not bool((trust > 0).any()):
+        """Class vectors [C, d_p]; those of undrawn classes follow the text-to-visual displacement."""
+        trust = self.bank.trust * self.bank.drawn
+        if not bool(self.bank.drawn.any()):
             return vectors
         weight = self.bank.used.float()
         mean = (self.bank.centres * weight[..., None]).sum(dim=1) / weight.sum(dim=1).clamp_min(1)[:, None]
-        # The sum runs over all seen classes: what only one class does is not taken for the modality gap.
-        delta = ((mean - vectors) * trust[:, None]).sum(dim=0) / self.seen.sum()
+        delta = ((mean - vectors) * trust[:, None]).sum(dim=0) / self.bank.drawn.sum()
         moved = F.normalize(vectors + delta, dim=1)
-        return torch.where(self.seen[:, None], vectors, moved)
+        return torch.where(self.bank.drawn[:, None], vectors, moved)
 
     def forward(self, phi: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """Scores [b, C, H, W]."""
         points = phi.movedim(1, -1)
-        trust = self.bank.trust * self.bank.used.any(dim=1)
+        trust = self.bank.trust
         text = points @ self.displaced(vectors).T
         score = self.kappa * ((1 - trust) * text + trust * self.bank.similarity(points, self.kappa))
-        return (score - self.gamma * self.seen).movedim(-1, 1)
+        return (score - self.gamma * self.bank.drawn).movedim(-1, 1)
 
 
 class ProZS(nn.Module):

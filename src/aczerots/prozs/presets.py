@@ -34,7 +34,7 @@ class Preset:
 
 def _residual(info: BackboneInfo, text: torch.Tensor, seen: torch.Tensor) -> ProZS:
     """Decoder and projection that start as identities: untrained, it is the zero-shot segmenter."""
-    scorer = PrototypeScorer(PrototypeBank(len(text), info.dim), seen, info.logit_scale)
+    scorer = PrototypeScorer(PrototypeBank(len(text), info.dim), info.logit_scale)
     decoder = ResidualDecoder(info.dim, info.layer_dim)
     return ProZS(decoder, ResidualProjection(info.dim), scorer, text, seen)
 
@@ -47,7 +47,7 @@ def _paper(info: BackboneInfo, text: torch.Tensor, seen: torch.Tensor) -> ProZS:
 _PROZS = Recipe(
     loss=prozs_loss,
     optimiser="adamw",
-    rate=3e-3,
+    rate=1e-3,
     weight_decay=1e-2,
     batch=8,
     context=4,

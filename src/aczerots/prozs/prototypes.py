@@ -94,6 +94,11 @@ class PrototypeBank(nn.Module):
         """a_c = n_c / (n_c + n_0), float [C]: weight of the visual prototypes (design, ProZS)."""
         return self.counts / (self.counts + self.even)
 
+    @property
+    def drawn(self) -> torch.Tensor:
+        """Bool [C]: classes that have labels. A seen class that nobody has drawn yet has words only."""
+        return self.counts > 0
+
     def estimate(self, points: torch.Tensor, targets: torch.Tensor, generator: torch.Generator) -> None:
         """Set all centres from labelled features.
 
