@@ -14,12 +14,13 @@ from safetensors.torch import load_file, save_file
 from aczerots.backbones.embedded import EmbeddedBackbone, load_embedded
 from aczerots.backbones.embedded.attributes import ATTRIBUTES, attribute_matrix
 from aczerots.backbones.embedded.backbone import FORMAT
+from aczerots.backbones.embedded.brush import Brush
 from aczerots.backbones.embedded.captions import WORDS
 from aczerots.backbones.embedded.concepts import KINDS, NEAR, relations
 from aczerots.backbones.embedded.lexicon import Lexicon, attribute_space
 from aczerots.backbones.embedded.morphology import measure, measurement_names
 from aczerots.backbones.embedded.profiles import profiles
-from aczerots.backbones.embedded.synthetic import PAINTERS, Brush
+from aczerots.backbones.embedded.synthetic import PAINTERS
 from aczerots.backbones.embedded.tokenizer import features, words
 from aczerots.datasets.phantom.optics import scan
 from aczerots.errors import InputError

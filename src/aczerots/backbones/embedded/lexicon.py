@@ -72,7 +72,7 @@ def attribute_space(measured: Tensor, group: Tensor) -> Space:
     values = ((measured - center) / scale).clamp(-3, 3) @ attribute_matrix()
     mean, deviation = values.mean(0), values.std(0)
     values = (values - mean) / deviation
-    inner = torch.cat([v - v.mean(0) for v in (values[group == g] for g in group.unique())])
+    inner = torch.cat([v - v.mean(0) for v in (values[group == g] for g in torch.unique(group))])
     covariance = inner.T @ inner / len(inner)
     inverse = torch.linalg.inv(covariance + torch.eye(len(mean)))
     return Space(center, scale, mean, deviation, torch.linalg.cholesky(inverse))

@@ -14,6 +14,7 @@ import random
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -111,13 +112,14 @@ class Trainer:
         for step in range(steps):
             loss = self._profile_loss(96)
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             optimizer.param_groups[0]["lr"] = 3e-3 * (1 - step / steps) + 1e-5
 
     def _profile_loss(self, count: int) -> Tensor:
         sentences, levels = self.lexicon.draw(count, self.rng)
-        return (self.text.raw(sentences) - self.space.lift(levels)).square().sum(1).mean() * 36
+        loss: Tensor = (self.text.raw(sentences) - self.space.lift(levels)).square().sum(1).mean() * 36
+        return loss
 
     def standard(self, cells: Tensor) -> Tensor:
         """Standardised measurements of cells float16 [..., m]."""
@@ -129,13 +131,13 @@ class Trainer:
         draws = [self.text([self.lexicon.say(n, random.Random(s)) for n in self.concepts]) for s in range(6)]
         texts = F.normalize(torch.stack(draws).mean(0), dim=1)
         parts = []
-        for views in self.real.views[0].split(64):
+        for views in torch.split(self.real.views[0], 64):
             z = self.standard(views)
             parts.append(
                 F.normalize(self.image.reading(z) + self.image.correct(self.image.hidden(z)), dim=-1) @ texts.T
             )
         scores = torch.cat(parts) * self.recipe.kappa
-        grid = scores.unflatten(1, (SIDE, SIDE)).permute(0, 3, 1, 2)
+        grid = scores.view(-1, SIDE, SIDE, len(self.concepts)).permute(0, 3, 1, 2)
         near = F.avg_pool2d(grid, 3, 1, 1, count_include_pad=False)
         return (0.5 * near + 0.5 * grid).flatten(2).transpose(1, 2)
 
@@ -184,12 +186,13 @@ class Trainer:
         scores = (aligned @ texts.T * r.kappa).masked_fill(self.masked[target], -1e4)
         k = len(self.space.mean) + 2
         keep = r.keep_profile * self._profile_loss(48) + r.keep_reading * change[:, :k].square().sum(1).mean()
-        return F.cross_entropy(scores, target) + keep
+        loss: Tensor = F.cross_entropy(scores, target) + keep
+        return loss
 
     def fit(self) -> None:
         """Train both towers."""
         r = self.recipe
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [p for n, p in self.image.named_parameters() if n.split(".")[0] in {"enter", "mix", "correct"}]},
             {"params": self.image.reading.parameters(), "lr": 0.1 * r.rate},
             {"params": self.text.parameters(), "lr": 0.5 * r.rate},
@@ -203,7 +206,7 @@ class Trainer:
                 truth = self.guess(r.anchor * first + (1 - r.anchor) * self.logits())
             loss = self.loss(*self.batch(truth))
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             decline.step()
             if step % 100 == 99:
