@@ -9,8 +9,8 @@ from benchmarks.measures import balanced_accuracy, bootstrap, confusion, iou, me
 from PIL import Image
 
 from aczerots.backbones.embedded import EmbeddedBackbone
-from aczerots.backbones.embedded.data import crops, restain, sources
-from aczerots.backbones.embedded.train import Recipe, save, train
+from aczerots.backbones.embedded.train.data import crops, restain, sources
+from aczerots.backbones.embedded.train.fit import Recipe, save, train
 from aczerots.errors import InputError
 
 TINY = Recipe(tiles=1, phantom=1, drawn=4, warm=3, steps=3, batch_tiles=8, batch_cells=8)

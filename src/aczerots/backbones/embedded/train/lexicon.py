@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from aczerots.backbones.embedded.attributes import ATTRIBUTES, attribute_matrix
-from aczerots.backbones.embedded.captions import draw, sentence
-from aczerots.backbones.embedded.profiles import Profile, profiles
 from aczerots.backbones.embedded.towers import DIM
+from aczerots.backbones.embedded.train.captions import draw, sentence
+from aczerots.backbones.embedded.train.profiles import Profile, profiles
 
 _NAMES = tuple(ATTRIBUTES)
 _CONSTANT = 2.0

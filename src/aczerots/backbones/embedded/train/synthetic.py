@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.backbones.embedded import architecture, sheets
-from aczerots.backbones.embedded.brush import Brush
+from aczerots.backbones.embedded.train import architecture, sheets
+from aczerots.backbones.embedded.train.brush import Brush
 from aczerots.datasets.phantom.fields import fractal
 from aczerots.datasets.phantom.optics import Stains, scan
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
-from aczerots.backbones.embedded.brush import ATYPICAL, BLAND, DUST, LYMPHOCYTE, RED, SPINDLE, Brush
+from aczerots.backbones.embedded.train.brush import ATYPICAL, BLAND, DUST, LYMPHOCYTE, RED, SPINDLE, Brush
 from aczerots.datasets.phantom.fields import cells, scatter
 from aczerots.datasets.phantom.nuclei import Look
 from aczerots.datasets.phantom.optics import Stains

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aczerots.backbones.embedded.brush import ATYPICAL, BLAND, DUST, HOLE, LYMPHOCYTE, RED, SPINDLE, Brush
+from aczerots.backbones.embedded.train.brush import ATYPICAL, BLAND, DUST, HOLE, LYMPHOCYTE, RED, SPINDLE, Brush
 from aczerots.datasets.phantom.fields import cells, scatter
 from aczerots.datasets.phantom.nuclei import Look, draw
 from aczerots.datasets.phantom.optics import Stains

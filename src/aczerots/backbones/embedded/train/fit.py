@@ -1,4 +1,4 @@
-"""Trains the embedded backbone: ``python -m aczerots.backbones.embedded.train DATA --out FILE``.
+"""Trains both towers of the embedded backbone.
 
 1. Measure crops of real images, phantom slides and drawn tissues, as they are and restained.
 2. Build the attribute space and teach the text tower to turn sentences into profiles in it.
@@ -9,9 +9,7 @@
 
 from __future__ import annotations
 
-import argparse
 import random
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aczerots.backbones.embedded.backbone import FORMAT
-from aczerots.backbones.embedded.cells import (
+from aczerots.backbones.embedded.towers import LAYER_DIM, LEARNED_DIM, ImageTower, TextTower
+from aczerots.backbones.embedded.train.cells import (
     SIDE,
     DrawnCells,
     RealCells,
@@ -31,10 +30,9 @@ from aczerots.backbones.embedded.cells import (
     real_cells,
     synthetic_cells,
 )
-from aczerots.backbones.embedded.concepts import relations
-from aczerots.backbones.embedded.data import sources
-from aczerots.backbones.embedded.lexicon import Lexicon, Space, attribute_space
-from aczerots.backbones.embedded.towers import LAYER_DIM, LEARNED_DIM, ImageTower, TextTower
+from aczerots.backbones.embedded.train.concepts import relations
+from aczerots.backbones.embedded.train.data import sources
+from aczerots.backbones.embedded.train.lexicon import Lexicon, Space, attribute_space
 
 
 @dataclass(frozen=True)
@@ -237,7 +235,7 @@ def _prepare(image: ImageTower, space: Space, sample: Tensor) -> None:
 
 def _alike(lexicon: Lexicon, concepts: list[str]) -> Tensor:
     """Bool [c, c]: concepts whose profiles are too alike to be held against each other."""
-    from aczerots.backbones.embedded.lexicon import levels_vector
+    from aczerots.backbones.embedded.train.lexicon import levels_vector
 
     v = F.normalize(torch.stack([levels_vector(lexicon.by_name[c.lower()].levels) for c in concepts]), dim=1)
     return (v @ v.T > 0.85) & ~torch.eye(len(concepts), dtype=torch.bool)
@@ -275,22 +273,3 @@ def train(data: Path, recipe: Recipe, say: Say) -> tuple[ImageTower, TextTower]:
     trainer.warm_text()
     trainer.fit()
     return trainer.image, trainer.text
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description="Train the embedded backbone.")
-    parser.add_argument("data", type=Path, help="folder with the training images")
-    parser.add_argument("--out", type=Path, required=True, help="weights file to write")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="a run of seconds, to try the command")
-    options = parser.parse_args()
-    recipe = Recipe(seed=options.seed)
-    if options.quick:
-        recipe = Recipe(seed=options.seed, tiles=2, phantom=1, drawn=8, warm=20, steps=20)
-    image, text = train(options.data, recipe, lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201 - progress
-    save(image, text, recipe, options.out)
-
-
-if __name__ == "__main__":
-    main()
