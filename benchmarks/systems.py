@@ -14,9 +14,9 @@ from torch import Tensor
 from aczerots.backbones.embedded import EmbeddedBackbone
 from aczerots.backbones.embedded.attributes import attribute_matrix
 from aczerots.backbones.embedded.backbone import pooled
-from aczerots.backbones.embedded.lexicon import Lexicon, levels_vector
 from aczerots.backbones.embedded.towers import ImageTower, TextTower
-from aczerots.backbones.embedded.train import Recipe, save
+from aczerots.backbones.embedded.train.fit import Recipe, save
+from aczerots.backbones.embedded.train.lexicon import Lexicon, levels_vector
 
 
 class System(Protocol):

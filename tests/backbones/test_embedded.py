@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +16,14 @@ from safetensors.torch import load_file, save_file
 from aczerots.backbones.embedded import EmbeddedBackbone, load_embedded
 from aczerots.backbones.embedded.attributes import ATTRIBUTES, attribute_matrix
 from aczerots.backbones.embedded.backbone import FORMAT
-from aczerots.backbones.embedded.captions import WORDS
-from aczerots.backbones.embedded.concepts import KINDS, NEAR, relations
-from aczerots.backbones.embedded.lexicon import Lexicon, attribute_space
 from aczerots.backbones.embedded.morphology import measure, measurement_names
-from aczerots.backbones.embedded.profiles import profiles
-from aczerots.backbones.embedded.synthetic import PAINTERS, Brush
 from aczerots.backbones.embedded.tokenizer import features, words
+from aczerots.backbones.embedded.train.brush import Brush
+from aczerots.backbones.embedded.train.captions import WORDS
+from aczerots.backbones.embedded.train.concepts import KINDS, NEAR, relations
+from aczerots.backbones.embedded.train.lexicon import Lexicon, attribute_space
+from aczerots.backbones.embedded.train.profiles import profiles
+from aczerots.backbones.embedded.train.synthetic import PAINTERS
 from aczerots.datasets.phantom.optics import scan
 from aczerots.errors import InputError
 
@@ -249,3 +252,14 @@ def test_real_lung_beats_chance(shared_data, backbone):
             right[c] += int(((truth == c) & (cells == c)).sum())
             total[c] += int((truth == c).sum())
     assert (right / total.clamp_min(1))[:2].mean() > 0.5
+
+
+def test_using_the_backbone_does_not_load_its_training():
+    """The training folder alone may use the phantom and the descriptions, which stand above backbones."""
+    code = (
+        "import sys; from aczerots.backbones.embedded import load_embedded; load_embedded().encode_text(['fat']);"
+        "print([m for m in sys.modules if m.startswith(('aczerots.datasets', 'aczerots.text', 'scipy'))"
+        " or '.embedded.train' in m])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from benchmarks.measures import balanced_accuracy, bootstrap, confusion, iou, mean_iou
 from PIL import Image
 
 from aczerots.backbones.embedded import EmbeddedBackbone
-from aczerots.backbones.embedded.data import crops, restain, sources
-from aczerots.backbones.embedded.train import Recipe, save, train
+from aczerots.backbones.embedded.train.data import crops, restain, sources
+from aczerots.backbones.embedded.train.fit import Recipe, save, train
 from aczerots.errors import InputError
-from benchmarks.measures import balanced_accuracy, bootstrap, confusion, iou, mean_iou
 
 TINY = Recipe(tiles=1, phantom=1, drawn=4, warm=3, steps=3, batch_tiles=8, batch_cells=8)
 
@@ -60,8 +60,9 @@ def test_training_is_seeded_and_its_weights_load(folder, tmp_path):
         files.append(tmp_path / f"{i}.safetensors")
         save(*train(folder, TINY, lambda line: None), TINY, files[-1])
         torch.set_rng_state(state)
-    assert files[0].read_bytes() == files[1].read_bytes()
-    out = EmbeddedBackbone(files[0]).encode_image(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+    first, again = (EmbeddedBackbone(file) for file in files)
+    assert first.info == again.info
+    out = first.encode_image(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
     assert torch.isfinite(out.layers).all()
 
 

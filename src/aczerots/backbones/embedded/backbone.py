@@ -82,7 +82,7 @@ class EmbeddedBackbone:
             Grids of stride 16 on the device of the images, float32.
         """
         tower = self._image if images.device == self._device else copy.deepcopy(self._image).to(images.device)
-        parts = [tower(pooled(chunk)) for chunk in images.split(_CHUNK)]
+        parts = [tower(pooled(chunk)) for chunk in torch.split(images, _CHUNK)]
         return Grids(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]))
 
     @torch.no_grad()
@@ -112,7 +112,6 @@ def _load(path: Path) -> tuple[ImageTower, TextTower, BackboneInfo]:
 
     fix = "Reinstall aczerots, or train the weights again"
     try:
-        content = path.read_bytes()
         with safe_open(path, framework="pt") as file:
             meta = file.metadata() or {}
             if meta.get("format") != FORMAT:
@@ -130,6 +129,9 @@ def _load(path: Path) -> tuple[ImageTower, TextTower, BackboneInfo]:
         raise InputError("the weights do not fit the model", where=path, fix=fix) from error
     if not all(bool(torch.isfinite(v).all()) for v in state.values()):
         raise InputError("the weights do not fit the model: not all are finite", where=path, fix=fix)
-    revision = hashlib.sha256(content).hexdigest()[:16]
+    digest = hashlib.sha256()
+    for key in sorted(state):  # the file may order them differently each time it is written
+        digest.update(key.encode() + state[key].numpy().tobytes())
+    revision = digest.hexdigest()[:16]
     info = BackboneInfo("embedded", revision, "morphology", DIM, LAYER_DIM, STRIDE, scale, 0.5)
     return image.eval().requires_grad_(False), text.eval().requires_grad_(False), info

@@ -25,10 +25,19 @@ _EPS = 1e-4
 
 
 _STAINS = ("haem", "eosin", "red", "white", "blue", "darkness", "brown")
-_FINE = ("nucleus", "black", "nucleus_haem", "nucleus_haem2", "nucleus_dark", "body", "body_haem", "body_eosin")
+_FINE: tuple[str, ...] = (
+    "nucleus",
+    "black",
+    "nucleus_haem",
+    "nucleus_haem2",
+    "nucleus_dark",
+    "body",
+    "body_haem",
+    "body_eosin",
+)
 _FINE += ("body_eosin2", "body_haem2", "haem15", "haem25", "haem40", "eosin8", "eosin18")
 _RING = ("nucleus_by_white", "nucleus_by_haem", "eosin_by_white")
-_RATIO = ("in_nucleus_haem", "in_nucleus_haem2", "in_nucleus_dark", "in_body_haem", "in_body_eosin")
+_RATIO: tuple[str, ...] = ("in_nucleus_haem", "in_nucleus_haem2", "in_nucleus_dark", "in_body_haem", "in_body_eosin")
 _RATIO += ("in_body_eosin2", "in_body_haem2", "nuclear_size")
 
 

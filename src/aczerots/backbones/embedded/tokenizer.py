@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Sequence
+from itertools import pairwise
 
 BUCKETS = 16384
 """Rows of the feature table; feature 0 is kept for the empty sentence."""
 
-_STOP = frozenset(
-    "a an the of and or is are was were be in on at to with as it its this that these those by for from which "
-    "there their they has have having into an image picture photo show shows showing seen tissue region area "
-    "cropped histology histopathology histological stained staining section slide patch tile h e he "
-    "hematoxylin eosin microscopy micrograph".split()
+_STOP_WORDS = """
+a an the of and or is are was were be in on at to with as it its this that these those by for from which there their
+they has have having into image picture photo show shows showing seen tissue region area cropped histology
+histopathology histological stained staining section slide patch tile h e he hematoxylin eosin microscopy micrograph
+"""
+_STOP = frozenset(_STOP_WORDS.split())
+_NEGATION = frozenset(
+    ("no", "not", "without", "absent", "lacks", "lack", "lacking", "devoid", "free", "never", "neither", "nor", "non")
 )
-_NEGATION = frozenset("no not without absent lacks lack lacking devoid free never neither nor non".split())
-_SCOPE_END = frozenset("but with however although while whereas only".split())
+_SCOPE_END = frozenset(("but", "with", "however", "although", "while", "whereas", "only"))
 _SPELLING = (
     ("our", "or"),
     ("aem", "em"),
@@ -66,7 +69,7 @@ def features(sentence: str) -> list[int]:
     """Feature ids of a sentence, at least one."""
     tokens = words(sentence)
     ids = [_bucket(f"w:{w}") for w in tokens]
-    ids += [_bucket(f"p:{a} {b}") for a, b in zip(tokens, tokens[1:], strict=False)]
+    ids += [_bucket(f"p:{a} {b}") for a, b in pairwise(tokens)]
     for token in tokens:
         mark, word = ("!", token[1:]) if token.startswith("!") else ("", token)
         framed = f"<{word}>"

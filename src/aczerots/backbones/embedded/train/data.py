@@ -53,7 +53,10 @@ _FOLDERS = {
     "lung_fields": "normal lung tissue 5;background 3;blood 1.5;blood vessel 1;macrophages .5",
     "colon_slide": "normal colonic gland 5;colonic stroma 4;background .7",
 }
-_LUAD = "tumor epithelium 4;tumor-associated stroma 4;normal lung tissue 1.5;background 1;lymphocytes .4;blood .2;necrosis .2"
+_LUAD = (
+    "tumor epithelium 4;tumor-associated stroma 4;normal lung tissue 1.5;background 1;lymphocytes .4;blood .2;"
+    "necrosis .2"
+)
 _BREAST = "invasive cancer 2;stroma 3;adipose tissue 2;background 1.5;lymphocytes .5;normal breast .3"
 _SKIN = "skin 2;dermis 4;background 2;keratin 1;lymphocytes .3;hair follicle .5"
 _IMAGE_LEVEL = {

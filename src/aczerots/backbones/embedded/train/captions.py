@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from aczerots.backbones.embedded.profiles import Profile
+from aczerots.backbones.embedded.train.profiles import Profile
 
 WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "cells": (

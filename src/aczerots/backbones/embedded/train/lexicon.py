@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from aczerots.backbones.embedded.attributes import ATTRIBUTES, attribute_matrix
-from aczerots.backbones.embedded.captions import draw, sentence
-from aczerots.backbones.embedded.profiles import Profile, profiles
 from aczerots.backbones.embedded.towers import DIM
+from aczerots.backbones.embedded.train.captions import draw, sentence
+from aczerots.backbones.embedded.train.profiles import Profile, profiles
 
 _NAMES = tuple(ATTRIBUTES)
 _CONSTANT = 2.0
@@ -72,7 +72,7 @@ def attribute_space(measured: Tensor, group: Tensor) -> Space:
     values = ((measured - center) / scale).clamp(-3, 3) @ attribute_matrix()
     mean, deviation = values.mean(0), values.std(0)
     values = (values - mean) / deviation
-    inner = torch.cat([v - v.mean(0) for v in (values[group == g] for g in group.unique())])
+    inner = torch.cat([v - v.mean(0) for v in (values[group == g] for g in torch.unique(group))])
     covariance = inner.T @ inner / len(inner)
     inverse = torch.linalg.inv(covariance + torch.eye(len(mean)))
     return Space(center, scale, mean, deviation, torch.linalg.cholesky(inverse))

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aczerots.backbones.embedded import synthetic
 from aczerots.backbones.embedded.backbone import STRIDE, pooled
-from aczerots.backbones.embedded.data import TILE, Source, crops, restain
+from aczerots.backbones.embedded.train import synthetic
+from aczerots.backbones.embedded.train.data import TILE, Source, crops, restain
 
 Say = Callable[[str], None]
 SIDE = TILE // STRIDE

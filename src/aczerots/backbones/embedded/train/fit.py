@@ -1,4 +1,4 @@
-"""Trains the embedded backbone: ``python -m aczerots.backbones.embedded.train DATA --out FILE``.
+"""Trains both towers of the embedded backbone.
 
 1. Measure crops of real images, phantom slides and drawn tissues, as they are and restained.
 2. Build the attribute space and teach the text tower to turn sentences into profiles in it.
@@ -9,11 +9,10 @@
 
 from __future__ import annotations
 
-import argparse
 import random
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aczerots.backbones.embedded.backbone import FORMAT
-from aczerots.backbones.embedded.cells import (
+from aczerots.backbones.embedded.towers import LAYER_DIM, LEARNED_DIM, ImageTower, TextTower
+from aczerots.backbones.embedded.train.cells import (
     SIDE,
     DrawnCells,
     RealCells,
@@ -30,10 +30,9 @@ from aczerots.backbones.embedded.cells import (
     real_cells,
     synthetic_cells,
 )
-from aczerots.backbones.embedded.concepts import relations
-from aczerots.backbones.embedded.data import sources
-from aczerots.backbones.embedded.lexicon import Lexicon, Space, attribute_space
-from aczerots.backbones.embedded.towers import LAYER_DIM, LEARNED_DIM, ImageTower, TextTower
+from aczerots.backbones.embedded.train.concepts import relations
+from aczerots.backbones.embedded.train.data import sources
+from aczerots.backbones.embedded.train.lexicon import Lexicon, Space, attribute_space
 
 
 @dataclass(frozen=True)
@@ -111,13 +110,14 @@ class Trainer:
         for step in range(steps):
             loss = self._profile_loss(96)
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             optimizer.param_groups[0]["lr"] = 3e-3 * (1 - step / steps) + 1e-5
 
     def _profile_loss(self, count: int) -> Tensor:
         sentences, levels = self.lexicon.draw(count, self.rng)
-        return (self.text.raw(sentences) - self.space.lift(levels)).square().sum(1).mean() * 36
+        loss: Tensor = (self.text.raw(sentences) - self.space.lift(levels)).square().sum(1).mean() * 36
+        return loss
 
     def standard(self, cells: Tensor) -> Tensor:
         """Standardised measurements of cells float16 [..., m]."""
@@ -129,13 +129,13 @@ class Trainer:
         draws = [self.text([self.lexicon.say(n, random.Random(s)) for n in self.concepts]) for s in range(6)]
         texts = F.normalize(torch.stack(draws).mean(0), dim=1)
         parts = []
-        for views in self.real.views[0].split(64):
+        for views in torch.split(self.real.views[0], 64):
             z = self.standard(views)
             parts.append(
                 F.normalize(self.image.reading(z) + self.image.correct(self.image.hidden(z)), dim=-1) @ texts.T
             )
         scores = torch.cat(parts) * self.recipe.kappa
-        grid = scores.unflatten(1, (SIDE, SIDE)).permute(0, 3, 1, 2)
+        grid = scores.view(-1, SIDE, SIDE, len(self.concepts)).permute(0, 3, 1, 2)
         near = F.avg_pool2d(grid, 3, 1, 1, count_include_pad=False)
         return (0.5 * near + 0.5 * grid).flatten(2).transpose(1, 2)
 
@@ -184,12 +184,13 @@ class Trainer:
         scores = (aligned @ texts.T * r.kappa).masked_fill(self.masked[target], -1e4)
         k = len(self.space.mean) + 2
         keep = r.keep_profile * self._profile_loss(48) + r.keep_reading * change[:, :k].square().sum(1).mean()
-        return F.cross_entropy(scores, target) + keep
+        loss: Tensor = F.cross_entropy(scores, target) + keep
+        return loss
 
     def fit(self) -> None:
         """Train both towers."""
         r = self.recipe
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [p for n, p in self.image.named_parameters() if n.split(".")[0] in {"enter", "mix", "correct"}]},
             {"params": self.image.reading.parameters(), "lr": 0.1 * r.rate},
             {"params": self.text.parameters(), "lr": 0.5 * r.rate},
@@ -203,7 +204,7 @@ class Trainer:
                 truth = self.guess(r.anchor * first + (1 - r.anchor) * self.logits())
             loss = self.loss(*self.batch(truth))
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             decline.step()
             if step % 100 == 99:
@@ -234,7 +235,7 @@ def _prepare(image: ImageTower, space: Space, sample: Tensor) -> None:
 
 def _alike(lexicon: Lexicon, concepts: list[str]) -> Tensor:
     """Bool [c, c]: concepts whose profiles are too alike to be held against each other."""
-    from aczerots.backbones.embedded.lexicon import levels_vector
+    from aczerots.backbones.embedded.train.lexicon import levels_vector
 
     v = F.normalize(torch.stack([levels_vector(lexicon.by_name[c.lower()].levels) for c in concepts]), dim=1)
     return (v @ v.T > 0.85) & ~torch.eye(len(concepts), dtype=torch.bool)
@@ -272,22 +273,3 @@ def train(data: Path, recipe: Recipe, say: Say) -> tuple[ImageTower, TextTower]:
     trainer.warm_text()
     trainer.fit()
     return trainer.image, trainer.text
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description="Train the embedded backbone.")
-    parser.add_argument("data", type=Path, help="folder with the training images")
-    parser.add_argument("--out", type=Path, required=True, help="weights file to write")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="a run of seconds, to try the command")
-    options = parser.parse_args()
-    recipe = Recipe(seed=options.seed)
-    if options.quick:
-        recipe = Recipe(seed=options.seed, tiles=2, phantom=1, drawn=8, warm=20, steps=20)
-    image, text = train(options.data, recipe, lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201 - progress
-    save(image, text, recipe, options.out)
-
-
-if __name__ == "__main__":
-    main()
