@@ -245,8 +245,6 @@ def test_bad_input_is_one_clear_error(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ):
-    import shutil
-
     folder = tmp_path / "data"
     shutil.copytree(dataset, folder)
     if callable(spoil):

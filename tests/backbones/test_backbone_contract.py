@@ -176,6 +176,4 @@ def test_gpu_gives_the_same(opener, backbone):
     expected, grids = backbone.encode_image(pixels), on_gpu.encode_image(pixels.cuda())
     assert grids.aligned.device.type == grids.layers.device.type == "cuda"
     torch.testing.assert_close(grids.aligned.cpu(), expected.aligned, atol=1e-3, rtol=0)
-    torch.testing.assert_close(
-        on_gpu.encode_text(SENTENCES).cpu(), backbone.encode_text(SENTENCES), atol=1e-3, rtol=0
-    )
+    torch.testing.assert_close(on_gpu.encode_text(SENTENCES).cpu(), backbone.encode_text(SENTENCES), atol=1e-3, rtol=0)

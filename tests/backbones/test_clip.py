@@ -89,9 +89,7 @@ def test_value_path_by_plain_algebra(tmp_path):
 @torch.no_grad()
 def test_layers_are_the_sum_over_all_blocks(folder, backbone):
     pixels = images(2, 3, SIDE, SIDE)
-    states = (
-        reference(folder).vision_model((pixels / 255 - MEAN) / STD, output_hidden_states=True).hidden_states
-    )
+    states = reference(folder).vision_model((pixels / 255 - MEAN) / STD, output_hidden_states=True).hidden_states
     assert len(states) == 1 + 3
     expected = (states[1] + states[2] + states[3])[:, 1:]
     layers = backbone.encode_image(pixels).layers

@@ -128,9 +128,7 @@ def test_the_bundle_is_broad() -> None:
     assert len(known_classes()) - len(voc) >= 80
 
 
-@pytest.mark.parametrize(
-    "name", ["Tumor_Epithelium", "tumour epithelium", "TUMOR-EPITHELIUM", " tumor  epithelium "]
-)
+@pytest.mark.parametrize("name", ["Tumor_Epithelium", "tumour epithelium", "TUMOR-EPITHELIUM", " tumor  epithelium "])
 def test_spelling_variants_are_one_class(name: str) -> None:
     assert bundled_descriptions(name) == bundled_descriptions("tumor epithelium") is not None
 

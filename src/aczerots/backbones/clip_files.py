@@ -40,9 +40,7 @@ def locate_files(source: str) -> tuple[Path, str]:
     if folder.is_dir():
         return folder, f"sha256:{_content_hash(folder)}"
     if source.startswith((".", "/", "~")) or folder.exists():
-        raise InputError(
-            "is not a folder", where=source, fix="Give the folder of a CLIP model, or its hub id"
-        )
+        raise InputError("is not a folder", where=source, fix="Give the folder of a CLIP model, or its hub id")
     folder = _download(source)
     return folder, folder.name
 
@@ -91,9 +89,7 @@ def check_files(folder: Path, source: str) -> None:
     """
     kind = _read_json(folder / "config.json", source).get("model_type")
     if kind != "clip":
-        raise InputError(
-            f"is a model of type '{kind}', not 'clip'", where=source, fix="hf: reads CLIP models"
-        )
+        raise InputError(f"is a model of type '{kind}', not 'clip'", where=source, fix="hf: reads CLIP models")
     if not any((folder / name).is_file() for name in WEIGHTS):
         fix = "Pickled weights are never loaded; look for a conversion on the hub: hf:ID@refs/pr/NUMBER"
         raise InputError("has no weights in safetensors format", where=source, fix=fix)
@@ -122,18 +118,12 @@ def image_statistics(folder: Path, source: str) -> tuple[Sequence[float], Sequen
         return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     mean, std = facts.get("image_mean", CLIP_MEAN), facts.get("image_std", CLIP_STD)
     if not (_is_rgb(mean) and _is_rgb(std) and min(std) > 0):
-        raise InputError(
-            "image_mean and image_std must be three numbers each, the latter above zero", where=path
-        )
+        raise InputError("image_mean and image_std must be three numbers each, the latter above zero", where=path)
     return mean, std
 
 
 def _is_rgb(values: object) -> bool:
-    return (
-        isinstance(values, list | tuple)
-        and len(values) == 3
-        and all(isinstance(v, float | int) for v in values)
-    )
+    return isinstance(values, list | tuple) and len(values) == 3 and all(isinstance(v, float | int) for v in values)
 
 
 def _read_json(path: Path, source: str) -> dict[str, Any]:

@@ -78,9 +78,7 @@ def _read_group(text: str, where: str) -> _Group:
     try:
         return _Group.model_validate(yaml.safe_load(text))
     except (yaml.YAMLError, ValidationError) as error:
-        raise InputError(
-            f"the bundled descriptions are damaged ({error})", where=where, fix="Reinstall"
-        ) from error
+        raise InputError(f"the bundled descriptions are damaged ({error})", where=where, fix="Reinstall") from error
 
 
 @cache
@@ -130,9 +128,7 @@ def undescribed(taxonomy: Taxonomy) -> tuple[str, ...]:
     :func:`describe_taxonomy` gives them the templates of their name, which say nothing about their looks; the
     user should be told.
     """
-    return tuple(
-        c.name for c in taxonomy.classes if not c.descriptions and bundled_descriptions(c.name) is None
-    )
+    return tuple(c.name for c in taxonomy.classes if not c.descriptions and bundled_descriptions(c.name) is None)
 
 
 def describe_taxonomy(taxonomy: Taxonomy, mode: TextMode) -> Taxonomy:
