@@ -135,10 +135,10 @@ def test_predict_writes_a_mask_and_an_overlay_per_image(
     assert run("predict", finished / "model.safetensors", *images, "--out", tmp_path / "p", "--json") == 0
     rows = json.loads(capsys.readouterr().out)
     assert [r["image"] for r in rows] == ["s4.png", "s5.png"]
-    mask = Image.open(tmp_path / "p" / "s4.mask.png")
-    assert mask.mode == "P"
-    assert mask.size == Image.open(tmp_path / "p" / "s4.overlay.png").size == (128, 128)
-    share = np.bincount(np.asarray(mask).ravel(), minlength=9) / 128**2
+    with Image.open(tmp_path / "p" / "s4.mask.png") as mask, Image.open(tmp_path / "p" / "s4.overlay.png") as overlay:
+        assert mask.mode == "P"
+        assert mask.size == overlay.size == (128, 128)
+        share = np.bincount(np.asarray(mask).ravel(), minlength=9) / 128**2
     assert list(rows[0].values())[1:] == pytest.approx(share.tolist())
 
 

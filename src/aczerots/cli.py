@@ -26,6 +26,7 @@ app = typer.Typer(
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Unseen = Annotated[list[str] | None, typer.Option(help="A class that has words only; may be given several times.")]
+_INTERRUPTED = 130
 DEMO = {"dataset": "phantom:40", "unseen": ("necrosis",), "rounds": 4, "initial": 0.05, "budget": 0.1}
 
 
@@ -176,10 +177,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _fail(str(error), 1)
     except OSError as error:
         code = _fail(str(InputError(error.strerror or "input/output error", where=error.filename)), 1)
-    except KeyboardInterrupt:
-        code = _fail("stopped; what was saved stays, and the same command goes on from there", 130)
     except TyperException as error:
         code = _fail(error.format_message(), 2)
+    # Typer turns KeyboardInterrupt into this code.
+    if code == _INTERRUPTED:
+        _fail("stopped; what was saved stays, and the same command goes on from there", code)
     sys.exit(code or 0)
 
 

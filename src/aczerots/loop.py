@@ -130,14 +130,14 @@ class _Run:
         if self.store.state(number) is not None:
             return True
         self.seconds = {}
+        if number and len(self.store.annotations(number - 1)) == len(self.bench.pool.tiles):
+            self.progress.say(f"round {number}: no tile left in the pool; the run ends here")
+            return False
         with self._timed("select"):
             selection = self._select(number)
         if selection is None:
             self.store.propose(number, [], [], [])
             return True
-        if len(selection.tiles) == 0:
-            self.progress.say(f"round {number}: no tile left in the pool; the run ends here")
-            return False
         parts = [{k: float(v[i]) for k, v in selection.components.items()} for i in range(len(selection.tiles))]
         self.store.propose(number, selection.tiles.tolist(), selection.score.tolist(), parts)
         return True
@@ -151,7 +151,7 @@ class _Run:
         total = len(self.bench.pool.tiles)
         share = self.settings.initial if number == 1 else self.settings.budget
         want, left = max(1, round(share * total)), total - len(done)
-        if want > left > 0:
+        if want > left:
             self.progress.say(f"round {number}: asked for {want} tiles, {left} are left; takes them all")
         strategy = locate_strategy("random") if number == 1 else self.strategy
         pool = view_pool(

@@ -46,7 +46,7 @@ def test_it_is_a_strategy(strategy: Strategy):
     assert strategy.name in STRATEGIES
 
 
-@pytest.mark.parametrize("labelled", [0, 4, 13])
+@pytest.mark.parametrize("labelled", [0, 4, 13, 14])
 @pytest.mark.parametrize("budget", [1, 5, 100])
 def test_right_count_no_repeats_never_a_labelled_tile(strategy: Strategy, labelled: int, budget: int):
     pool = make_pool(labelled=labelled)

@@ -95,6 +95,8 @@ def min_max(values: NDArray[np.floating], over: NDArray[np.intp]) -> NDArray[np.
         values: Float [n].
         over: Positions that define the range.
     """
+    if len(over) == 0:
+        return np.zeros(len(values))
     part = values[over].astype(np.float64)
     low, high = part.min(), part.max()
     if high - low < 1e-12:
