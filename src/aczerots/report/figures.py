@@ -94,12 +94,12 @@ def _frame(size: tuple[float, float]) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _level(axes: Axes, value: float, text: str) -> None:
-    """A horizontal reference line with its name above the left end."""
+def _level(axes: Axes, value: float, text: str, *, below: bool) -> None:
+    """A horizontal reference line with its name above or below its right end."""
     axes.axhline(value, color=_INK, linewidth=1.0, linestyle=(0, (2, 3)), alpha=0.8)
     axes.annotate(
-        f"{text} {value:.3f}", (1, value), (0, 3), xycoords=("axes fraction", "data"),
-        textcoords="offset points", ha="right", va="bottom", fontsize=9.5,
+        f"{text} {value:.3f}", (1, value), (0, -3 if below else 3), xycoords=("axes fraction", "data"),
+        textcoords="offset points", ha="right", va="top" if below else "bottom", fontsize=9.5,
     )  # fmt: skip
 
 
@@ -135,10 +135,12 @@ def budget_figure(
                 share, _numbers(curve.score), color=color, marker=marker, markersize=5.5,
                 linestyle=_DASHES[number % len(_DASHES)], linewidth=2, label=curve.label, clip_on=False,
             )  # fmt: skip
+        # The lower of the two names stands below its line, so that close levels stay readable.
+        lower = zero_shot is not None and full_label is not None and zero_shot <= full_label
         if zero_shot is not None:
-            _level(axes, zero_shot, "zero-shot")
+            _level(axes, zero_shot, "zero-shot", below=lower)
         if full_label is not None:
-            _level(axes, full_label, "all labels")
+            _level(axes, full_label, "all labels", below=zero_shot is not None and not lower)
         values = [v for c in curves for v in (*c.score, *(c.high or ())) if v is not None]
         top = max([0.1, *values, *(v for v in (zero_shot, full_label) if v is not None)])
         axes.set_ylim(0, min(1.0, 1.12 * top))
