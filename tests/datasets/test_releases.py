@@ -144,3 +144,10 @@ def test_her2st_image_missing_or_not_cut_to_the_array(tmp_path):
     (root / "A1.png").unlink()
     with pytest.raises(InputError, match="no image 'A1'"):
         her2st_dataset(root)
+
+
+def test_a_voc_list_that_is_no_text_is_named(tmp_path):
+    make_voc(tmp_path)
+    (tmp_path / "ImageSets" / "Segmentation" / "val.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match=r"val\.txt"):
+        voc_dataset(tmp_path)

@@ -69,11 +69,19 @@ def _listed(folder: Path) -> dict[str, Split] | None:
     split: dict[str, Split] = {}
     parts: tuple[tuple[Path, Split], ...] = ((pool, "train"), (test, "test"))
     for file, part in parts:
-        for name in file.read_text(encoding="utf-8").split():
+        for name in _names_in(file):
             if name in split:
                 raise InputError(f"image '{name}' is listed twice", where=file)
             split[name] = part
     return split
+
+
+def _names_in(file: Path) -> list[str]:
+    """Words of a list file."""
+    try:
+        return file.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read as a list of images ({error})", where=file) from None
 
 
 def _taxonomy() -> Taxonomy:

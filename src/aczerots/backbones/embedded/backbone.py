@@ -73,7 +73,7 @@ class EmbeddedBackbone:
 
     @torch.no_grad()
     def encode_image(self, images: torch.Tensor) -> Grids:
-        """Dense embeddings.
+        """Dense embeddings, computed on the backbone's device.
 
         Args:
             images: RGB uint8 [b, 3, h, w].
@@ -81,9 +81,8 @@ class EmbeddedBackbone:
         Returns:
             Grids of stride 16 on the device of the images, float32.
         """
-        tower = self._image if images.device == self._device else copy.deepcopy(self._image).to(images.device)
-        parts = [tower(pooled(chunk)) for chunk in torch.split(images, _CHUNK)]
-        return Grids(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]))
+        parts = [self._image(pooled(chunk.to(self._device))) for chunk in torch.split(images, _CHUNK)]
+        return Grids(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])).to(images.device)
 
     @torch.no_grad()
     def encode_text(self, sentences: Sequence[str]) -> torch.Tensor:
