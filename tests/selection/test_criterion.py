@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_contract import make_pool
+from pools import make_pool
 
 from aczerots.selection.base import Pool
 from aczerots.selection.criterion import AczerotsStrategy, CoverageState, class_demand

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from test_contract import make_pool
+from pools import make_pool
 
 from aczerots.selection.locate import locate_strategy
 from aczerots.selection.paper import contrast_divergence, summarisation
