@@ -307,3 +307,11 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]):
     assert __version__ in capsys.readouterr().out
     assert run("--help") == 0
     assert "simulate" in capsys.readouterr().out
+
+
+def test_an_output_folder_that_cannot_be_made_is_named(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").write_text("")
+    assert run("simulate", f"folder:{dataset}", "--out", tmp_path / "file" / "out", *SMALL) == 1
+    assert "cannot make the folder" in capsys.readouterr().err

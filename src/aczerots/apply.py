@@ -14,9 +14,9 @@ from aczerots.annotation.oracle import read_truth
 from aczerots.config import cache_folder
 from aczerots.datasets.base import Dataset
 from aczerots.datasets.locate import locate_dataset
-from aczerots.errors import AczerotsError, InputError, StorageError
+from aczerots.errors import AczerotsError, InputError
 from aczerots.evaluate import ConfusionMatrix
-from aczerots.files import write_bytes_atomic
+from aczerots.files import make_folder, write_bytes_atomic
 from aczerots.predict import Segmenter, load_segmenter, tile_probabilities
 from aczerots.progress import Progress, Silent
 from aczerots.report.images import overlay, write_palette_png
@@ -46,12 +46,7 @@ def predict_images(
     progress = progress or Silent()
     _check_stems(images)
     segmenter = load_segmenter(model, device)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"cannot make the folder: {error.strerror}", where=out, fix="Choose another --out"
-        ) from error
+    make_folder(out)
     rows: list[dict[str, Any]] = []
     failures: list[AczerotsError] = []
     for i, path in enumerate(images):

@@ -92,3 +92,17 @@ def write_text_atomic(path: Path, content: str) -> None:
         StorageError: As :func:`atomic_write`.
     """
     write_bytes_atomic(path, content.encode())
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder with its parents, if it is not there.
+
+    Raises:
+        StorageError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"cannot make the folder: {error.strerror}", where=path, fix="Choose another --out"
+        ) from error

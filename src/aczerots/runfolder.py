@@ -18,8 +18,7 @@ from PIL import Image
 from aczerots import __version__
 from aczerots.annotation.store import Store
 from aczerots.config import SimulateSettings
-from aczerots.errors import StorageError
-from aczerots.files import write_bytes_atomic, write_text_atomic
+from aczerots.files import make_folder, write_bytes_atomic, write_text_atomic
 from aczerots.predict import Canvas, tile_probabilities
 from aczerots.prozs.model import ProZS
 from aczerots.report import write_report
@@ -45,12 +44,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.model = path / "model.safetensors"
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(
-                f"cannot make the folder: {error.strerror}", where=path, fix="Choose another --out"
-            ) from error
+        make_folder(path)
 
     def open_store(self) -> Store:
         """The database of the run."""
