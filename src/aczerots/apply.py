@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from aczerots.annotation.oracle import read_truth
 from aczerots.config import cache_folder
 from aczerots.datasets.base import Dataset
 from aczerots.datasets.locate import locate_dataset
 from aczerots.errors import AczerotsError, InputError
-from aczerots.evaluate import ConfusionMatrix
-from aczerots.files import make_folder, write_bytes_atomic
-from aczerots.predict import Segmenter, load_segmenter, tile_probabilities
+from aczerots.files import make_folder
+from aczerots.predict import Segmenter, load_segmenter
 from aczerots.progress import Progress, Silent
-from aczerots.report.images import overlay, write_palette_png
+from aczerots.report.images import overlay, write_palette_png, write_png
 from aczerots.slides.base import Box
 from aczerots.slides.image import ImageSlide
-from aczerots.workbench import check_truth, embed_split
+from aczerots.workbench import check_truth, embed_split, measure
 
 
 def predict_images(
@@ -79,9 +75,7 @@ def _predict_one(segmenter: Segmenter, path: Path, out: Path) -> dict[str, Any]:
     write_palette_png(out / f"{path.stem}.mask.png", result.labels, taxonomy)
     width, height = slide.size
     picture = overlay(slide.read(Box(0, 0, width, height), slide.size), result.labels, taxonomy, 0.45)
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
-    write_bytes_atomic(out / f"{path.stem}.overlay.png", buffer.getvalue())
+    write_png(out / f"{path.stem}.overlay.png", picture)
     share = np.bincount(result.labels.ravel(), minlength=len(taxonomy)) / result.labels.size
     return {"image": path.name} | dict(zip(taxonomy.names, share.tolist(), strict=True))
 
@@ -106,11 +100,7 @@ def evaluate_model(
     check_truth(data, ("test",))
     size = segmenter.card.tile_size
     test = embed_split(data, "test", size, segmenter.backbone, cache or cache_folder(), progress)
-    matrix = ConfusionMatrix(len(taxonomy))
-    for tile, p in tile_probabilities(segmenter.model, test.grids, test.tiles):
-        truth = read_truth(data[tile.slide].truth, tile)[tile.inner]
-        matrix.add(truth, p.argmax(axis=0).astype(np.uint8))
-    return matrix.metrics(taxonomy).row(taxonomy)
+    return measure(segmenter.model, data, test, taxonomy, progress).row(taxonomy)
 
 
 def _check_classes(data: Dataset, names: Sequence[str], model: Path) -> None:

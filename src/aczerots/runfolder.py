@@ -22,7 +22,7 @@ from aczerots.files import make_folder, write_bytes_atomic, write_text_atomic
 from aczerots.predict import Canvas, tile_probabilities
 from aczerots.prozs.model import ProZS
 from aczerots.report import write_report
-from aczerots.report.images import write_palette_png
+from aczerots.report.images import write_palette_png, write_png
 from aczerots.slides.base import Box
 from aczerots.workbench import Workbench
 
@@ -116,12 +116,12 @@ class RunFolder:
             done = canvas.finish()
             stem = folder / _safe(slide_id)
             image = sample.slide.read(whole, (width, height))
-            write_bytes_atomic(stem.with_name(stem.name + ".image.png"), _png(image))
+            write_png(stem.with_name(stem.name + ".image.png"), image)
             truth = sample.truth.read(whole, (width, height))
             write_palette_png(stem.with_name(stem.name + ".truth.png"), truth, bench.taxonomy)
             write_palette_png(stem.with_name(stem.name + ".prediction.png"), done.labels, bench.taxonomy)
             grey = np.round(done.uncertainty * 255).astype(np.uint8)
-            write_bytes_atomic(stem.with_name(stem.name + ".uncertainty.png"), _png(grey))
+            write_png(stem.with_name(stem.name + ".uncertainty.png"), grey)
 
     def _write_chosen(self, store: Store, bench: Workbench) -> None:
         """Thumbnails of the chosen tiles."""
@@ -180,12 +180,6 @@ def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.6g}"
     return "" if value is None else value
-
-
-def _png(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _safe(slide_id: str) -> str:

@@ -90,13 +90,17 @@ class Workbench:
 
     def evaluate(self, model: ProZS, progress: Progress) -> Metrics:
         """Metrics of a model on the test tiles."""
-        matrix = ConfusionMatrix(len(self.taxonomy))
-        count = len(self.test.tiles)
-        for i, (tile, p) in enumerate(tile_probabilities(model, self.test.grids, self.test.tiles)):
-            truth = read_truth(self.dataset[tile.slide].truth, tile)[tile.inner]
-            matrix.add(truth, p.argmax(axis=0).astype(np.uint8))
-            progress.step("evaluate", i + 1, count)
-        return matrix.metrics(self.taxonomy)
+        return measure(model, self.dataset, self.test, self.taxonomy, progress)
+
+
+def measure(model: ProZS, dataset: Dataset, part: TileSet, taxonomy: Taxonomy, progress: Progress) -> Metrics:
+    """Metrics of a model on some tiles of a dataset."""
+    matrix = ConfusionMatrix(len(taxonomy))
+    for i, (tile, p) in enumerate(tile_probabilities(model, part.grids, part.tiles)):
+        truth = read_truth(dataset[tile.slide].truth, tile)[tile.inner]
+        matrix.add(truth, p.argmax(axis=0).astype(np.uint8))
+        progress.step("evaluate", i + 1, len(part.tiles))
+    return matrix.metrics(taxonomy)
 
 
 def choose_classes(dataset: Dataset, unseen: Sequence[str], text: TextMode, progress: Progress) -> Taxonomy:

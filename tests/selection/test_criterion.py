@@ -19,7 +19,7 @@ ONLY_COVERAGE = AczerotsStrategy(("coverage",))
 def coverage_value(pool: Pool, chosen: tuple[int, ...]) -> float:
     """Covered demand with ``chosen`` drawn, computed without greedy or laziness."""
     spread = -(pool.posterior() * np.log(np.maximum(pool.posterior(), 1e-12))).sum(-1) / np.log(len(pool.seen))
-    state, _ = ONLY_COVERAGE._states(pool, spread.astype(np.float32), np.random.default_rng(0))
+    state, _ = ONLY_COVERAGE._states(pool, pool.posterior(), spread.astype(np.float32), np.random.default_rng(0))
     value = 0.0
     drawn = state.supply[list(chosen)].reshape(-1, state.supply.shape[-1])
     for point, demand, before in zip(state.points, state.demand, state.covered, strict=True):

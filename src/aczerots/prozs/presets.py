@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from aczerots.backbones.base import BackboneInfo
 from aczerots.errors import SettingsError
@@ -80,8 +79,3 @@ def build_model(preset: Preset, info: BackboneInfo, text: torch.Tensor, seen: to
         torch.manual_seed(seed)
         model = preset.build(info, text, seen)
     return model.eval()
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Number of trainable numbers."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)

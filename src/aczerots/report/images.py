@@ -48,6 +48,19 @@ def write_palette_png(path: Path, labels: NDArray[np.uint8], taxonomy: Taxonomy)
     _check_labels(labels, taxonomy)
     picture = Image.fromarray(np.ascontiguousarray(labels), mode="P")
     picture.putpalette(display_palette(taxonomy).tobytes())
+    _write(path, picture)
+
+
+def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write RGB uint8 [h, w, 3] or grey uint8 [h, w] pixels as a PNG.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    _write(path, Image.fromarray(pixels))
+
+
+def _write(path: Path, picture: Image.Image) -> None:
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
     write_bytes_atomic(path, buffer.getvalue())

@@ -123,11 +123,12 @@ class AczerotsStrategy:
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """See :class:`~aczerots.selection.base.Strategy`."""
         check_budget(budget)
-        spread = entropy(pool.posterior())
+        posterior = pool.posterior()
+        spread = entropy(posterior)
         # Doubt about seen tissue is what drawing can remove; doubt among unseen classes stays.
-        yield_seen = pool.posterior()[..., pool.seen].sum(axis=-1)
+        yield_seen = posterior[..., pool.seen].sum(axis=-1)
         uncertain = min_max(pool.tile_mean(spread * yield_seen), pool.candidates)
-        coverage, diversity = self._states(pool, spread, rng)
+        coverage, diversity = self._states(pool, posterior, spread, rng)
         greedy = _LazyGreedy(self, uncertain, diversity, coverage, pool.cost if self.per_cost else None)
         utilities, chosen = greedy.run(pool.candidates, budget)
         full = {k: np.full(len(pool), np.nan) for k in TERMS}
@@ -139,13 +140,15 @@ class AczerotsStrategy:
         parts["seen_yield"] = full["seen_yield"][tiles]
         return Selection(tiles, np.array([c.score for c in chosen], dtype=np.float64), full, parts)
 
-    def _states(self, pool: Pool, spread: Floats, rng: np.random.Generator) -> tuple[CoverageState, DiversityState]:
+    def _states(
+        self, pool: Pool, posterior: Floats, spread: Floats, rng: np.random.Generator
+    ) -> tuple[CoverageState, DiversityState]:
         """Coverage and diversity with everything labelled already drawn."""
         regions, cells = region_features(pool, self.per_tile, self.axes, rng)
-        posterior = np.take_along_axis(pool.posterior(), cells[..., None], axis=1)
+        classes = np.take_along_axis(posterior, cells[..., None], axis=1)
         doubt = np.take_along_axis(spread, cells, axis=1)
         points = regions.reshape(-1, regions.shape[-1])
-        demand = class_demand(posterior.reshape(len(points), -1), doubt.reshape(-1))
+        demand = class_demand(classes.reshape(len(points), -1), doubt.reshape(-1))
         if len(points) > self.max_demand:
             keep = np.sort(rng.choice(len(points), self.max_demand, replace=False, p=demand / demand.sum()))
             points, demand = points[keep], np.full(len(keep), 1.0 / len(keep), dtype=np.float32)
