@@ -203,12 +203,14 @@ def test_lift_ranks_as_the_linear_discriminant():
     """Cosine in the lifted space orders classes as x'Wt - 0.35 t'Wt does (0.35 instead of Fisher's 1/2)."""
     torch.manual_seed(0)
     cells, group = torch.randn(400, len(measurement_names())), torch.arange(400) % 3
-    space = attribute_space(cells, group)
+    center, scale = cells.mean(0), cells.std(0)
+    z = ((cells - center) / scale).clamp(-3, 3)
+    space = attribute_space(z, group, center, scale, attribute_matrix())
     levels = torch.randn(6, len(ATTRIBUTES)).round()
     weight, bias = space.reading()
-    z = ((cells[:50] - space.center) / space.scale).clamp(-3, 3)
+    z = z[:50]
     cosine = torch.nn.functional.normalize(z @ weight.T + bias, dim=1) @ space.lift(levels).T
-    values = (z @ attribute_matrix() - space.mean) / space.deviation
+    values = (z @ space.matrix - space.mean) / space.deviation
     inverse = space.factor @ space.factor.T
     direct = values @ inverse @ levels.T - 0.35 * (levels @ inverse * levels).sum(1)
     assert torch.equal(cosine.argsort(1), direct.argsort(1))

@@ -9,8 +9,13 @@ from benchmarks.measures import balanced_accuracy, bootstrap, confusion, iou, me
 from PIL import Image
 
 from aczerots.backbones.embedded import EmbeddedBackbone
+from aczerots.backbones.embedded.attributes import ATTRIBUTES, attribute_matrix
+from aczerots.backbones.embedded.morphology import measurement_names
+from aczerots.backbones.embedded.train.cells import DrawnCells
 from aczerots.backbones.embedded.train.data import crops, restain, sources
 from aczerots.backbones.embedded.train.fit import Recipe, save, train
+from aczerots.backbones.embedded.train.lexicon import Lexicon, levels_vector
+from aczerots.backbones.embedded.train.readings import fitted_readings
 from aczerots.errors import InputError
 
 TINY = Recipe(tiles=1, phantom=1, drawn=4, warm=3, steps=3, batch_tiles=8, batch_cells=8)
@@ -82,3 +87,29 @@ def test_interval_holds_the_value_and_shrinks():
     small, large = (bootstrap(images[:n], mean_iou) for n in (10, 200))
     assert large.low <= large.value <= large.high
     assert large.high - large.low < small.high - small.low
+
+
+def test_readings_are_ridge_towards_the_definitions():
+    """Against the closed form on measurements that tell the levels by construction, and the limit of a strong pull."""
+    lexicon, m = Lexicon(), len(measurement_names())
+    generator = torch.Generator().manual_seed(0)
+    names = (("stroma",), ("blood",), ("lymphocytes",))
+    truth = torch.eye(3)[torch.arange(60) % 3].view(6, 10, 3)
+    views = torch.randn(1, 6, 10, m, generator=generator)
+    levels = torch.stack([levels_vector(lexicon.by_name[n].levels) for (n,) in names])
+    columns = {name: i for i, name in enumerate(ATTRIBUTES)}
+    views[0, ..., 0] = truth @ levels[:, columns["pink"]]
+    cells = DrawnCells(views, truth, names)
+    weights = fitted_readings([cells], lexicon, torch.zeros(m), torch.ones(m), pull=0.1)
+    x = views[0].flatten(0, 1).clamp(-3, 3)
+    y = (truth.flatten(0, 1) @ levels)[:, columns["pink"]]
+    x, y = x - x.mean(0), y - y.mean()
+    definition = attribute_matrix()[:, columns["pink"]]
+    said = x @ definition
+    definition = definition * max(float(said @ y / (said @ said)), 0.01)
+    augmented = torch.cat([x / 60**0.5, 0.1**0.5 * torch.eye(m)])
+    goal = torch.cat([y / 60**0.5, 0.1**0.5 * definition])
+    direct = torch.linalg.lstsq(augmented, goal[:, None]).solution[:, 0]
+    torch.testing.assert_close(weights[:, columns["pink"]], direct, atol=2e-3, rtol=1e-2)
+    strong = fitted_readings([cells], lexicon, torch.zeros(m), torch.ones(m), pull=1e6)
+    torch.testing.assert_close(strong[:, columns["pink"]], definition, atol=1e-4, rtol=1e-3)

@@ -1,4 +1,8 @@
-"""Named attributes: fixed combinations of standardised measurements that words of pathology speak of."""
+"""Named attributes: the measurements that words of pathology speak of.
+
+These definitions say what an attribute is about; ``train/readings.py`` learns on drawn tissues how much each
+measurement counts.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,17 @@ from torch import Tensor
 from aczerots.backbones.embedded.morphology import measurement_names
 
 ATTRIBUTES: dict[str, str] = {
-    "cells": "nucleus@24 1 nucleus@72 1 haem25@24 .5 haem25@72 .5",
+    "cells": "nucleus@24 1 nucleus@72 1 count@72 1",
     "size": "nuclear_size@72 1 blob_haem_3@72 1 blob_haem_1@72 -.6",
     "dark": "in_nucleus_dark@72 1 black@72 .5 in_nucleus_haem@72 .5",
     "pleo": "spread_nucleus_dark@72 1 spread_black@72 .5 blob_haem_3@72 .5",
     "round": "blob_haem_2@72 1 ridge_haem_2@72 -1 coherence_haem_1@72 -.4",
-    "crowd": "nucleus_by_haem@24 1 nucleus_by_haem@72 1 haem40@72 .4 pos_haem_4@24 .5",
-    "pink": "red@24 1 red@72 1 in_body_haem@24 -1 in_body_eosin@24 .6 in_body_eosin@72 .6",
-    "purple": "in_body_haem@24 1 in_body_haem@72 1 in_body_haem2@24 .5 haem25@24 .7 red@24 -.5",
+    "crowd": "nucleus_by_haem@72 1 count@72 1",
+    "pink": "in_body_eosin@24 1 in_body_eosin@72 1",
+    "purple": "in_body_haem@24 1 in_body_haem@72 1",
     "red": "red@24 1 red@72 1",
-    "white": "white@72 1 white@24 .5 body_haem@72 -.5",
-    "space": "white@168 1 ridge_white_3@168 .7 body_haem@168 -1 pos_white_4@168 .5",
+    "white": "white@24 1 white@72 1",
+    "space": "white@168 1 pos_white_4@168 1",
     "vac": "blob_white_2@72 1 blob_white_1@72 .7 blob_white_3@72 .5 blob_eosin_2@72 -.2",
     "slit": "ridge_white_2@72 1 ridge_white_3@72 1 blob_white_4@72 -.5",
     "fibre": "coherence_haem_2@72 1 coherence_eosin_2@72 1 coherence_haem_1@72 .7 coherence_eosin_1@72 .7",

@@ -74,7 +74,7 @@ def _measured(tiles: Sequence[NDArray[np.uint8]]) -> Tensor:
     return pooled(pixels).flatten(2).transpose(1, 2).half()
 
 
-def _views(tiles: Iterable[NDArray[np.uint8]], variants: int, rng: np.random.Generator) -> Tensor:
+def restained_views(tiles: Iterable[NDArray[np.uint8]], variants: int, rng: np.random.Generator) -> Tensor:
     """All tiles as they are and restained ``variants`` times: float16 [1 + variants, tiles, cells, m]."""
     parts = []
     held = list(tiles)
@@ -91,7 +91,7 @@ def real_cells(sources: Sequence[Source], count: int, rng: np.random.Generator, 
     views, number = [], []
     for i, source in enumerate(sources):
         n = max(int(count * more.get(source.name, 1.0)), 1)
-        views.append(_views(crops(source, n, rng), 2, rng))
+        views.append(restained_views(crops(source, n, rng), 2, rng))
         number += [i] * n
         say(f"measured {n} tiles of {source.name}")
     mixes, names = tuple(s.tissues for s in sources), tuple(s.name for s in sources)
@@ -105,18 +105,18 @@ def _shares(labels: NDArray[np.integer], kinds: int) -> Tensor:
     return torch.stack(planes, -1).flatten(1, 2)
 
 
-def phantom_cells(count: int, rng: np.random.Generator, say: Say) -> DrawnCells:
+def phantom_cells(count: int, rng: np.random.Generator, say: Say, seed: int = PHANTOM_SEED) -> DrawnCells:
     """Measure ``count`` phantom slides of 448 pixels, four tiles each, at 0.4-1.0 um per pixel."""
     from aczerots.datasets.phantom.slide import Recipe, generate
 
     tiles, labels = [], []
     for i in range(count):
-        image, truth = generate(Recipe(PHANTOM_SEED, i, (2 * TILE, 2 * TILE), float(rng.uniform(0.4, 1.0))))
+        image, truth = generate(Recipe(seed, i, (2 * TILE, 2 * TILE), float(rng.uniform(0.4, 1.0))))
         for y in (0, TILE):
             for x in (0, TILE):
                 tiles.append(image[y : y + TILE, x : x + TILE])
                 labels.append(truth[y : y + TILE, x : x + TILE])
-    views = _views(tiles, 1, rng)
+    views = restained_views(tiles, 1, rng)
     say(f"measured {len(tiles)} phantom tiles")
     return DrawnCells(views, _shares(np.stack(labels), len(PHANTOM_NAMES)), tuple((n,) for n in PHANTOM_NAMES))
 
@@ -124,7 +124,7 @@ def phantom_cells(count: int, rng: np.random.Generator, say: Say) -> DrawnCells:
 def synthetic_cells(count: int, rng: np.random.Generator, say: Say) -> DrawnCells:
     """Measure ``count`` drawn tiles of :mod:`synthetic`."""
     drawn = [synthetic.tile(rng) for _ in range(count)]
-    views = _views([image for image, _ in drawn], 1, rng)
+    views = restained_views([image for image, _ in drawn], 1, rng)
     say(f"measured {count} drawn tiles")
     names = tuple(names for _, names in synthetic.PAINTERS.values())
     return DrawnCells(views, _shares(np.stack([labels for _, labels in drawn]), len(names)), names)

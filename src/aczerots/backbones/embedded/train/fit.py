@@ -33,6 +33,7 @@ from aczerots.backbones.embedded.train.cells import (
 from aczerots.backbones.embedded.train.concepts import relations
 from aczerots.backbones.embedded.train.data import sources
 from aczerots.backbones.embedded.train.lexicon import Lexicon, Space, attribute_space
+from aczerots.backbones.embedded.train.readings import fitted_readings
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Recipe:
     warm: int = 600
     steps: int = 500
     kappa: float = 15.0
+    pull: float = 0.1
     rate: float = 1e-3
     decay: float = 1e-2
     noise: float = 0.4
@@ -82,8 +84,10 @@ class Trainer:
         group = torch.cat(
             [torch.full((len(m[:80]) * len(range(0, SIDE**2, 3)),), i) for i, m in enumerate(self.members)]
         )
-        self.space: Space = attribute_space(sample, group)
         self.lexicon = Lexicon()
+        center, scale = sample.mean(0), sample.std(0) + 1e-6
+        matrix = fitted_readings([cells for cells, _ in drawn], self.lexicon, center, scale, recipe.pull)
+        self.space: Space = attribute_space(((sample - center) / scale).clamp(-3, 3), group, center, scale, matrix)
         self.image, self.text = ImageTower(sample.shape[1]), TextTower()
         _prepare(self.image, self.space, sample)
         self.sample = sample

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aczerots.backbones.embedded.attributes import ATTRIBUTES, attribute_matrix
+from aczerots.backbones.embedded.attributes import ATTRIBUTES
 from aczerots.backbones.embedded.towers import DIM
 from aczerots.backbones.embedded.train.captions import draw, sentence
 from aczerots.backbones.embedded.train.profiles import Profile, profiles
@@ -38,6 +38,7 @@ class Space:
         mean: Mean of the attributes, float [k].
         deviation: Deviation of the attributes, float [k].
         factor: L, float [k, k].
+        matrix: Weights from standardised measurements to attributes, float [m, k].
     """
 
     center: Tensor
@@ -45,6 +46,7 @@ class Space:
     mean: Tensor
     deviation: Tensor
     factor: Tensor
+    matrix: Tensor
 
     def lift(self, levels: Tensor) -> Tensor:
         """Targets float [n, DIM], of length 1, for levels float [n, k]."""
@@ -60,22 +62,29 @@ class Space:
         """Weight [DIM, m] and bias [DIM] from standardised measurements to the joint space."""
         k = len(_NAMES)
         weight, bias = torch.zeros(DIM, len(self.center)), torch.zeros(DIM)
-        weight[:k] = (attribute_matrix() / self.deviation @ self.factor).T
+        weight[:k] = (self.matrix / self.deviation @ self.factor).T
         bias[:k] = -(self.mean / self.deviation) @ self.factor
         bias[k] = _CONSTANT
         return weight, bias
 
 
-def attribute_space(measured: Tensor, group: Tensor) -> Space:
-    """The space from measurements float [n, m] of cells and the source of each, int [n]."""
-    center, scale = measured.mean(0), measured.std(0) + 1e-6
-    values = ((measured - center) / scale).clamp(-3, 3) @ attribute_matrix()
+def attribute_space(z: Tensor, group: Tensor, center: Tensor, scale: Tensor, matrix: Tensor) -> Space:
+    """The space from standardised measurements of cells.
+
+    Args:
+        z: Float [n, m].
+        group: Source of each cell, int [n].
+        center: Mean measurement, float [m].
+        scale: Deviation of the measurements, float [m].
+        matrix: Weights from standardised measurements to attributes, float [m, k].
+    """
+    values = z @ matrix
     mean, deviation = values.mean(0), values.std(0)
     values = (values - mean) / deviation
     inner = torch.cat([v - v.mean(0) for v in (values[group == g] for g in torch.unique(group))])
     covariance = inner.T @ inner / len(inner)
     inverse = torch.linalg.inv(covariance + torch.eye(len(mean)))
-    return Space(center, scale, mean, deviation, torch.linalg.cholesky(inverse))
+    return Space(center, scale, mean, deviation, torch.linalg.cholesky(inverse), matrix)
 
 
 class Lexicon:
