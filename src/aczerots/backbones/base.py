@@ -10,6 +10,11 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
+from aczerots.config import Precision
+
+_NAMES = ("locator", "helper")
+_LATER = ("input_size", "large", "precision", "refined_by")
+
 
 @dataclass(frozen=True)
 class BackboneInfo:
@@ -28,6 +33,7 @@ class BackboneInfo:
         large: What is done with larger images, see windows.py; empty if nothing needs to be done.
         precision: Floating-point format of the forward pass: ``fp32``, ``bf16`` or ``fp16``.
         refined_by: Hash of the helper whose patch affinities regularise the grid, see refine.py; empty if none.
+        helper: Locator of that helper; empty if none.
     """
 
     locator: str
@@ -40,17 +46,18 @@ class BackboneInfo:
     mpp: float | None = None
     input_size: int | None = None
     large: str = ""
-    precision: str = "fp32"
+    precision: Precision = "fp32"
     refined_by: str = ""
+    helper: str = ""
 
     @property
     def hash(self) -> str:
-        """First 16 hex digits of the SHA-256 of all facts but the locator.
+        """First 16 hex digits of the SHA-256 of all facts but the locators.
 
-        Of the last four, those at their default are left out, so that hashes from before they existed stay valid.
+        Facts that came later are left out at their default, so that hashes from before they existed stay valid.
         """
-        later = {f.name: f.default for f in fields(self)[-4:]}
-        facts = {k: v for k, v in asdict(self).items() if k != "locator" and (k not in later or v != later[k])}
+        later = {f.name: f.default for f in fields(self) if f.name in _LATER}
+        facts = {k: v for k, v in asdict(self).items() if k not in _NAMES and (k not in later or v != later[k])}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -78,6 +85,10 @@ class Backbone(Protocol):
     @property
     def info(self) -> BackboneInfo:
         """Facts that decide the embeddings."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
 
     def encode_image(self, images: torch.Tensor) -> Grids:
         """Dense embeddings.

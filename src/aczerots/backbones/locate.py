@@ -8,6 +8,7 @@ from aczerots.backbones.base import Backbone
 from aczerots.backbones.locator import Locator, parse_locator
 from aczerots.backbones.options import BackboneOptions
 from aczerots.backbones.refine import Helper, RefinedBackbone
+from aczerots.backbones.tuned import TunedBackbone
 from aczerots.errors import SettingsError
 
 GROUP = "aczerots.backbones"
@@ -31,6 +32,8 @@ def locate_backbone(locator: str, device: str = "cpu", options: BackboneOptions 
     backbone = _open(parse_locator(locator), options)
     if options.refine_with is not None:
         backbone = RefinedBackbone(backbone, locate_helper(options.refine_with))
+    if options.precision != "fp32" or options.compiled:
+        backbone = TunedBackbone(backbone, options.precision, options.compiled)
     return backbone.to(device)
 
 

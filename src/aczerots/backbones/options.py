@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-Precision = Literal["fp32", "bf16", "fp16"]
+from aczerots.config import Precision
 
 
 @dataclass(frozen=True)
@@ -14,7 +13,7 @@ class BackboneOptions:
 
     Attributes:
         refine_with: Locator of a vision-only helper, see refine.py; None for no helper.
-        precision: Floating-point format of the forward pass; results are float32 all the same.
+        precision: Floating-point format of the forward pass over images, see tuned.py.
         compiled: Compile the forward pass (torch.compile).
         trust_remote_code: Let repositories that bring Python code of their own run it.
     """

@@ -83,12 +83,18 @@ class RefinedBackbone:
 
     def __init__(self, inner: Backbone, helper: Helper) -> None:
         self._inner, self._helper = inner, helper
-        self._info = replace(inner.info, stride=helper.info.stride, refined_by=helper.info.hash)
+        facts = helper.info
+        self._info = replace(inner.info, stride=facts.stride, refined_by=facts.hash, helper=facts.locator)
 
     @property
     def info(self) -> BackboneInfo:
         """Facts that decide the embeddings; the hash covers both models, the stride is the helper's."""
         return self._info
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._inner.device
 
     def to(self, device: torch.device | str) -> RefinedBackbone:
         """The same backbone on another device."""
