@@ -148,7 +148,8 @@ def _encode(images: torch.Tensor, backbone: Backbone) -> Grids:
         if len(images) == 1:
             what = f"{images.device} has not the memory for a tile of {images.shape[-1]} pixels"
             raise SettingsError(what, where="--device", fix="Use --device cpu or a smaller --tile-size") from error
-    torch.accelerator.empty_cache()
+    if images.device.type != "cpu":
+        torch.accelerator.empty_cache()
     parts = [_encode(part, backbone) for part in images.chunk(2)]
     return Grids(torch.cat([p.aligned for p in parts]), torch.cat([p.layers for p in parts]))
 

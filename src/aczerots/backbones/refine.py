@@ -133,12 +133,13 @@ def gather_alike(values: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
     Returns:
         Float [b, d, gh, gw].
     """
-    f = F.normalize(features.flatten(2), dim=1)
-    affinity = f.mT @ f
-    shifted = GAMMA * (affinity - BETA * affinity.mean((1, 2), keepdim=True))
-    itself = torch.eye(shifted.shape[1], dtype=torch.bool, device=shifted.device)
-    weights = shifted.masked_fill((shifted < 0) & ~itself, float("-inf")).softmax(dim=2)
-    return (values.flatten(2) @ weights.mT).reshape(values.shape)
+    with torch.autocast(values.device.type, enabled=False):  # a rounded cosine may fall on the other side of 0
+        f = F.normalize(features.float().flatten(2), dim=1)
+        affinity = f.mT @ f
+        shifted = GAMMA * (affinity - BETA * affinity.mean((1, 2), keepdim=True))
+        itself = torch.eye(shifted.shape[1], dtype=torch.bool, device=shifted.device)
+        weights = shifted.masked_fill((shifted < 0) & ~itself, float("-inf")).softmax(dim=2)
+        return (values.float().flatten(2) @ weights.mT).reshape(values.shape)
 
 
 def _resampled(x: torch.Tensor, cells: tuple[int, int]) -> torch.Tensor:
