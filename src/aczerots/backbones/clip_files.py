@@ -23,11 +23,13 @@ USED = ("config.json", "model-*-of-*.safetensors", *WEIGHTS, *PREPROCESSING, *TO
 """All files that can change an embedding; nothing else is downloaded or hashed."""
 
 
-def locate_files(source: str) -> tuple[Path, str]:
+def locate_files(source: str, used: Sequence[str] = USED, kind: str = "hf") -> tuple[Path, str]:
     """Find the folder of a model, downloading it if need be.
 
     Args:
         source: A folder, or a hub id, optionally with a revision: ``ID@REVISION``.
+        used: Patterns of the files that can change an embedding; nothing else is downloaded or hashed.
+        kind: Family, for messages.
 
     Returns:
         (folder, revision): the commit hash of a hub id, ``sha256:`` of the names and contents of all files
@@ -38,23 +40,23 @@ def locate_files(source: str) -> tuple[Path, str]:
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
-        return folder, f"sha256:{_content_hash(folder)}"
+        return folder, f"sha256:{_content_hash(folder, used)}"
     if source.startswith((".", "/", "~")) or folder.exists():
-        raise InputError("is not a folder", where=source, fix="Give the folder of a CLIP model, or its hub id")
-    folder = _download(source)
+        raise InputError("is not a folder", where=source, fix="Give the folder of a model, or its hub id")
+    folder = _download(source, used, kind)
     return folder, folder.name
 
 
-def _content_hash(folder: Path) -> str:
+def _content_hash(folder: Path, used: Sequence[str]) -> str:
     """SHA-256 over names and contents of the files used, as 64 hex digits."""
     digest = hashlib.sha256()
-    for path in sorted({path for pattern in USED for path in folder.glob(pattern) if path.is_file()}):
+    for path in sorted({path for pattern in used for path in folder.glob(pattern) if path.is_file()}):
         with path.open("rb") as file:
             digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()
 
 
-def _download(source: str) -> Path:
+def _download(source: str, used: Sequence[str], kind: str) -> Path:
     """Snapshot of a hub id in the hub's own cache, named by its commit hash; works offline if cached."""
     hub: Any = importlib.import_module("huggingface_hub")
     errors: Any = importlib.import_module("huggingface_hub.errors")
@@ -68,7 +70,7 @@ def _download(source: str) -> Path:
     }
     unreachable = "cannot be downloaded and is not in the local cache"
     try:
-        return Path(hub.snapshot_download(name, revision=revision or None, allow_patterns=list(USED)))
+        return Path(hub.snapshot_download(name, revision=revision or None, allow_patterns=list(used)))
     # The bases of the hub's error: OSError, and the base error of whichever HTTP library this version uses.
     except (errors.HFValidationError, *errors.HfHubHTTPError.__bases__) as error:
         what, fix = next(
@@ -78,7 +80,7 @@ def _download(source: str) -> Path:
                 "Check the connection to huggingface.co and the disk space, or give a local folder",
             ),
         )
-        raise InputError(what, where=f"hf:{source}", fix=fix) from error
+        raise InputError(what, where=f"{kind}:{source}", fix=fix) from error
 
 
 def check_files(folder: Path, source: str) -> None:
