@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tiny_clip import save_tiny_clip
 
 from aczerots.backbones.base import Backbone
+from aczerots.backbones.locate import locate_backbone
 
 SENTENCES = [
     "tumor cells in nests",
@@ -25,9 +26,7 @@ SENTENCES = [
 
 
 def open_tiny_clip(folder: Path) -> Backbone:
-    from aczerots.backbones.clip import load_clip
-
-    return load_clip(str(save_tiny_clip(folder)))
+    return locate_backbone(f"hf:{save_tiny_clip(folder)}")
 
 
 def open_embedded(folder: Path) -> Backbone:

@@ -11,15 +11,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from tiny_clip import CONTEXT, DIM, PATCH, SIDE, WIDTH, save_tiny_clip
 
-from aczerots.backbones.clip import ClipBackbone, load_clip, split_text
+from aczerots.backbones.aligned import AlignedBackbone
+from aczerots.backbones.hf import load_hf
+from aczerots.backbones.locator import parse_locator
 from aczerots.errors import InputError, MissingExtraError
 
 MEAN, STD = (torch.tensor(v)[:, None, None] for v in ([0.7, 0.5, 0.6], [0.2, 0.25, 0.15]))
+
+
+def load_clip(source: str) -> AlignedBackbone:
+    return load_hf(parse_locator(f"hf:{source}"))
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def backbone(folder: Path) -> ClipBackbone:
+def backbone(folder: Path) -> AlignedBackbone:
     return load_clip(str(folder))
 
 
@@ -109,12 +113,14 @@ def test_grid_of_any_tile(backbone, height, width):
 
 
 @torch.no_grad()
-def test_positions_are_interpolated_as_by_transformers(folder, backbone):
+def test_positions_are_interpolated_as_by_transformers(folder):
     pixels = images(1, 3, 48, 24)
     vision = reference(folder).vision_model
     states = vision((pixels / 255 - MEAN) / STD, interpolate_pos_encoding=True, output_hidden_states=True)
     expected = sum(states.hidden_states[1:])[0, 1:].reshape(6, 3, WIDTH).movedim(-1, 0)
-    torch.testing.assert_close(backbone.encode_image(pixels).layers[0], expected, atol=1e-5, rtol=1e-5)
+    whole = load_clip(f"{folder}#whole")
+    assert (whole.info.large, whole.info.locator) == ("whole", f"hf:{folder}#whole")
+    torch.testing.assert_close(whole.encode_image(pixels).layers[0], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_uneven_sides_are_stretched_not_padded(backbone):
@@ -190,25 +196,6 @@ def test_no_text(backbone):
     assert backbone.encode_text([]).shape == (0, DIM)
 
 
-def test_split_prefers_sentences_to_clauses_to_words():
-    def fits(limit: int) -> Callable[[str], bool]:
-        return lambda piece: len(piece) <= limit
-
-    text = "One, two three. Four five, six."
-    assert split_text(text, fits(31)) == [text]
-    assert split_text(text, fits(16)) == ["One, two three.", "Four five, six."]
-    assert split_text(text, fits(10)) == ["One,", "two three.", "Four five,", "six."]
-    assert split_text(text, fits(7)) == ["One,", "two", "three.", "Four", "five,", "six."]
-    assert split_text("abcdefgh", fits(3)) == ["ab", "cd", "ef", "gh"]
-
-
-@given(st.text(min_size=1), st.integers(1, 12))
-def test_split_loses_nothing(text, limit):
-    pieces = split_text(text, lambda piece: len(piece) <= limit)
-    assert "".join("".join(pieces).split()) == "".join(text.split())
-    assert all(len(piece) <= limit for piece in pieces if len(pieces) > 1)
-
-
 def damage_config(folder: Path, **facts: object) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | facts))
@@ -218,7 +205,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no configuration": (lambda f: (f / "config.json").unlink(), r"has no config\.json"),
     "broken configuration": (lambda f: (f / "config.json").write_text("{"), r"config\.json cannot be read"),
     "configuration of another kind": (lambda f: (f / "config.json").write_text("[]"), "not a JSON object"),
-    "another model": (lambda f: damage_config(f, model_type="bert"), "of type 'bert', not 'clip'"),
+    "another model": (lambda f: damage_config(f, model_type="bert"), "of type 'bert'.*reads CLIP and PLIP"),
     "bad value": (lambda f: damage_config(f, projection_dim="many"), "cannot be loaded"),
     "another shape": (lambda f: damage_config(f, projection_dim=DIM + 1), "cannot be loaded"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "no weights in safetensors"),

@@ -16,8 +16,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from aczerots.backbones.base import BackboneInfo, Grids
-from aczerots.backbones.clip import TEXT_BATCH, split_text
+from aczerots.backbones.sentences import split_text
 from aczerots.backbones.windows import Large, encode_large, whole_cells
+
+TEXT_BATCH = 32
+"""Texts of equal length that are encoded together."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Towers:
         module: Holds all weights; frozen.
         dense: Normalised pixels [b, 3, gh * stride, gw * stride] to tokens in the joint space [b, gh * gw, d], of
             any length, and summed layers [b, gh * gw, d_v], row by row.
+        pooled: Normalised pixels [b, 3, side, side] to the model's own image embeddings [b, d], of any length.
         text: Token ids int64 [n, length] of texts of one length to embeddings [n, d], of any length.
         tokens: A text to its token ids, start and end included, never cut.
         context: Most token ids that a text may have.
@@ -52,6 +56,7 @@ class Towers:
 
     module: nn.Module
     dense: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+    pooled: Callable[[torch.Tensor], torch.Tensor]
     text: Callable[[torch.Tensor], torch.Tensor]
     tokens: Callable[[str], list[int]]
     context: int
@@ -68,6 +73,7 @@ class AlignedBackbone:
     """
 
     def __init__(self, towers: Towers, pixels: Pixels, info: BackboneInfo) -> None:
+        towers.module.eval().requires_grad_(False)
         self._towers, self._pixels, self._info = towers, pixels, info
         self._mean, self._std = (torch.tensor(v, dtype=torch.float32)[:, None, None] for v in (pixels.mean, pixels.std))
 
@@ -100,17 +106,34 @@ class AlignedBackbone:
             ``aligned`` float32 [b, d, gh, gw], unit length along d; ``layers`` float32 [b, d_v, gh, gw], the sum
             of what leaves each block at the patch tokens. Both on the device of ``images``.
         """
-        device = self.device
-        pixels = whole_cells(images.to(device).float() / 255, self._info.stride)
-        pixels = (pixels - self._mean.to(device)) / self._std.to(device)
+        pixels = self._normalised(whole_cells(images.to(self.device).float() / 255, self._info.stride))
         side, large = self._pixels.side, self._pixels.large
         grids = encode_large(pixels, self._dense, side=side, stride=self._info.stride, large=large)
         return grids.to(images.device)
 
+    @torch.no_grad()
+    def encode_pooled(self, images: torch.Tensor) -> torch.Tensor:
+        """One embedding per image, as the model itself makes it for whole images.
+
+        Args:
+            images: RGB uint8 [b, 3, h, w]; other sides than the input's are resized to it (bicubic, antialiased).
+
+        Returns:
+            Float32 [b, d], unit length, on the device of ``images``.
+        """
+        pixels, side = images.to(self.device).float() / 255, self._pixels.side
+        if pixels.shape[-2:] != (side, side):
+            pixels = F.interpolate(pixels, size=(side, side), mode="bicubic", antialias=True).clamp(0, 1)
+        return F.normalize(self._towers.pooled(self._normalised(pixels)).float(), dim=-1).to(images.device)
+
+    def _normalised(self, pixels: torch.Tensor) -> torch.Tensor:
+        """RGB float [b, 3, h, w] in [0, 1] with the statistics of the training images."""
+        return (pixels - self._mean.to(pixels.device)) / self._std.to(pixels.device)
+
     def _dense(self, pixels: torch.Tensor) -> Grids:
         """Grids of one pass."""
         shape = [side // self._info.stride for side in pixels.shape[-2:]]
-        aligned, layers = (t.mT.unflatten(2, shape).float() for t in self._towers.dense(pixels))
+        aligned, layers = (t.mT.float().reshape(t.shape[0], t.shape[2], *shape) for t in self._towers.dense(pixels))
         return Grids(F.normalize(aligned, dim=1), layers.contiguous())
 
     @torch.no_grad()

@@ -100,7 +100,7 @@ def load_keep(locator: Locator) -> AlignedBackbone:
         large=pixels.large,
     )
     context = min(CONTEXT, bert.max_position_embeddings)
-    towers = Towers(model, partial(dense, model, method), model.sentences, tokens, context)
+    towers = Towers(model, partial(dense, model, method), model.image, model.sentences, tokens, context)
     return AlignedBackbone(towers, pixels, info)
 
 

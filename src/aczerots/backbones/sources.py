@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from aczerots.backbones.clip_files import locate_files
+from aczerots.backbones.hub_files import locate_files
 from aczerots.backbones.locator import Locator
 from aczerots.errors import InputError, MissingExtraError
 
@@ -37,10 +38,7 @@ def find_folder(locator: Locator, used: Sequence[str]) -> tuple[Path, str]:
     Raises:
         InputError: No such folder or id, hub not reachable, access refused.
     """
-    source = locator.source.removeprefix(HUB)
-    if locator.revision:
-        source = f"{source}@{locator.revision}"
-    return locate_files(source, used, locator.kind)
+    return locate_files(replace(locator, source=locator.source.removeprefix(HUB)), used)
 
 
 def first_file(folder: Path, names: Sequence[str], locator: Locator, what: str) -> Path:

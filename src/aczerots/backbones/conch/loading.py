@@ -17,8 +17,7 @@ import torch
 from aczerots.backbones.aligned import AlignedBackbone, Pixels, Towers
 from aczerots.backbones.base import BackboneInfo
 from aczerots.backbones.checkpoints import fill, read_state
-from aczerots.backbones.clip import MAX_LOGIT_SCALE
-from aczerots.backbones.clip_files import CLIP_MEAN, CLIP_STD
+from aczerots.backbones.clip import MAX_LOGIT_SCALE, MEAN, STD
 from aczerots.backbones.conch.modules import Conch, conch_shaped_as
 from aczerots.backbones.dense import Method, dense_tokens, sum_layers
 from aczerots.backbones.locator import Locator
@@ -60,7 +59,7 @@ def load_conch(locator: Locator) -> AlignedBackbone:
     tokens = read_tokenizer(_tokenizer_file(folder, locator), locator, _last_word(model))
     trunk = model.visual.trunk
     method = locator.method or "value"
-    pixels = Pixels(trunk.side * trunk.patch, CLIP_MEAN, CLIP_STD, locator.large or "windows")
+    pixels = Pixels(trunk.side * trunk.patch, MEAN, STD, locator.large or "windows")
     info = BackboneInfo(
         locator=locator.text,
         revision=revision,
@@ -72,7 +71,7 @@ def load_conch(locator: Locator) -> AlignedBackbone:
         input_size=pixels.side,
         large=pixels.large,
     )
-    towers = Towers(model, partial(dense, model, method), model.text, tokens, model.text.context)
+    towers = Towers(model, partial(dense, model, method), model.visual, model.text, tokens, model.text.context)
     return AlignedBackbone(towers, pixels, info)
 
 
