@@ -19,6 +19,6 @@ os.environ["NO_COLOR"] = "1"
 
 sys.path += [str(Path(__file__).resolve().parents[1] / "tests" / "backbones")]  # tiny models that both suites use
 
-import torchvision_ops  # noqa: E402  # after the environment is set
+import torchvision_ops
 
 LIBRARY = torchvision_ops.declare()

@@ -13,6 +13,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_clip import save_tiny_clip
+from tiny_conch import save_tiny_conch
+from tiny_keep import save_tiny_keep
 
 from aczerots.backbones.base import Backbone
 from aczerots.backbones.locate import locate_backbone
@@ -35,7 +37,19 @@ def open_embedded(folder: Path) -> Backbone:
     return load_embedded()
 
 
-BACKBONES: dict[str, Callable[[Path], Backbone]] = {"clip": open_tiny_clip}
+def open_tiny_conch(folder: Path) -> Backbone:
+    return locate_backbone(f"conch:{save_tiny_conch(folder)}")
+
+
+def open_tiny_keep(folder: Path) -> Backbone:
+    return locate_backbone(f"keep:{save_tiny_keep(folder)}")
+
+
+BACKBONES: dict[str, Callable[[Path], Backbone]] = {
+    "clip": open_tiny_clip,
+    "conch": open_tiny_conch,
+    "keep": open_tiny_keep,
+}
 if find_spec("aczerots.backbones.embedded") is not None:
     BACKBONES["embedded"] = open_embedded
 

@@ -182,7 +182,7 @@ class VisionTransformer(nn.Module):
         if (gh, gw) == (self.side, self.side):
             return self.pos_embed
         cls, grid = self.pos_embed[:, :1], self.pos_embed[:, 1:]
-        grid = grid.mT.unflatten(2, (self.side, self.side))
+        grid = grid.mT.reshape(1, self.width, self.side, self.side)
         grid = F.interpolate(grid, size=(gh, gw), mode="bicubic", antialias=True)
         return torch.cat([cls, grid.flatten(2).mT], dim=1)
 

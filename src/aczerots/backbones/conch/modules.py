@@ -61,7 +61,7 @@ class AttentionPool(nn.Module):
         """
         attn, width = self.attn, self.query.shape[1]
         values = attn.v_proj_weight if attn.in_proj_weight is None else attn.in_proj_weight[2 * width :]
-        gathered = F.linear(self.ln_k(tokens), cast("torch.Tensor", values), attn.in_proj_bias[2 * width :])
+        gathered = F.linear(self.ln_k(tokens), values, attn.in_proj_bias[2 * width :])
         return cast("torch.Tensor", attn.out_proj(gathered))
 
 
