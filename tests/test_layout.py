@@ -19,7 +19,7 @@ LEVELS: dict[str, int] = {
     for level, names in enumerate(
         (
             ("errors", "progress"),
-            ("taxonomy", "files", "config"),
+            ("taxonomy", "files", "config", "machine"),
             ("slides",),
             ("datasets", "backbones"),
             ("text",),

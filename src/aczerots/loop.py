@@ -67,6 +67,8 @@ def simulate(
             device=device,
             cache=cache or cache_folder(),
             progress=progress,
+            mode=settings.cache,
+            descriptions=None if settings.descriptions is None else Path(settings.descriptions),
         )
         run = _Run(settings, bench, preset, strategy, store, folder, progress)
         run.begin(time.perf_counter() - started)
@@ -156,7 +158,7 @@ class _Run:
         strategy = locate_strategy("random") if number == 1 else self.strategy
         pool = view_pool(
             self._previous(number - 1),
-            self.bench.pool.grids,
+            self.bench.pool.regions,
             self.bench.pool.tiles,
             done,
             self.bench.taxonomy,
@@ -230,7 +232,9 @@ class _Run:
     def finish(self) -> None:
         """Full-label line, pictures, report."""
         last = max(number for number, _, _ in self.store.results())
-        if self.settings.rounds and self.store.recall("full_label") is None:
+        if self.bench.pool.pooled is not None:
+            self.progress.say("full-label model: left out, since it needs the whole grids of the pool (--cache dense)")
+        elif self.settings.rounds and self.store.recall("full_label") is None:
             self.progress.say("full-label model: fits on the whole pool, for comparison")
             model = self._full_label(last)
             row = {"labelled_tiles": len(self.bench.pool.tiles), "labelled_fraction": 1.0}
@@ -256,7 +260,10 @@ def _same_run(store: Store, settings: SimulateSettings, out: Path) -> None:
     now = settings.model_dump(mode="json")
     known = store.recall("settings")
     if known is not None:
-        different = [k for k in now if k != "rounds" and known.get(k) != now[k]]
+        known = {"descriptions": None, "cache": "dense"} | known  # what runs of older versions had
+        # Grids are the same on disk and in memory.
+        alike = {known["cache"], now["cache"]} <= {"dense", "off"}
+        different = [k for k in now if known.get(k) != now[k] and k != "rounds" and not (k == "cache" and alike)]
         if different:
             was = ", ".join(f"{k} {known.get(k)!r} (now {now[k]!r})" for k in different)
             raise SettingsError(f"the folder holds a run with other settings: {was}", where=out, fix="Use a new --out")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tiny_clip import save_tiny_clip
 from tiny_conch import save_tiny_conch
 from tiny_keep import save_tiny_keep
+from tiny_siglip import save_tiny_siglip
 
 from aczerots.backbones.base import Backbone
 from aczerots.backbones.locate import locate_backbone
@@ -29,6 +30,18 @@ SENTENCES = [
 
 def open_tiny_clip(folder: Path) -> Backbone:
     return locate_backbone(f"hf:{save_tiny_clip(folder)}")
+
+
+def open_clip_qq_kk(folder: Path) -> Backbone:
+    return locate_backbone(f"hf:{save_tiny_clip(folder)}#qq+kk,whole")
+
+
+def open_tiny_siglip(folder: Path) -> Backbone:
+    return locate_backbone(f"hf:{save_tiny_siglip(folder)}")
+
+
+def open_siglip_qq(folder: Path) -> Backbone:
+    return locate_backbone(f"hf:{save_tiny_siglip(folder)}#qq")
 
 
 def open_embedded(folder: Path) -> Backbone:
@@ -47,6 +60,9 @@ def open_tiny_keep(folder: Path) -> Backbone:
 
 BACKBONES: dict[str, Callable[[Path], Backbone]] = {
     "clip": open_tiny_clip,
+    "clip qq+kk whole": open_clip_qq_kk,
+    "siglip": open_tiny_siglip,
+    "siglip qq": open_siglip_qq,
     "conch": open_tiny_conch,
     "keep": open_tiny_keep,
 }
@@ -57,7 +73,7 @@ if find_spec("aczerots.backbones.embedded") is not None:
 @pytest.fixture(scope="module", params=BACKBONES)
 def opener(request, tmp_path_factory) -> Callable[[], Backbone]:
     """Opens the same backbone anew."""
-    folder = tmp_path_factory.mktemp(request.param)
+    folder = tmp_path_factory.mktemp("model")
     return lambda: BACKBONES[request.param](folder)
 
 
@@ -82,7 +98,7 @@ def test_is_a_backbone(backbone):
 def test_facts(backbone):
     info = backbone.info
     assert min(info.dim, info.layer_dim, info.stride) >= 1
-    assert 0 < info.logit_scale <= 100
+    assert 0 < info.logit_scale < 200
     assert info.revision
     assert info.mpp is None or info.mpp > 0
 

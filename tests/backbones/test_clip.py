@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from tiny_clip import CONTEXT, DIM, PATCH, SIDE, WIDTH, save_tiny_clip
 
 from aczerots.backbones.aligned import AlignedBackbone
 from aczerots.backbones.hf import load_hf
 from aczerots.backbones.locator import parse_locator
+from aczerots.backbones.windows import encode_large
 from aczerots.errors import InputError, MissingExtraError
 
 MEAN, STD = (torch.tensor(v)[:, None, None] for v in ([0.7, 0.5, 0.6], [0.2, 0.25, 0.15]))
@@ -88,6 +90,54 @@ def test_value_path_by_plain_algebra(tmp_path):
         x = linear(linear(x, f"{block}.self_attn.v_proj"), f"{block}.self_attn.out_proj")
         z = w["visual_projection.weight"] @ norm(x, "vision_model.post_layernorm")
         torch.testing.assert_close(aligned[0, :, row, column], z / z.norm(), atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_pooled_images_are_those_of_transformers(folder, backbone):
+    pixels = images(3, 3, SIDE, SIDE)
+    expected = reference(folder).get_image_features(pixel_values=(pixels / 255 - MEAN) / STD).pooler_output
+    torch.testing.assert_close(backbone.encode_pooled(pixels), F.normalize(expected, dim=1), atol=1e-5, rtol=0)
+    assert backbone.encode_pooled(images(1, 3, 50, 70)).shape == (1, DIM)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("method", ["value", "qq+kk", "qq", "layers"])
+def test_dense_method_is_that_of_its_paper(folder, method):
+    """Attention written out head by head with transformers' own parts; the class token is a key and is dropped."""
+    pixels = images(2, 3, SIDE, SIDE)
+    model = reference(folder)
+    vision, block = model.vision_model, model.vision_model.encoder.layers[-1]
+    states = vision((pixels / 255 - MEAN) / STD, output_hidden_states=True).hidden_states
+    x, attention = states[-2], block.self_attn
+    q, k, v = (p(block.layer_norm1(x)) for p in (attention.q_proj, attention.k_proj, attention.v_proj))
+
+    def alike(r):
+        parts = [(r[..., h : h + WIDTH // 2], v[..., h : h + WIDTH // 2]) for h in (0, WIDTH // 2)]
+        return torch.cat([(r @ r.mT / math.sqrt(WIDTH // 2)).softmax(-1) @ v for r, v in parts], dim=-1)
+
+    if method == "qq+kk":
+        y = x + attention.out_proj(alike(q) + alike(k))
+        y = y + block.mlp(block.layer_norm2(y))
+    else:
+        y = {"value": v, "qq": alike(q)}[method] if method != "layers" else sum(states[1:])
+        y = y if method == "layers" else attention.out_proj(y)
+    z = F.normalize(model.visual_projection(vision.post_layernorm(y))[:, 1:], dim=2)
+    found = load_clip(f"{folder}#{method}").encode_image(pixels).aligned
+    torch.testing.assert_close(found, z.mT.reshape(2, DIM, 4, 4), atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_large_image_without_overlap_is_its_tiles_alone(folder, backbone):
+    pixels = images(1, 3, 2 * SIDE, SIDE)
+    grids = encode_large(
+        (pixels / 255 - MEAN) / STD, backbone._dense, side=SIDE, stride=PATCH, overlap=0
+    )  # the windows of encode_image overlap
+    alone = [backbone.encode_image(pixels[:, :, top : top + SIDE]) for top in (0, SIDE)]
+    torch.testing.assert_close(grids.aligned, torch.cat([a.aligned for a in alone], 2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(grids.layers, torch.cat([a.layers for a in alone], 2), atol=1e-4, rtol=1e-4)
+    overlapping = backbone.encode_image(pixels).aligned
+    torch.testing.assert_close(overlapping[:, :, 0], alone[0].aligned[:, :, 0], atol=1e-5, rtol=0)
+    assert not torch.allclose(overlapping[:, :, 3], alone[0].aligned[:, :, 3], atol=1e-3)
 
 
 @torch.no_grad()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import yaml
 
+from aczerots.errors import InputError
 from aczerots.taxonomy import Taxonomy, TissueClass
 from aczerots.text.descriptions import (
     bundled_descriptions,
+    bundled_source,
     describe_taxonomy,
     known_classes,
+    read_descriptions,
     undescribed,
+    with_own_words,
 )
 
 LUAD = ("tumor epithelium", "tumor-associated stroma", "normal lung tissue", "white background")
@@ -52,6 +57,10 @@ PHANTOM = (
 VOC = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable"),
     *("dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+ORGANS = (
+    *("breast", "lung", "colon", "prostate", "skin", "liver", "kidney", "brain", "lymph node", "pancreas"),
+    *("oral mucosa", "bone"),
 )
 DATASETS = {
     "luad": LUAD,
@@ -116,16 +125,76 @@ def test_sentences_are_whole_distinct_and_readable_alone() -> None:
             seen[sentence] = str(entry["name"])
 
 
-def test_files_name_their_sources_first() -> None:
+def test_files_name_their_sources_and_classes_where_to_read() -> None:
     for name, text in bundle_files().items():
-        head = " ".join(line for line in text.splitlines()[:5] if line.startswith("#"))
-        assert "Own wording" in head, name
+        assert "Own wording" in text.splitlines()[0], name
+        content = yaml.safe_load(text)
+        assert content["sources"], name
+        if name != "voc.yaml":
+            assert any("PathologyOutlines" in s for s in content["sources"]), name
+            assert any("WHO" in s or "Histology" in s for s in content["sources"]), name
+            for entry in content["classes"]:
+                assert len(entry["topic"].split(", ")) >= 2, entry["name"]
+                assert bundled_source(entry["name"]) == entry["topic"]
+
+
+def test_every_tissue_class_is_described_at_low_and_at_high_power() -> None:
+    for file, entry in entries():
+        if file != "voc.yaml":
+            text = " ".join(entry["descriptions"]).lower()
+            assert "low power" in text, entry["name"]
+            assert "high power" in text, entry["name"]
 
 
 def test_the_bundle_is_broad() -> None:
     voc = {e["name"] for f, e in entries() if f == "voc.yaml"}
     assert voc == set(VOC)
-    assert len(known_classes()) - len(voc) >= 80
+    organs = Counter(
+        {yaml.safe_load(t).get("organ"): len(yaml.safe_load(t)["classes"]) for t in bundle_files().values()}
+    )
+    assert organs.keys() == {*ORGANS, "any organ", None}
+    assert min(organs.values()) >= 5
+    assert sum(organs[o] for o in ORGANS) >= 80
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "words.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_users_file_wins_over_dataset_and_bundle(tmp_path: Path) -> None:
+    path = write(tmp_path, "classes:\n  - {name: Necrosis, aliases: [dead], descriptions: [Grey mud.]}\n")
+    own = TissueClass(name="stroma", descriptions=("Pink.",))
+    given = taxonomy(own, TissueClass(name="necrosis"), TissueClass(name="fat"))
+    out = describe_taxonomy(with_own_words(given, read_descriptions(path), path), "descriptions")
+    words = [c.descriptions for c in out.classes]
+    assert words == [("Pink.",), ("Grey mud.",), bundled_descriptions("fat")]
+    with pytest.raises(InputError, match=r"none of the classes fat.*It describes: Necrosis"):
+        with_own_words(taxonomy(TissueClass(name="fat")), read_descriptions(path), path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("classes: [", "not YAML"),
+        ("classes: []", "'classes'"),
+        ("[]", "'content'"),
+        ("classes:\n  - {name: a, descriptions: []}", "'classes.0.descriptions'"),
+        ("classes:\n  - {name: a, colour: red, descriptions: [x]}", "'classes.0.colour'"),
+        ("classes:\n  - {name: a, descriptions: [x]}\n  - {name: A, descriptions: [y]}", "'a' twice"),
+    ],
+)
+def test_a_users_file_that_is_wrong_is_one_clear_error(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        read_descriptions(write(tmp_path, text))
+    assert "words.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_users_file_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        read_descriptions(tmp_path / "none.yaml")
 
 
 @pytest.mark.parametrize("name", ["Tumor_Epithelium", "tumour epithelium", "TUMOR-EPITHELIUM", " tumor  epithelium "])

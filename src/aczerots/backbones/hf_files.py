@@ -13,8 +13,9 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 TOKENIZER = ("tokenizer.json", "vocab.json", "merges.txt", "spiece.model", "tokenizer.model", "tokenizer_config.json")
 WORDS = ("special_tokens_map.json", "added_tokens.json")
-USED = ("config.json", "model-*-of-*.safetensors", *WEIGHTS, *PREPROCESSING, *TOKENIZER, *WORDS)
-"""All files that can change an embedding; nothing else is downloaded or hashed."""
+VISION = ("config.json", "model-*-of-*.safetensors", *WEIGHTS, *PREPROCESSING)
+USED = (*VISION, *TOKENIZER, *WORDS)
+"""All files that can change an embedding, of images and of images and text; nothing else is downloaded or hashed."""
 
 
 def read_config(folder: Path, where: str) -> dict[str, Any]:

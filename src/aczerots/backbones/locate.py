@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from aczerots.backbones.base import Backbone
 from aczerots.backbones.locator import Locator, parse_locator
 from aczerots.backbones.options import BackboneOptions
+from aczerots.backbones.refine import Helper, RefinedBackbone
 from aczerots.errors import SettingsError
 
 GROUP = "aczerots.backbones"
@@ -16,6 +17,7 @@ DEFAULTS = BackboneOptions()
 FAMILIES = {
     "conch": "aczerots.backbones.conch:load_conch",
     "keep": "aczerots.backbones.keep:load_keep",
+    "open_clip": "aczerots.backbones.open_clip:load_open_clip",
 }
 """Loaders by kind, ``module:function`` of a Locator; imported when asked for."""
 
@@ -35,7 +37,25 @@ def locate_backbone(locator: str, device: str = "cpu", options: BackboneOptions 
     """
     device = resolve_device(device)
     backbone = _open(parse_locator(locator), options)
+    if options.refine_with is not None:
+        backbone = RefinedBackbone(backbone, locate_helper(options.refine_with))
     return backbone.to(device)
+
+
+def locate_helper(locator: str) -> Helper:
+    """The vision-only model that a locator names, on the CPU.
+
+    Raises:
+        SettingsError: Unknown kind.
+        InputError: The weights cannot be had or used.
+        MissingExtraError: A library it needs is not installed.
+    """
+    parts = parse_locator(locator)
+    if parts.kind == "hf" and parts.source:
+        from aczerots.backbones.vision import load_vision
+
+        return load_vision(parts)
+    raise SettingsError(f"unknown helper '{locator}'", where="--refine-with", fix="Use hf:ID_OR_FOLDER")
 
 
 def resolve_device(name: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
 
@@ -37,23 +38,42 @@ Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Picture = Literal["histology", "photo"]
 
 
-class _Entry(BaseModel):
-    """One described class of a bundle file."""
+class Entry(BaseModel):
+    """One described class of a file.
+
+    Attributes:
+        name: The class.
+        aliases: Other names of it.
+        topic: Where to read about it: book or site, and its chapter.
+        descriptions: Sentences on how it looks.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Name
     aliases: tuple[Name, ...] = ()
+    topic: Name | None = None
     descriptions: tuple[Name, ...] = Field(min_length=1)
 
 
-class _Group(BaseModel):
-    """A bundle file: classes of one organ, or of everyday photos."""
+class Group(BaseModel):
+    """A file of descriptions: classes of one organ, or of everyday photos.
+
+    Attributes:
+        picture: What kind of picture the sentences are about.
+        organ: Where the classes are found.
+        sources: What the knowledge was taken from: books, sites, or the language model that wrote it.
+        classes: The classes.
+        origins: Of classes that a language model wrote: class name to model and hashes of prompt and answer.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    picture: Picture
-    classes: tuple[_Entry, ...] = Field(min_length=1)
+    picture: Picture = "histology"
+    organ: Name | None = None
+    sources: tuple[Name, ...] = ()
+    classes: tuple[Entry, ...] = Field(min_length=1)
+    origins: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,24 +81,48 @@ class _Bundle:
     """All bundle files read; keys of ``entries`` are normalised names and aliases."""
 
     names: tuple[str, ...]
-    entries: Mapping[str, tuple[Picture, _Entry]]
+    entries: Mapping[str, tuple[Group, Entry]]
 
 
-def _key(name: str) -> str:
+def name_key(name: str) -> str:
     """A name as it is compared: letters and digits in lower case, American spelling of tumor."""
     return "".join(c for c in name.lower() if c.isalnum()).replace("tumour", "tumor")
 
 
-def _read_group(text: str, where: str) -> _Group:
-    """A bundle file's content, checked.
+def read_group(text: str, where: object, fix: str = "") -> Group:
+    """The content of a file of descriptions, checked.
 
     Raises:
-        InputError: Not YAML, or not of the expected form.
+        InputError: Not YAML, not of the expected form, or a class is there twice.
     """
     try:
-        return _Group.model_validate(yaml.safe_load(text))
-    except (yaml.YAMLError, ValidationError) as error:
-        raise InputError(f"the bundled descriptions are damaged ({error})", where=where, fix="Reinstall") from error
+        group = Group.model_validate(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise InputError(f"this is not YAML: {' '.join(str(error).split())}", where=where, fix=fix) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "content"
+        raise InputError(f"'{key}': {first['msg'].lower()}", where=where, fix=fix) from error
+    names = [name_key(n) for e in group.classes for n in (e.name, *e.aliases)]
+    double = next((n for n in names if names.count(n) > 1), None)
+    if double is not None:
+        raise InputError(f"names the class '{double}' twice", where=where, fix=fix)
+    return group
+
+
+def read_descriptions(path: Path) -> Group:
+    """A user's file of descriptions, as ``aczerots describe`` writes it.
+
+    Raises:
+        InputError: It cannot be read, or is not of the expected form.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", where=path) from error
+    except UnicodeDecodeError as error:
+        raise InputError("this is not UTF-8 text", where=path) from error
+    return read_group(text, path, "It needs 'classes', a list of 'name' with 'descriptions', a list of sentences")
 
 
 @cache
@@ -89,18 +133,18 @@ def _bundle() -> _Bundle:
         InputError: A file is damaged, or two classes share a name.
     """
     names: list[str] = []
-    entries: dict[str, tuple[Picture, _Entry]] = {}
+    entries: dict[str, tuple[Group, Entry]] = {}
     folder = files("aczerots.text") / "data"
     for file in sorted(folder.iterdir(), key=lambda f: f.name):
         if not file.name.endswith(".yaml"):
             continue
-        group = _read_group(file.read_text(encoding="utf-8"), file.name)
+        group = read_group(file.read_text(encoding="utf-8"), file.name, "The bundle is damaged: reinstall aczerots")
         for entry in group.classes:
             names.append(entry.name)
             for name in (entry.name, *entry.aliases):
-                if _key(name) in entries:
+                if name_key(name) in entries:
                     raise InputError(f"the bundled descriptions name '{name}' twice", where=file.name)
-                entries[_key(name)] = (group.picture, entry)
+                entries[name_key(name)] = (group, entry)
     return _Bundle(tuple(names), MappingProxyType(entries))
 
 
@@ -116,10 +160,19 @@ def bundled_descriptions(name: str) -> tuple[str, ...] | None:
         name: Name or alias; case, spaces, hyphens and underscores do not matter.
 
     Returns:
-        At least five sentences, None if the class is unknown.
+        At least six sentences (five for the VOC classes), None if the class is unknown.
     """
-    found = _bundle().entries.get(_key(name))
+    found = _bundle().entries.get(name_key(name))
     return None if found is None else found[1].descriptions
+
+
+def bundled_source(name: str) -> str | None:
+    """Where the knowledge about a bundled class can be read up, None if the class is unknown."""
+    found = _bundle().entries.get(name_key(name))
+    if found is None:
+        return None
+    group, entry = found
+    return entry.topic or "; ".join(group.sources)
 
 
 def undescribed(taxonomy: Taxonomy) -> tuple[str, ...]:
@@ -129,6 +182,21 @@ def undescribed(taxonomy: Taxonomy) -> tuple[str, ...]:
     user should be told.
     """
     return tuple(c.name for c in taxonomy.classes if not c.descriptions and bundled_descriptions(c.name) is None)
+
+
+def with_own_words(taxonomy: Taxonomy, group: Group, where: object) -> Taxonomy:
+    """The classes with the sentences of a user's file, which win over those of the dataset.
+
+    Raises:
+        InputError: The file describes none of the classes.
+    """
+    words = {name_key(n): e.descriptions for e in group.classes for n in (e.name, *e.aliases)}
+    if not any(name_key(name) in words for name in taxonomy.names):
+        known = ", ".join(e.name for e in group.classes)
+        raise InputError(
+            f"describes none of the classes {', '.join(taxonomy.names)}", where=where, fix=f"It describes: {known}"
+        )
+    return taxonomy.with_descriptions([words.get(name_key(c.name), c.descriptions) for c in taxonomy.classes])
 
 
 def describe_taxonomy(taxonomy: Taxonomy, mode: TextMode) -> Taxonomy:
@@ -158,6 +226,6 @@ def _sentences(tissue: TissueClass, mode: TextMode) -> tuple[str, ...]:
 
 def _from_templates(name: str) -> tuple[str, ...]:
     """The name in the templates of its kind of picture; unknown names are taken for tissue."""
-    found = _bundle().entries.get(_key(name))
-    photo = found is not None and found[0] == "photo"
+    found = _bundle().entries.get(name_key(name))
+    photo = found is not None and found[0].picture == "photo"
     return tuple(t.format(name) for t in (PHOTO_TEMPLATES if photo else HISTOLOGY_TEMPLATES))
