@@ -66,11 +66,17 @@ def load_open_clip(locator: Locator) -> AlignedBackbone:
         tokens=partial(_tokens, tokenizer),
         context=tokenizer.context_length,
     )
+    dim = towers.text(torch.tensor([_tokens(tokenizer, "a")])).shape[1]
+    with torch.no_grad():
+        given = tower.alone(torch.zeros(1, 1, tower.width)).shape[2]
+    if given != dim:
+        what = f"its images have {given} numbers, its texts {dim}: they are not aligned"
+        raise InputError(what, where=locator.where)
     info = BackboneInfo(
         locator=locator.text,
         revision=revision,
         method=method,
-        dim=towers.text(torch.tensor([_tokens(tokenizer, "a")])).shape[1],
+        dim=dim,
         layer_dim=tower.width,
         stride=tower.stride,
         logit_scale=min(model.logit_scale.exp().max().item(), MAX_LOGIT_SCALE),

@@ -7,6 +7,7 @@ softmax over one token is 1 for every query.
 
 from __future__ import annotations
 
+import importlib
 from functools import partial
 from typing import Any
 
@@ -24,13 +25,10 @@ def image_tower(model: Any, where: str) -> ImageTower:
     Raises:
         InputError: A kind that has no patch tokens, or blocks that the dense methods are not defined for.
     """
-    from open_clip.timm_model import TimmModel
-    from open_clip.transformer import VisionTransformer
-
     visual = model.visual
-    if isinstance(visual, TimmModel):
+    if isinstance(visual, importlib.import_module("open_clip.timm_model").TimmModel):
         return timm_tower(visual.trunk, visual.head, where)
-    if not isinstance(visual, VisionTransformer):
+    if not isinstance(visual, importlib.import_module("open_clip.transformer").VisionTransformer):
         fix = "Choose a model with a vision transformer, as ViT-B-16"
         raise InputError(f"its image tower ({type(visual).__name__}) has no patch tokens", where=where, fix=fix)
     if visual.attn_pool is not None and visual.attn_pool_contrastive is not None:
@@ -66,10 +64,8 @@ def _states(visual: Any, pixels: torch.Tensor) -> list[torch.Tensor]:
 
 
 def _last(visual: Any, where: str) -> LastBlock:
-    from open_clip.transformer import ResidualAttentionBlock
-
     block = visual.transformer.resblocks[-1]
-    if not isinstance(block, ResidualAttentionBlock):
+    if not isinstance(block, importlib.import_module("open_clip.transformer").ResidualAttentionBlock):
         fix = "Dense embeddings need plain transformer blocks, as in ViT-B-16"
         raise InputError("its image tower has no blocks of the kind needed", where=where, fix=fix)
     attn = block.attn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -89,13 +90,12 @@ def timm_tower(trunk: Any, head: Callable[[torch.Tensor], torch.Tensor], where: 
 
 def allow_any_size(trunk: Any) -> None:
     """What ``dynamic_img_size=True`` sets when a ``VisionTransformer`` is built: positions follow the image."""
-    from timm.layers import Format
-
+    layers: Any = importlib.import_module("timm.layers")
     if not trunk.dynamic_img_size:
         trunk.dynamic_img_size = True
         trunk.patch_embed.strict_img_size = False
         trunk.patch_embed.flatten = False
-        trunk.patch_embed.output_fmt = Format.NHWC
+        trunk.patch_embed.output_fmt = layers.Format.NHWC
 
 
 def timm_states(trunk: Any, pixels: torch.Tensor) -> list[torch.Tensor]:
@@ -112,11 +112,9 @@ def timm_block(trunk: Any, where: str) -> LastBlock:
     Raises:
         InputError: Its attention has parts that the dense methods are not defined for.
     """
-    from timm.layers import Attention
-    from timm.models.vision_transformer import Block, VisionTransformer
-
-    block = trunk.blocks[-1] if isinstance(trunk, VisionTransformer) and len(trunk.blocks) else None
-    if not isinstance(block, Block) or not isinstance(block.attn, Attention) or block.attn.gate is not None:
+    vit: Any = importlib.import_module("timm.models.vision_transformer")
+    block = trunk.blocks[-1] if isinstance(trunk, vit.VisionTransformer) and len(trunk.blocks) else None
+    if not isinstance(block, vit.Block) or not isinstance(block.attn, vit.Attention) or block.attn.gate is not None:
         kind = type(trunk).__name__
         fix = "Dense embeddings need plain transformer blocks, as in ViT-B-16"
         raise InputError(f"its image tower ({kind}) has no blocks of the kind needed", where=where, fix=fix)
@@ -125,7 +123,7 @@ def timm_block(trunk: Any, where: str) -> LastBlock:
     def part(index: int, norm: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
         bias = None if attn.qkv.bias is None else attn.qkv.bias.chunk(3)[index]
         heads = F.linear(x, attn.qkv.weight.chunk(3)[index], bias)
-        return norm(heads.unflatten(-1, (attn.num_heads, -1))).flatten(-2)
+        return norm(heads.reshape(*x.shape[:-1], attn.num_heads, -1)).flatten(-2)
 
     return LastBlock(
         heads=attn.num_heads,
