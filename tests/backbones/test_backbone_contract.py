@@ -13,6 +13,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_clip import save_tiny_clip
+from tiny_conch import save_tiny_conch
+from tiny_keep import save_tiny_keep
 from tiny_siglip import save_tiny_siglip
 
 from aczerots.backbones.base import Backbone
@@ -48,11 +50,21 @@ def open_embedded(folder: Path) -> Backbone:
     return load_embedded()
 
 
+def open_tiny_conch(folder: Path) -> Backbone:
+    return locate_backbone(f"conch:{save_tiny_conch(folder)}")
+
+
+def open_tiny_keep(folder: Path) -> Backbone:
+    return locate_backbone(f"keep:{save_tiny_keep(folder)}")
+
+
 BACKBONES: dict[str, Callable[[Path], Backbone]] = {
     "clip": open_tiny_clip,
     "clip qq+kk whole": open_clip_qq_kk,
     "siglip": open_tiny_siglip,
     "siglip qq": open_siglip_qq,
+    "conch": open_tiny_conch,
+    "keep": open_tiny_keep,
 }
 if find_spec("aczerots.backbones.embedded") is not None:
     BACKBONES["embedded"] = open_embedded

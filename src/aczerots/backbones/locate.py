@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import entry_points
 
 from aczerots.backbones.base import Backbone
@@ -13,6 +14,13 @@ from aczerots.errors import SettingsError
 
 GROUP = "aczerots.backbones"
 DEFAULTS = BackboneOptions()
+
+FAMILIES = {
+    "conch": "aczerots.backbones.conch:load_conch",
+    "keep": "aczerots.backbones.keep:load_keep",
+    "open_clip": "aczerots.backbones.open_clip:load_open_clip",
+}
+"""Loaders by kind, ``module:function`` of a Locator; imported when asked for."""
 
 
 def locate_backbone(locator: str, device: str = "cpu", options: BackboneOptions = DEFAULTS) -> Backbone:
@@ -82,8 +90,12 @@ def _open(locator: Locator, options: BackboneOptions) -> Backbone:
         from aczerots.backbones.hf import load_hf
 
         return load_hf(locator)
+    if locator.kind in FAMILIES and locator.source:
+        module, _, function = FAMILIES[locator.kind].partition(":")
+        ours: Backbone = getattr(import_module(module), function)(locator)
+        return ours
     for point in entry_points(group=GROUP, name=locator.kind):
         backbone: Backbone = point.load()(locator.text.partition(":")[2])
         return backbone
-    fix = "Use embedded or hf:ID_OR_FOLDER"
+    fix = f"Use embedded, hf:ID_OR_FOLDER, or {', '.join(f'{kind}:...' for kind in FAMILIES)}"
     raise SettingsError(f"unknown backbone '{locator.text}'", where="--backbone", fix=fix)
