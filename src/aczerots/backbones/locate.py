@@ -18,6 +18,7 @@ DEFAULTS = BackboneOptions()
 FAMILIES = {
     "conch": "aczerots.backbones.conch:load_conch",
     "keep": "aczerots.backbones.keep:load_keep",
+    "musk": "aczerots.backbones.musk:load_musk",
     "open_clip": "aczerots.backbones.open_clip:load_open_clip",
 }
 """Loaders by kind, ``module:function`` of a Locator; imported when asked for."""
