@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from aczerots.backbones.aligned import AlignedBackbone
 from aczerots.backbones.checkpoints import fill
 from aczerots.backbones.locate import locate_backbone
-from aczerots.backbones.musk.loading import dense
+from aczerots.backbones.locator import parse_locator
+from aczerots.backbones.musk.loading import dense, read_pieces
 from aczerots.backbones.musk.modules import Musk, musk_shaped_as
 from aczerots.errors import InputError
 
@@ -141,6 +142,16 @@ def test_words_are_counted_as_by_xlm_roberta(folder: Path, theirs: Any, backbone
     found = theirs.beit3(textual_tokens=ids, text_padding_position=pads)["encoder_out"][:, 0]
     expected = F.normalize(theirs.language_head(found), dim=-1)
     torch.testing.assert_close(backbone.encode_text([text]), expected, atol=1e-5, rtol=0)
+
+
+def test_words_are_those_of_transformers_xlm_roberta(folder: Path, tmp_path: Path) -> None:
+    from transformers import XLMRobertaTokenizer
+
+    (tmp_path / "sentencepiece.bpe.model").write_bytes((folder / "tokenizer.spm").read_bytes())
+    theirs = XLMRobertaTokenizer.from_pretrained(tmp_path)
+    ours = read_pieces(folder / "tokenizer.spm", parse_locator("musk:m"), WORDS)
+    for text in ("tumour cells Ω", "fat glands.", "  a  b ", "", "Necrosis (ÉÉ) ½"):
+        assert ours(text) == theirs(text)["input_ids"]
 
 
 def test_a_tokenizer_of_another_model_is_refused(folder: Path, theirs: Any, tmp_path: Path) -> None:

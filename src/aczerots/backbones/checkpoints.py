@@ -52,9 +52,11 @@ def read_state(path: Path, source: str) -> State:
         if inner is None:
             break
         data = inner
-    if not isinstance(data, Mapping) or not data:
+    pairs = data.items() if isinstance(data, Mapping) else ()
+    state = {str(k).removeprefix("module."): v for k, v in pairs if isinstance(v, torch.Tensor)}
+    if not state:
         raise InputError(f"{path.name} holds no named tensors", where=source)
-    return {str(k).removeprefix("module."): v for k, v in data.items() if isinstance(v, torch.Tensor)}
+    return state
 
 
 def _safe(path: Path, source: str) -> State:
