@@ -17,8 +17,9 @@ os.environ["MPLBACKEND"] = "agg"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["NO_COLOR"] = "1"
 
-sys.path += [str(Path(__file__).resolve().parents[1] / "tests" / "backbones")]  # tiny models that both suites use
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+sys.path += [str(TESTS / "backbones"), str(TESTS / "datasets")]  # tiny models and layouts that both suites use
 
-import torchvision_ops
+import torchvision_ops  # noqa: E402  # imports torch, which reads the environment
 
 LIBRARY = torchvision_ops.declare()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import urllib.request
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +17,6 @@ from aczerots.backbones.checkpoints import fill
 from aczerots.backbones.conch.loading import TOKENIZER_URL, dense
 from aczerots.backbones.conch.modules import Conch, conch_shaped_as
 from aczerots.backbones.locate import locate_backbone
-from aczerots.cli import main
 from aczerots.errors import InputError
 
 WEIGHTS = "pytorch_model.bin"
@@ -170,16 +168,6 @@ def test_the_tokenizer_of_a_hub_id_is_fetched_once(
     for _ in range(2):
         assert locate_backbone("conch:hf-hub:MahmoodLab/CONCH").info.revision == "abc"
     assert asked == [TOKENIZER_URL]
-
-
-def test_a_whole_run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ACZEROTS_CACHE", str(tmp_path / "cache"))
-    run = ["simulate", "phantom:6,size=64", "--unseen", "necrosis", "--backbone", f"conch:{folder}"]
-    with pytest.raises(SystemExit) as stop:
-        main([*run, "--out", str(tmp_path / "o"), "--tile-size", "32", "--rounds", "1", "--initial", "0.3"])
-    assert not stop.value.code
-    with (tmp_path / "o" / "metrics.csv").open(newline="") as file:
-        assert [row["round"] for row in csv.DictReader(file)] == ["0", "1"]
 
 
 def test_grids_cover_larger_images_by_windows(folder: Path) -> None:
