@@ -18,6 +18,7 @@ DEFAULTS = BackboneOptions()
 FAMILIES = {
     "conch": "aczerots.backbones.conch:load_conch",
     "keep": "aczerots.backbones.keep:load_keep",
+    "musk": "aczerots.backbones.musk:load_musk",
     "open_clip": "aczerots.backbones.open_clip:load_open_clip",
 }
 """Loaders by kind, ``module:function`` of a Locator; imported when asked for."""
@@ -58,7 +59,12 @@ def locate_helper(locator: str) -> Helper:
         from aczerots.backbones.vision import load_vision
 
         return load_vision(parts)
-    raise SettingsError(f"unknown helper '{locator}'", where="--refine-with", fix="Use hf:ID_OR_FOLDER")
+    if parts.kind == "timm" and parts.source:
+        from aczerots.backbones.timm_vision import load_timm
+
+        return load_timm(parts)
+    fix = "Use hf:ID_OR_FOLDER or timm:NAME_OR_ID_OR_FOLDER"
+    raise SettingsError(f"unknown helper '{locator}'", where="--refine-with", fix=fix)
 
 
 def resolve_device(name: str) -> str:
@@ -94,6 +100,9 @@ def _open(locator: Locator, options: BackboneOptions) -> Backbone:
         module, _, function = FAMILIES[locator.kind].partition(":")
         ours: Backbone = getattr(import_module(module), function)(locator)
         return ours
+    if locator.kind == "timm":
+        fix = f"Use it as a helper of one that has: --backbone hf:ID_OR_FOLDER --refine-with {locator.where}"
+        raise SettingsError("models of timm have no text", where=locator.where, fix=fix)
     for point in entry_points(group=GROUP, name=locator.kind):
         backbone: Backbone = point.load()(locator.text.partition(":")[2])
         return backbone
