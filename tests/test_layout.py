@@ -27,7 +27,7 @@ LEVELS: dict[str, int] = {
             ("evaluate", "predict", "report"),
             ("workbench",),
             ("runfolder",),
-            ("loop", "apply"),
+            ("loop", "apply", "embed"),
             ("experiment", "project"),
             ("console",),
             ("cli",),

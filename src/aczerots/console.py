@@ -29,7 +29,7 @@ class ConsoleProgress:
     def say(self, text: str) -> None:
         """See :class:`aczerots.progress.Progress`."""
         self._close()
-        self.console.print(text, markup=False)
+        self.console.print(text, markup=False, soft_wrap=True)
 
     def step(self, stage: str, done: int, total: int) -> None:
         """See :class:`aczerots.progress.Progress`."""
