@@ -23,7 +23,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, auto, cuda, cuda:1, mps.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the backbone: slow start, then faster.")]
+RemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Let the backbone's repository run Python code it brings along.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Unseen = Annotated[list[str] | None, typer.Option(help="A class that has words only; may be given several times.")]
 _INTERRUPTED = 130
@@ -60,6 +64,8 @@ def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
     without: Annotated[list[str] | None, typer.Option(help="Switch off a term of the strategy.")] = None,
     preset: Annotated[str, typer.Option(help="prozs, paper or zeroshot.")] = "prozs",
     backbone: Annotated[str, typer.Option(help="embedded, or hf:ID_OR_FOLDER.")] = "embedded",
+    refine_with: Annotated[str | None, typer.Option(help="Vision-only helper: hf:ID_OR_FOLDER.")] = None,
+    precision: Annotated[str, typer.Option(help="Of the backbone on images: fp32, bf16 or fp16.")] = "fp32",
     text: Annotated[str, typer.Option(help="descriptions, names or templates.")] = "descriptions",
     descriptions: Annotated[Path | None, typer.Option(help="File of descriptions, as `describe` writes it.")] = None,
     tile_size: Annotated[int, typer.Option(help="Side of a tile in pixels.")] = 224,
@@ -69,6 +75,8 @@ def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
     budget: Annotated[float, typer.Option(help="Share of the pool per later round.")] = 0.15,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     device: Device = "cpu",
+    compiled: Compile = False,
+    trust_remote_code: RemoteCode = False,
     full: Annotated[bool, typer.Option("--full", help="Draw the whole pool at once: the full-label model.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -83,6 +91,8 @@ def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
         without=() if full else without or (),
         preset=preset,
         backbone=backbone,
+        refine_with=refine_with,
+        precision=precision,
         text=text,
         descriptions=None if descriptions is None else str(descriptions),
         cache=cache,
@@ -92,7 +102,14 @@ def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
         budget=budget,
         seed=seed,
     )
-    rows = run(settings, out, device=device, progress=ConsoleProgress())
+    rows = run(
+        settings,
+        out,
+        device=device,
+        progress=ConsoleProgress(),
+        compiled=compiled,
+        trust_remote_code=trust_remote_code,
+    )
     if as_json:
         show_json(rows)
     else:
@@ -106,12 +123,15 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Images to segment.")],
     out: Annotated[Path, typer.Option(help="Output folder.")],
     device: Device = "cpu",
+    compiled: Compile = False,
+    trust_remote_code: RemoteCode = False,
     as_json: Json = False,
 ) -> None:
     """Write a palette mask and an overlay per image."""
     from aczerots.apply import predict_images
 
-    rows, failures = predict_images(model, images, out, device=device, progress=ConsoleProgress())
+    running: dict[str, Any] = {"device": device, "compiled": compiled, "trust_remote_code": trust_remote_code}
+    rows, failures = predict_images(model, images, out, progress=ConsoleProgress(), **running)
     if as_json:
         show_json(rows)
     elif rows:
@@ -127,12 +147,15 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help="model.safetensors of a run.")],
     dataset: Annotated[str, typer.Argument(help="Dataset whose test part is measured.")],
     device: Device = "cpu",
+    compiled: Compile = False,
+    trust_remote_code: RemoteCode = False,
     as_json: Json = False,
 ) -> None:
     """Measure a model on the test part of a dataset."""
     from aczerots.apply import evaluate_model
 
-    row = evaluate_model(model, dataset, device=device, progress=ConsoleProgress())
+    running: dict[str, Any] = {"device": device, "compiled": compiled, "trust_remote_code": trust_remote_code}
+    row = evaluate_model(model, dataset, progress=ConsoleProgress(), **running)
     if as_json:
         show_json(row)
     else:

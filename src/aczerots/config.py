@@ -12,6 +12,7 @@ from aczerots.errors import SettingsError
 
 TextMode = Literal["descriptions", "names", "templates"]
 CacheMode = Literal["dense", "pooled", "off"]
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 class SimulateSettings(BaseModel):
@@ -24,6 +25,8 @@ class SimulateSettings(BaseModel):
         without: Terms of the strategy that are switched off.
         preset: Name of the model preset.
         backbone: Backbone locator.
+        refine_with: Locator of a vision-only model whose patch affinities regularise the backbone's grids; or None.
+        precision: Floating-point format of the backbone's forward pass over images.
         text: What stands for a class in words.
         descriptions: File of descriptions that win over those of the dataset; None takes the latter.
         cache: ``dense`` keeps the grids of all tiles on disk, ``off`` in memory, with equal numbers. ``pooled``
@@ -43,6 +46,8 @@ class SimulateSettings(BaseModel):
     without: tuple[str, ...] = ()
     preset: str = "prozs"
     backbone: str = "embedded"
+    refine_with: str | None = None
+    precision: Precision = "fp32"
     text: TextMode = "descriptions"
     descriptions: str | None = None
     cache: CacheMode = "dense"

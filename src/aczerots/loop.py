@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from aczerots.annotation.store import RoundState, Store
+from aczerots.backbones.options import BackboneOptions
 from aczerots.config import SimulateSettings, cache_folder
 from aczerots.errors import InputError, SettingsError
 from aczerots.predict import view_pool
@@ -35,6 +36,8 @@ def simulate(
     device: str = "cpu",
     cache: Path | None = None,
     progress: Progress | None = None,
+    compiled: bool = False,
+    trust_remote_code: bool = False,
 ) -> list[dict[str, Any]]:
     """Run the loop, or go on where it stopped; the numbers do not depend on interruptions.
 
@@ -44,6 +47,8 @@ def simulate(
         device: Where backbone and model compute.
         cache: Folder of cached grids; None takes the user's cache folder.
         progress: Receives progress.
+        compiled: Compile the backbone's forward pass.
+        trust_remote_code: Let the backbone's repository run Python code that it brings along.
 
     Returns:
         One metrics row per round, as in ``metrics.csv``.
@@ -62,6 +67,7 @@ def simulate(
             settings.dataset,
             unseen=settings.unseen,
             backbone=settings.backbone,
+            options=BackboneOptions(settings.refine_with, settings.precision, compiled, trust_remote_code),
             text=settings.text,
             tile_size=settings.tile_size,
             device=device,
@@ -260,7 +266,8 @@ def _same_run(store: Store, settings: SimulateSettings, out: Path) -> None:
     now = settings.model_dump(mode="json")
     known = store.recall("settings")
     if known is not None:
-        known = {"descriptions": None, "cache": "dense"} | known  # what runs of older versions had
+        later = ("descriptions", "cache", "refine_with", "precision")
+        known = {k: SimulateSettings.model_fields[k].default for k in later} | known  # what runs of older versions had
         # Grids are the same on disk and in memory.
         alike = {known["cache"], now["cache"]} <= {"dense", "off"}
         different = [k for k in now if known.get(k) != now[k] and k != "rounds" and not (k == "cache" and alike)]

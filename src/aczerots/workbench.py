@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from aczerots.annotation.oracle import draw, read_truth
 from aczerots.backbones.base import Backbone
 from aczerots.backbones.cache import GridStore
-from aczerots.backbones.locate import locate_backbone
+from aczerots.backbones.locate import locate_backbone, resolve_device
+from aczerots.backbones.options import BackboneOptions
 from aczerots.backbones.storage import CELLS, GridCache
 from aczerots.config import CacheMode, TextMode
 from aczerots.datasets.base import Dataset, Split
@@ -219,6 +220,7 @@ def open_workbench(  # noqa: PLR0913  # keyword-only: each names a part of the b
     progress: Progress,
     mode: CacheMode = "dense",
     descriptions: Path | None = None,
+    options: BackboneOptions | None = None,
 ) -> Workbench:
     """Open a dataset and a backbone and compute what is not cached yet.
 
@@ -226,10 +228,11 @@ def open_workbench(  # noqa: PLR0913  # keyword-only: each names a part of the b
         InputError: Bad images, masks, splits or weights.
         SettingsError: Unknown dataset kind, backbone or class.
     """
+    device = resolve_device(device)
     data = locate_dataset(dataset)
     taxonomy = choose_classes(data, unseen, text, progress, descriptions)
     check_truth(data, ("train", "test"))
-    model = locate_backbone(backbone, device)
+    model = locate_backbone(backbone, device, options or BackboneOptions())
     prototypes = text_prototypes(model, taxonomy).cpu()
     pool = embed_split(data, "train", tile_size, model, cache, progress, mode=mode)
     # Every test tile is measured in every round: coarse grids would not do.

@@ -37,6 +37,8 @@ class GreySlide:
 class CountingBackbone:
     """Embeds the mean colour and counts the images it saw."""
 
+    device = torch.device("cpu")
+
     def __init__(self, revision: str = "1") -> None:
         self.info = BackboneInfo("counting", revision, "value", 3, 2, 8, 10.0)
         self.images = 0

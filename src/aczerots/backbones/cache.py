@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -13,14 +14,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from aczerots.backbones import feed
 from aczerots.backbones.base import Backbone, Grids
+from aczerots.backbones.feed import Pair, embed_ahead
 from aczerots.backbones.storage import SHARD, DamagedShardError, GridCache, Half, Shard, bytes_per_tile
 from aczerots.errors import SettingsError
 from aczerots.machine import physical_memory
 from aczerots.slides.base import Slide, Tile
 
 Report = Callable[[int, int], None]
-Pair = tuple[Half, Half]
 
 _MEMORY = 2 * 2**30
 """Bytes of grids that a store holds at most, if a quarter of the machine's memory is not less."""
@@ -62,7 +64,7 @@ class GridStore:
         slides: Slides by id.
         backbone: Computes what is missing, on its own device.
         cache: Where grids are kept; None keeps them in memory only.
-        batch_size: Tiles per forward pass.
+        batch_size: Tiles per forward pass; None takes what the backbone's device has the memory for.
         memory: Bytes of grids that may stay in memory; None takes 2 GiB or a quarter of the machine's.
 
     Raises:
@@ -78,12 +80,13 @@ class GridStore:
         backbone: Backbone,
         cache: GridCache | None,
         *,
-        batch_size: int = 8,
+        batch_size: int | None = None,
         memory: int | None = None,
     ) -> None:
         _check(tiles, backbone, cache)
         self._tiles, self._slides, self._backbone, self._cache = tiles, slides, backbone, cache
-        self._batch_size = batch_size
+        size = tiles[0].size if tiles else 1
+        self._batch_size = batch_size or feed.batch_size(backbone.info, size, backbone.device)
         self._memory = _default_memory() if memory is None else memory
         self._position = {t.id: i for i, t in enumerate(tiles)}
         self._keys = [tile_key(t, slides[t.slide]) for t in tiles]
@@ -156,10 +159,11 @@ class GridStore:
         for key in keys:
             if key in copies:
                 copies[key] += 1
-        for start in range(0, len(todo), SHARD):
-            for batch in self._compute(todo[start : start + SHARD]):
-                finished += sum(copies[k] for k in batch)
-                report(finished, len(keys))
+        with closing(self._embed(todo)) as grids:
+            for start in range(0, len(todo), SHARD):
+                for batch in self._compute(todo[start : start + SHARD], grids):
+                    finished += sum(copies[k] for k in batch)
+                    report(finished, len(keys))
 
     def _missing(self, keys: Sequence[str]) -> Iterator[str]:
         """Different keys that are neither in the cache nor in memory."""
@@ -173,12 +177,13 @@ class GridStore:
         for shard, group in groupby(placed, key=lambda k: self._places[k][0]):
             found |= self._read(shard, list(group))
         rest = [k for k in keys if k not in found]
-        for start in range(0, len(rest), SHARD):
-            part = rest[start : start + SHARD]
-            for _ in self._compute(part):
-                pass
-            found |= {k: self._held[k] for k in part}
-            self._evict(keep=SHARD)
+        with closing(self._embed(rest)) as grids:
+            for start in range(0, len(rest), SHARD):
+                part = rest[start : start + SHARD]
+                for _ in self._compute(part, grids):
+                    pass
+                found |= {k: self._held[k] for k in part}
+                self._evict(keep=SHARD)
         for key in found:
             self._held[key] = found[key]
             self._held.move_to_end(key)
@@ -207,15 +212,24 @@ class GridStore:
             self._held.update(found)
         return {k: found[k] for k in keys}
 
-    @torch.no_grad()
-    def _compute(self, keys: Sequence[str]) -> Iterator[list[str]]:
-        """Compute up to a shard of tiles, hold them and put them into the cache; yields the keys of each batch."""
+    def _batches(self, keys: Sequence[str]) -> list[list[str]]:
+        """Keys in batches of which none crosses the border of a shard."""
+        shards = (keys[i : i + SHARD] for i in range(0, len(keys), SHARD))
+        return [list(s[i : i + self._batch_size]) for s in shards for i in range(0, len(s), self._batch_size)]
+
+    def _embed(self, keys: Sequence[str]) -> Generator[Pair]:
+        """Grids of each batch of keys, one after the other; the backbone does not wait for pixels."""
+        batches = [[self._tiles[self._first[k]] for k in batch] for batch in self._batches(keys)]
+        cells = None if self._cache is None else self._cache.cells
+        return embed_ahead(batches, self._slides, self._backbone, cells)
+
+    def _compute(self, keys: Sequence[str], grids: Iterator[Pair]) -> Iterator[list[str]]:
+        """Take up to a shard of tiles from ``grids``, hold them and put them into the cache; yields each batch."""
         rows: list[Pair] = []
         done: list[str] = []
         try:
-            for first in range(0, len(keys), self._batch_size):
-                batch = list(keys[first : first + self._batch_size])
-                rows.append(self._embed([self._tiles[self._first[k]] for k in batch]))
+            for batch in self._batches(keys):
+                rows.append(next(grids))
                 done += batch
                 yield batch
         finally:
@@ -226,13 +240,6 @@ class GridStore:
                 if self._cache is not None:
                     self._note(self._cache.put(done, aligned, layers))
                     self._evict(keep=len(done))
-
-    def _embed(self, tiles: Sequence[Tile]) -> Pair:
-        """Grids of a few tiles as float16, pooled if the cache wants it."""
-        pixels = np.stack([self._slides[t.slide].read(t.window, (t.size, t.size)) for t in tiles])
-        grids = self._backbone.encode_image(torch.from_numpy(pixels).movedim(-1, 1).contiguous())
-        cells = None if self._cache is None else self._cache.cells
-        return _half(_pooled(grids.aligned, cells)), _half(_pooled(grids.layers, cells))
 
     def _own(self, aligned: Half, layers: Half) -> Pair:
         """Grids of one tile; copied if the arrays they are part of must not stay in memory with them."""
@@ -259,7 +266,7 @@ def embed_tiles(
     backbone: Backbone,
     cache: GridCache | None,
     *,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     progress: Report | None = None,
 ) -> GridStore:
     """A store of which every tile is computed; the arguments and errors are those of :class:`GridStore`.
@@ -269,7 +276,7 @@ def embed_tiles(
         slides: Slides by id.
         backbone: Computes what is missing, on its own device.
         cache: None computes everything and stores nothing.
-        batch_size: Tiles per forward pass.
+        batch_size: Tiles per forward pass; None takes what the backbone's device has the memory for.
         progress: Called with (tiles finished, tiles in all).
     """
     store = GridStore(tiles, slides, backbone, cache, batch_size=batch_size)
@@ -304,17 +311,3 @@ def _default_memory() -> int:
 
 def _quiet(finished: int, count: int) -> None:
     """Progress that nobody asked for."""
-
-
-def _pooled(x: torch.Tensor, cells: int | None) -> torch.Tensor:
-    """Grid [b, d, gh, gw] averaged over regions, at most ``cells`` each way; None leaves it."""
-    if cells is None:
-        return x
-    return F.adaptive_avg_pool2d(x, (min(cells, x.shape[2]), min(cells, x.shape[3])))
-
-
-def _half(x: torch.Tensor) -> Half:
-    """Float16 copy on the CPU; values beyond its range are clipped, not turned into infinity."""
-    limit = float(torch.finfo(torch.float16).max)
-    array: Half = x.clamp(-limit, limit).half().cpu().numpy()
-    return array
