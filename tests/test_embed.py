@@ -17,6 +17,7 @@ from aczerots.loop import simulate
 from aczerots.prozs.fit import fit
 
 DATA = "phantom:6,size=64"
+SMALL = read_settings(dataset=DATA, tile_size=32)
 RUN = {"dataset": "phantom:6,size=96", "unseen": ("necrosis",), "tile_size": 96, "preset": "zeroshot"}
 RUN |= {"rounds": 2, "initial": 0.4, "budget": 0.3}
 
@@ -83,9 +84,9 @@ def test_it_goes_on_after_an_interrupt(tmp_path: Path, count: list[int]):
     progress = Spoken()
     progress.step = stop  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
-        embed_dataset(DATA, tile_size=32, cache=tmp_path, progress=progress)
+        embed_dataset(SMALL, cache=tmp_path, progress=progress)
     again = Spoken()
-    assert embed_dataset(DATA, tile_size=32, cache=tmp_path, progress=again).computed == 8
+    assert embed_dataset(SMALL, cache=tmp_path, progress=again).computed == 8
     assert again.steps[-1] == (24, 24)
     assert [s[0] for s in again.steps] == sorted(s[0] for s in again.steps)
     assert sum(count) == 24
@@ -93,7 +94,7 @@ def test_it_goes_on_after_an_interrupt(tmp_path: Path, count: list[int]):
 
 def test_simulate_uses_what_was_embedded(tmp_path: Path, count: list[int]):
     for mode in ("dense", "pooled"):
-        embed_dataset(RUN["dataset"], tile_size=96, mode=mode, cache=tmp_path / mode)
+        embed_dataset(read_settings(**RUN, cache=mode), cache=tmp_path / mode)
         count.clear()
         progress = Spoken()
         settings = read_settings(**RUN | {"rounds": 0, "cache": mode})
@@ -151,7 +152,7 @@ def keys_of(shard: Path) -> list[str]:
 def test_no_room_is_said_with_the_estimate(tmp_path: Path, monkeypatch, count: list[int]):
     monkeypatch.setattr("aczerots.backbones.storage.free_space", lambda folder: 1000)
     with pytest.raises(StorageError, match=r"the cache needs .* for these grids, and 1\.0 kB are free"):
-        embed_dataset(DATA, tile_size=32, cache=tmp_path)
+        embed_dataset(SMALL, cache=tmp_path)
     monkeypatch.setattr("aczerots.workbench.available_memory", lambda: 1000)
     with pytest.raises(SettingsError, match=r"--cache: the grids need .* of memory, 1\.0 kB are free"):
         simulate(read_settings(**RUN, cache="off"), tmp_path / "run")

@@ -12,6 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from aczerots import __version__
+from aczerots.commands import Compile, Device, Json, RemoteCode, describe, doctor, embed
 from aczerots.console import ConsoleProgress, show_json, show_rows
 from aczerots.errors import AczerotsError, InputError
 
@@ -23,12 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, auto, cuda, cuda:1, mps.")]
-Compile = Annotated[bool, typer.Option("--compile", help="Compile the backbone: slow start, then faster.")]
-RemoteCode = Annotated[
-    bool, typer.Option("--trust-remote-code", help="Let the backbone's repository run Python code it brings along.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Unseen = Annotated[list[str] | None, typer.Option(help="A class that has words only; may be given several times.")]
 _INTERRUPTED = 130
 DEMO = {"dataset": "phantom:40", "unseen": ("necrosis",), "rounds": 4, "initial": 0.05, "budget": 0.1}
@@ -174,61 +169,8 @@ def report(
     typer.echo(f"Written: {out}")
 
 
-@app.command()
-def embed(
-    dataset: Annotated[str, typer.Argument(help="Dataset whose tiles are embedded.")],
-    backbone: Annotated[str, typer.Option(help="embedded, or hf:ID_OR_FOLDER.")] = "embedded",
-    tile_size: Annotated[int, typer.Option(help="Side of a tile in pixels.")] = 224,
-    cache: Annotated[str, typer.Option(help="dense, or pooled (coarse grids of the pool).")] = "dense",
-    device: Device = "cpu",
-    as_json: Json = False,
-) -> None:
-    """Fill the cache with the grids of a dataset; go on after an interrupt."""
-    from aczerots.embed import embed_dataset
-    from aczerots.machine import size_text
-
-    done = embed_dataset(
-        dataset,
-        backbone=backbone,
-        tile_size=tile_size,
-        mode=cache,
-        device=device,
-        progress=ConsoleProgress(),
-    )
-    if as_json:
-        show_json({"tiles": done.tiles, "computed": done.computed, "bytes": done.size, "folder": str(done.folder)})
-        return
-    what = f"Computed {done.computed} tiles" if done.computed else "Nothing to do"
-    typer.echo(f"{what}: the grids of all {done.tiles} tiles ({size_text(done.size)}) are in {done.folder}")
-
-
-@app.command()
-def describe(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads them off the signature
-    classes: Annotated[list[str], typer.Argument(help="Names of tissue classes.")],
-    out: Annotated[Path | None, typer.Option(help="YAML file to write, for --descriptions of simulate.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server; default $OPENAI_BASE_URL.")] = None,
-    model: Annotated[str | None, typer.Option(help="Language model; default $ACZEROTS_LLM_MODEL.")] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for an answer.")] = 120.0,
-    new: Annotated[bool, typer.Option("--new", help="Ask the model even for classes of the bundle.")] = False,
-    show_prompt: Annotated[bool, typer.Option("--show-prompt", help="Show what would be sent, send nothing.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Sentences on how classes look: from the bundle, else written by a language model. Sends no image."""
-    from aczerots.text.describe import as_yaml, describe_all, messages_for
-
-    if show_prompt:
-        for name in classes:
-            typer.echo("\n\n".join(f"[{m['role']}]\n{m['content']}" for m in messages_for(name)))
-        return
-    described = describe_all(
-        classes, url=base_url, model=model, timeout=timeout, bundle=not new, out=out, progress=ConsoleProgress()
-    )
-    if as_json:
-        show_json([{"name": d.name, "descriptions": d.sentences, "origin": d.origin} for d in described])
-    elif out is None:
-        typer.echo(as_yaml(described), nl=False)
-    else:
-        typer.echo(f"Written: {out}")
+for _command in (embed, describe, doctor):
+    app.command()(_command)
 
 
 def _version(wanted: bool) -> None:

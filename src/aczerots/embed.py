@@ -8,8 +8,9 @@ from pathlib import Path
 
 from aczerots.backbones.cache import GridStore
 from aczerots.backbones.locate import locate_backbone
+from aczerots.backbones.options import BackboneOptions
 from aczerots.backbones.storage import CELLS, GridCache
-from aczerots.config import cache_folder
+from aczerots.config import SimulateSettings, cache_folder
 from aczerots.datasets.locate import locate_dataset
 from aczerots.errors import SettingsError
 from aczerots.machine import free_space, size_text
@@ -34,40 +35,39 @@ class Embedded:
 
 
 def embed_dataset(
-    dataset: str,
+    settings: SimulateSettings,
     *,
-    backbone: str = "embedded",
-    tile_size: int = 224,
-    mode: str = "dense",
     device: str = "cpu",
+    compiled: bool = False,
+    trust_remote_code: bool = False,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Embedded:
-    """Compute the grids of all tiles of a dataset that the cache lacks; an interrupted call goes on from there.
+    """Compute the grids that a run with these settings needs and the cache lacks; goes on after an interrupt.
 
     Args:
-        dataset: Dataset locator.
-        backbone: Backbone locator.
-        tile_size: Side of a tile in pixels.
-        mode: ``dense`` fills whole grids of all tiles, as ``simulate`` uses them. ``pooled`` fills coarse grids of
-            the pool and whole grids of the test part, as ``simulate --cache pooled`` does.
+        settings: Dataset, backbone, tile size and cache mode count. ``dense`` fills whole grids of all tiles,
+            ``pooled`` coarse grids of the pool and whole grids of the test part.
         device: Where to compute.
+        compiled: Compile the backbone.
+        trust_remote_code: Let the backbone's repository run Python code it brings along.
         cache: Folder of cached grids; None takes the user's cache folder.
         progress: Receives progress.
 
     Raises:
         InputError: Bad images, splits or weights.
-        SettingsError: Unknown dataset kind, backbone or mode.
+        SettingsError: Unknown dataset kind or backbone, or the mode ``off``.
         StorageError: The disk has not the room, or cannot be written.
     """
     progress = progress or Silent()
-    if mode not in {"dense", "pooled"}:
-        raise SettingsError(f"there is no '{mode}' to fill", where="--cache", fix="Use dense or pooled")
-    data = locate_dataset(dataset)
-    model = locate_backbone(backbone, device)
+    if settings.cache == "off":
+        raise SettingsError("there is nothing to fill with 'off'", where="--cache", fix="Use dense or pooled")
+    data, tile_size = locate_dataset(settings.dataset), settings.tile_size
+    options = BackboneOptions(settings.refine_with, settings.precision, compiled, trust_remote_code)
+    model = locate_backbone(settings.backbone, device, options)
     slides = {s.slide.id: s.slide for s in data.samples}
     root = cache or cache_folder()
-    pool = GridCache(root, model.info, None if mode == "dense" else CELLS)
+    pool = GridCache(root, model.info, None if settings.cache == "dense" else CELLS)
     test = GridCache(root, model.info)
     stores = (
         GridStore(data.tiles("train", tile_size), slides, model, pool),
