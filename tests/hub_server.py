@@ -1,7 +1,7 @@
 """A local server that speaks the protocol of the model hub, well or badly.
 
-It knows what ``huggingface_hub`` asks: ``/api/models/ID/revision/REV``, ``HEAD`` and ``GET`` of
-``/ID/resolve/REV/FILE`` with ``ETag``, ``X-Repo-Commit`` and ``Range``. Large files have the SHA-256 of their
+It knows what ``huggingface_hub`` asks: ``/api/models/ID/revision/REV``, ``/api/models/ID/tree/REV``, and
+``HEAD`` and ``GET`` of ``/ID/resolve/REV/FILE`` with ``ETag``, ``X-Repo-Commit`` and ``Range``. Large files have the SHA-256 of their
 content as their tag, as in Git LFS; small ones the hash that git gives them.
 """
 
@@ -86,6 +86,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(404, "RepoNotFound", "Repository not found", with_body)
 
     def _facts(self, path: str, with_body: bool) -> None:
+        if "/tree/" in path:
+            self._send(200, {"Content-Type": "application/json"}, json.dumps(self._tree()).encode(), with_body)
+            return
         revision = path.partition("/revision/")[2] or "main"
         if revision not in {"main", COMMIT}:
             self._refuse(404, "RevisionNotFound", "Invalid rev id", with_body)
@@ -103,6 +106,15 @@ class _Handler(BaseHTTPRequestHandler):
             "siblings": [{"rfilename": name} for name in self.state.files],
         }
         self._send(200, {"Content-Type": "application/json"}, json.dumps(facts).encode(), with_body)
+
+    def _tree(self) -> list[dict[str, object]]:
+        rows: list[dict[str, object]] = []
+        for name, content in self.state.files.items():
+            row: dict[str, object] = {"type": "file", "path": name, "size": len(content), "oid": tag(content)[:40]}
+            if len(content) >= LARGE:
+                row["lfs"] = {"oid": tag(content), "size": len(content), "pointerSize": 134}
+            rows.append(row)
+        return rows
 
     def _file(self, path: str, with_body: bool) -> None:
         name = path.split("/resolve/")[1].partition("/")[2]
