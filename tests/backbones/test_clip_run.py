@@ -37,7 +37,9 @@ def metrics(folder: Path) -> list[dict[str, str]]:
 
 def test_simulate_with_a_clip_folder(tmp_path: Path):
     backbone = f"hf:{save_tiny_clip(tmp_path / 'clip')}"
-    assert not run("simulate", *DATA, "--backbone", backbone, "--out", tmp_path / "o", *SMALL[:2], "--rounds", 1, "--initial", 1)
+    assert not run(
+        "simulate", *DATA, "--backbone", backbone, "--out", tmp_path / "o", *SMALL[:2], "--rounds", 1, "--initial", 1
+    )
     rows = metrics(tmp_path / "o")
     assert [r["round"] for r in rows] == ["0", "1"]
     assert all(0 <= float(r["hiou"]) <= 1 for r in rows)
