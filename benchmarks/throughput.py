@@ -49,8 +49,10 @@ class Model:
 
 
 MODELS = (
-    Model("tiny CLIP", "CLIP", 64, 3, 2, 32),
-    Model("tiny SigLIP", "Siglip", 64, 3, 2, 16),
+    Model("toy CLIP, 64 wide, 3 blocks", "CLIP", 64, 3, 2, 32),
+    Model("toy SigLIP, 64 wide, 3 blocks", "Siglip", 64, 3, 2, 16),
+    Model("tiny CLIP, ViT-Ti/16", "CLIP", 192, 12, 3, 16),
+    Model("tiny SigLIP, ViT-Ti/16", "Siglip", 192, 12, 3, 16),
     Model("CLIP ViT-B/32", "CLIP", 768, 12, 12, 32),
     Model("CLIP ViT-B/32, qq+kk", "CLIP", 768, 12, 12, 32, "#qq+kk"),
     Model("SigLIP B/16", "Siglip", 768, 12, 12, 16),
@@ -76,7 +78,7 @@ def save(model: Model, folder: Path) -> Path:
         "patch_size": model.patch,
     }
     text = {"hidden_size": model.width, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": len(vocab)}
-    text |= {"eos_token_id": 1, "bos_token_id": None, "pad_token_id": 1}
+    text |= {"eos_token_id": 1, "bos_token_id": 1, "pad_token_id": 1}
     config = getattr(transformers, f"{model.family}Config")(vision_config=vision, text_config=text)
     torch.manual_seed(0)
     getattr(transformers, f"{model.family}Model")(config).save_pretrained(folder)

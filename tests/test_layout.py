@@ -18,7 +18,7 @@ LEVELS: dict[str, int] = {
     name: level
     for level, names in enumerate(
         (
-            ("errors", "progress"),
+            ("errors", "progress", "hub"),
             ("taxonomy", "files", "config", "machine"),
             ("slides",),
             ("datasets", "backbones"),
@@ -27,9 +27,10 @@ LEVELS: dict[str, int] = {
             ("evaluate", "predict", "report"),
             ("workbench",),
             ("runfolder",),
-            ("loop", "apply"),
+            ("loop", "apply", "embed", "doctor"),
             ("experiment", "project"),
             ("console",),
+            ("commands",),
             ("cli",),
             ("__main__",),
         )

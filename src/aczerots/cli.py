@@ -12,6 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from aczerots import __version__
+from aczerots.commands import Compile, Device, Json, RemoteCode, describe, doctor, embed
 from aczerots.console import ConsoleProgress, show_json, show_rows
 from aczerots.errors import AczerotsError, InputError
 
@@ -23,12 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, auto, cuda, cuda:1, mps.")]
-Compile = Annotated[bool, typer.Option("--compile", help="Compile the backbone: slow start, then faster.")]
-RemoteCode = Annotated[
-    bool, typer.Option("--trust-remote-code", help="Let the backbone's repository run Python code it brings along.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Unseen = Annotated[list[str] | None, typer.Option(help="A class that has words only; may be given several times.")]
 _INTERRUPTED = 130
 DEMO = {"dataset": "phantom:40", "unseen": ("necrosis",), "rounds": 4, "initial": 0.05, "budget": 0.1}
@@ -172,6 +167,10 @@ def report(
 
     write_report(runs, out)
     typer.echo(f"Written: {out}")
+
+
+for _command in (embed, describe, doctor):
+    app.command()(_command)
 
 
 def _version(wanted: bool) -> None:

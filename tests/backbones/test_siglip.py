@@ -16,7 +16,7 @@ from tiny_siglip import BIAS, CONTEXT, MEAN, PATCH, SCALE, SIDE, STD, WIDTH, sav
 from aczerots.backbones.aligned import AlignedBackbone
 from aczerots.backbones.hf import load_hf
 from aczerots.backbones.locator import parse_locator
-from aczerots.errors import InputError
+from aczerots.errors import InputError, MissingExtraError
 
 TEXTS = ["tumor", "small dark nuclei", "a"]
 
@@ -179,6 +179,15 @@ def test_wrong_type_is_one_clear_error(tmp_path, kind, message):
     with pytest.raises(InputError, match=message) as caught:
         load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_tokenizer_that_lacks_its_library(folder, monkeypatch):
+    def fail(*args: object, **options: object) -> None:
+        raise ImportError("SiglipTokenizer requires the SentencePiece library")
+
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", fail)
+    with pytest.raises(MissingExtraError, match=r"aczerots\[hf\]"):
+        load(folder)
 
 
 def test_without_pooling_head(tmp_path):

@@ -97,7 +97,7 @@ class GridStore:
         cells = None if cache is None else cache.cells
         self._size = bytes_per_tile(backbone.info, tiles[0].size, cells) if tiles else 0
         # What fits is read a shard at a time, since the rest of a shard will be asked for too.
-        self._fits = cache is None or self._size * len(self._first) <= self._memory
+        self._fits = cache is None or self.size <= self._memory
         self._held: OrderedDict[str, Pair] = OrderedDict()
         self._places: dict[str, tuple[Shard, int]] = {}
         for shard in cache.shards(set(self._first)) if cache is not None else ():
@@ -123,6 +123,11 @@ class GridStore:
         aligned = torch.from_numpy(np.stack([found[k][0] for k in keys])).float()
         layers = torch.from_numpy(np.stack([found[k][1] for k in keys])).float()
         return Grids(F.normalize(aligned, dim=1), layers)
+
+    @property
+    def size(self) -> int:
+        """Bytes that the grids of all tiles take, equal tiles counted once."""
+        return self._size * len(self._first)
 
     def plan(self) -> Plan:
         """What :meth:`fill` has to do for all tiles."""

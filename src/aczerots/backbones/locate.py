@@ -9,6 +9,7 @@ from aczerots.backbones.base import Backbone
 from aczerots.backbones.locator import Locator, parse_locator
 from aczerots.backbones.options import BackboneOptions
 from aczerots.backbones.refine import Helper, RefinedBackbone
+from aczerots.backbones.refused import refuse_known
 from aczerots.backbones.tuned import TunedBackbone
 from aczerots.errors import SettingsError
 
@@ -86,8 +87,8 @@ def resolve_device(name: str) -> str:
 
 
 def _open(locator: Locator, options: BackboneOptions) -> Backbone:
-    """The bare backbone on the CPU. One branch per kind; ``options`` matter to kinds that run code of others."""
-    del options
+    """The bare backbone on the CPU. One branch per kind; ``options`` matter to the kind that may run code of others."""
+    refuse_known(locator)
     if locator.text == "embedded":
         from aczerots.backbones.embedded import load_embedded
 
@@ -95,7 +96,7 @@ def _open(locator: Locator, options: BackboneOptions) -> Backbone:
     if locator.kind == "hf" and locator.source:
         from aczerots.backbones.hf import load_hf
 
-        return load_hf(locator)
+        return load_hf(locator, options.trust_remote_code)
     if locator.kind in FAMILIES and locator.source:
         module, _, function = FAMILIES[locator.kind].partition(":")
         ours: Backbone = getattr(import_module(module), function)(locator)

@@ -60,7 +60,8 @@ class TimmHelper:
 
     def __init__(self, model: Any, info: HelperInfo, mean: Sequence[float], std: Sequence[float]) -> None:
         self._model, self._info = model.eval().requires_grad_(False), info
-        self._mean, self._std = (torch.tensor(v, dtype=torch.float32)[:, None, None] for v in (mean, std))
+        centre, scale = (torch.tensor(v, dtype=torch.float32)[:, None, None] for v in (mean, std))
+        self._factor, self._shift = 1 / (255 * scale), -centre / scale
 
     @property
     def info(self) -> HelperInfo:
@@ -83,9 +84,10 @@ class TimmHelper:
             Float32 [b, c, ceil(h / stride), ceil(w / stride)] on the device of ``images``.
         """
         device, stride = next(self._model.parameters()).device, self._info.stride
-        pixels = whole_cells(images.to(device).float() / 255, stride)
+        pixels = whole_cells(images.to(device).float(), stride)
         gh, gw = (side // stride for side in pixels.shape[-2:])
-        tokens: torch.Tensor = self._model.forward_features((pixels - self._mean.to(device)) / self._std.to(device))
+        pixels = pixels.mul_(self._factor.to(device)).add_(self._shift.to(device))
+        tokens: torch.Tensor = self._model.forward_features(pixels)
         patches = tokens[:, self._model.num_prefix_tokens :].mT.float()
         return patches.reshape(*patches.shape[:2], gh, gw).to(images.device)
 
