@@ -163,7 +163,7 @@ def test_the_tokenizer_of_a_hub_id_is_fetched_once(
         return BytesIO(content)
 
     monkeypatch.setenv("ACZEROTS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("aczerots.backbones.conch.loading.find_folder", lambda locator, used: (folder, "abc"))
+    monkeypatch.setattr("aczerots.backbones.conch.loading.find_model", lambda *_: (folder, "abc", folder / WEIGHTS))
     monkeypatch.setattr(urllib.request, "urlopen", answer)
     for _ in range(2):
         assert locate_backbone("conch:hf-hub:MahmoodLab/CONCH").info.revision == "abc"

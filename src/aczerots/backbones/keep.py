@@ -24,13 +24,13 @@ from aczerots.backbones.checkpoints import State, fill, read_state
 from aczerots.backbones.clip import MAX_LOGIT_SCALE
 from aczerots.backbones.dense import Method, dense_tokens, sum_layers
 from aczerots.backbones.locator import Locator
-from aczerots.backbones.sources import find_folder, first_file, need
+from aczerots.backbones.sources import find_model, first_file, need
 from aczerots.backbones.vit import VisionTransformer
 from aczerots.backbones.words import read_wordpieces
 from aczerots.errors import InputError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-FILES = (*WEIGHTS, "config.json", "vocab.txt")
+FILES = ("config.json", "vocab.txt")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Published with the model: ImageNet's."""
 
@@ -77,8 +77,7 @@ def load_keep(locator: Locator) -> AlignedBackbone:
         MissingExtraError: transformers is not installed.
     """
     need("hf", ("transformers",), locator)
-    folder, revision = find_folder(locator, FILES)
-    weights = first_file(folder, WEIGHTS, locator, "weights")
+    folder, revision, weights = find_model(locator, WEIGHTS, FILES)
     words = first_file(folder, ("vocab.txt",), locator, "vocabulary")
     bert = _bert(first_file(folder, ("config.json",), locator, "configuration"), locator)
     model = fill(partial(_shaped_as, bert), read_state(weights, locator.where), locator.where)

@@ -22,13 +22,13 @@ from aczerots.backbones.base import BackboneInfo
 from aczerots.backbones.clip import MAX_LOGIT_SCALE
 from aczerots.backbones.locator import Locator
 from aczerots.backbones.open_clip_towers import image_tower
-from aczerots.backbones.sources import HUB, find_folder, first_file, need
+from aczerots.backbones.sources import HUB, find_model, first_file, need
 from aczerots.errors import InputError
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
 WORDS = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "tokenizer_config.json")
-USED = (CONFIG, *WEIGHTS, *WORDS, "special_tokens_map.json", "added_tokens.json")
+USED = (CONFIG, *WORDS, "special_tokens_map.json", "added_tokens.json")
 
 LONG = 2048
 """Tokens that a text is padded to before its pads are taken off; longer than any context."""
@@ -89,9 +89,8 @@ def load_open_clip(locator: Locator) -> AlignedBackbone:
 def _saved(locator: Locator) -> tuple[Any, Any, str]:
     """(model, tokenizer, revision) of a folder or a hub id."""
     open_clip: Any = importlib.import_module("open_clip")
-    folder, revision = find_folder(locator, USED)
+    folder, revision, _ = find_model(locator, WEIGHTS, USED)  # open_clip prefers the same names
     first_file(folder, (CONFIG,), locator, "configuration of open_clip")
-    first_file(folder, WEIGHTS, locator, "weights")
     with _loading(locator):
         model = open_clip.create_model(f"local-dir:{folder}", pretrained_text=False)
         text = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_cfg"]["text_cfg"]

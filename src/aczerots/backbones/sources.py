@@ -25,20 +25,29 @@ def need(extra: str, modules: Sequence[str], locator: Locator) -> None:
         raise MissingExtraError(extra, f"the backbone '{locator.where}'")
 
 
-def find_folder(locator: Locator, used: Sequence[str]) -> tuple[Path, str]:
-    """Folder and revision of a model; downloads it if need be.
+def find_model(locator: Locator, weights: Sequence[str], others: Sequence[str]) -> tuple[Path, str, Path]:
+    """Folder, revision and weights of a model; downloads what is used if need be, and one form of the weights only.
 
     Args:
         locator: Its source is a folder or a hub id, with or without ``hf-hub:`` before it.
-        used: Patterns of the files that can change an embedding; nothing else is downloaded or hashed.
+        weights: Names that the file of weights may have, best first.
+        others: Patterns of the other files that can change an embedding; nothing else is downloaded or hashed.
 
     Returns:
-        (folder, revision): the commit of a hub id, ``sha256:`` over names and contents of the files for a folder.
+        (folder, revision, weights): the commit of a hub id, ``sha256:`` over names and contents of the files for a
+        folder.
 
     Raises:
-        InputError: No such folder or id, hub not reachable, access refused.
+        InputError: No such folder or id, hub not reachable, access refused, or no weights.
     """
-    return locate_files(replace(locator, source=locator.source.removeprefix(HUB)), used)
+    plain = replace(locator, source=locator.source.removeprefix(HUB))
+    for name in weights:
+        folder, revision = locate_files(plain, (name, *others))
+        if (folder / name).is_file():
+            return folder, revision, folder / name
+        if not plain.is_folder:
+            plain = replace(plain, revision=revision)  # what is asked for next is of the same commit
+    raise InputError("has no weights", where=locator.where, fix=f"Expected {' or '.join(weights)} in {folder}")
 
 
 def first_file(folder: Path, names: Sequence[str], locator: Locator, what: str) -> Path:

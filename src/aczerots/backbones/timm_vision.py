@@ -13,7 +13,7 @@ import torch
 from aczerots.backbones.checkpoints import read_state
 from aczerots.backbones.locator import Locator
 from aczerots.backbones.refine import HelperInfo
-from aczerots.backbones.sources import HUB, find_folder, first_file, need
+from aczerots.backbones.sources import HUB, find_model, first_file, need
 from aczerots.backbones.windows import whole_cells
 from aczerots.errors import InputError, SettingsError
 
@@ -121,9 +121,8 @@ def load_timm(locator: Locator) -> TimmHelper:
 
 def _saved(locator: Locator) -> tuple[Any, dict[str, Any], str]:
     """(model, facts about images, revision) of a folder or a hub id."""
-    folder, revision = find_folder(locator, (CONFIG, *WEIGHTS))
+    folder, revision, weights = find_model(locator, WEIGHTS, (CONFIG,))
     path = first_file(folder, (CONFIG,), locator, "configuration of timm")
-    weights = first_file(folder, WEIGHTS, locator, "weights")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         name, facts = config["architecture"], config.get("pretrained_cfg", config)

@@ -21,7 +21,7 @@ from aczerots.backbones.clip import MAX_LOGIT_SCALE, MEAN, STD
 from aczerots.backbones.conch.modules import Conch, conch_shaped_as
 from aczerots.backbones.dense import Method, dense_tokens, sum_layers
 from aczerots.backbones.locator import Locator
-from aczerots.backbones.sources import find_folder, first_file, need
+from aczerots.backbones.sources import find_model, need
 from aczerots.backbones.words import read_tokenizer
 from aczerots.config import cache_folder
 from aczerots.errors import InputError
@@ -50,8 +50,7 @@ def load_conch(locator: Locator) -> AlignedBackbone:
         MissingExtraError: tokenizers or huggingface_hub is not installed.
     """
     need("conch", ("tokenizers", "huggingface_hub"), locator)
-    folder, revision = find_folder(locator, (*WEIGHTS, *TOKENIZERS))
-    weights = first_file(folder, WEIGHTS, locator, "weights")
+    folder, revision, weights = find_model(locator, WEIGHTS, TOKENIZERS)
     model = fill(conch_shaped_as, read_state(weights, locator.where), locator.where)
     tokens = read_tokenizer(_tokenizer_file(folder, locator), locator, _last_word(model))
     trunk = model.visual.trunk

@@ -20,7 +20,7 @@ from aczerots.backbones.clip import MAX_LOGIT_SCALE
 from aczerots.backbones.dense import Method, dense_tokens, sum_layers
 from aczerots.backbones.locator import Locator
 from aczerots.backbones.musk.modules import Musk, musk_shaped_as
-from aczerots.backbones.sources import find_folder, first_file, need
+from aczerots.backbones.sources import find_model, first_file, need
 from aczerots.errors import InputError
 
 WEIGHTS = ("model.safetensors", "musk.pth")
@@ -42,8 +42,7 @@ def load_musk(locator: Locator) -> AlignedBackbone:
         MissingExtraError: sentencepiece or huggingface_hub is not installed.
     """
     need("musk", ("sentencepiece", "huggingface_hub"), locator)
-    folder, revision = find_folder(locator, (*WEIGHTS, *TOKENIZER))
-    weights = first_file(folder, WEIGHTS, locator, "weights")
+    folder, revision, weights = find_model(locator, WEIGHTS, TOKENIZER)
     pieces = first_file(folder, TOKENIZER, locator, "tokenizer")
     model = fill(musk_shaped_as, read_state(weights, locator.where), locator.where)
     tokens = read_pieces(pieces, locator, model.beit3.text_embed.num_embeddings - 1)
