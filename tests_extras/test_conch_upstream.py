@@ -15,7 +15,7 @@ from timm.models.vision_transformer import VisionTransformer
 from tiny_conch import CONTEXT, DIM, GRID, LAYERS, PATCH, WIDTH, conch_state, save_tiny_conch
 
 from aczerots.backbones.checkpoints import fill
-from aczerots.backbones.conch.loading import UNUSED, dense, load_conch
+from aczerots.backbones.conch.loading import dense, load_conch
 from aczerots.backbones.conch.modules import Conch, conch_shaped_as
 from aczerots.backbones.locator import parse_locator
 
@@ -26,7 +26,7 @@ def part(prefix: str) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def ours() -> Conch:
-    return fill(conch_shaped_as, conch_state(), "conch", unused=UNUSED)
+    return fill(conch_shaped_as, conch_state(), "conch")
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,8 @@ class AlignedBackbone:
     def __init__(self, towers: Towers, pixels: Pixels, info: BackboneInfo) -> None:
         towers.module.eval().requires_grad_(False)
         self._towers, self._pixels, self._info = towers, pixels, info
-        self._mean, self._std = (torch.tensor(v, dtype=torch.float32)[:, None, None] for v in (pixels.mean, pixels.std))
+        mean, std = (torch.tensor(v, dtype=torch.float32)[:, None, None] for v in (pixels.mean, pixels.std))
+        self._factor, self._shift = 1 / (255 * std), -mean / std
 
     @property
     def info(self) -> BackboneInfo:
@@ -106,7 +107,7 @@ class AlignedBackbone:
             ``aligned`` float32 [b, d, gh, gw], unit length along d; ``layers`` float32 [b, d_v, gh, gw], the sum
             of what leaves each block at the patch tokens. Both on the device of ``images``.
         """
-        pixels = self._normalised(whole_cells(images.to(self.device).float() / 255, self._info.stride))
+        pixels = self._normalised(whole_cells(images.to(self.device).float(), self._info.stride))
         side, large = self._pixels.side, self._pixels.large
         grids = encode_large(pixels, self._dense, side=side, stride=self._info.stride, large=large)
         return grids.to(images.device)
@@ -121,14 +122,14 @@ class AlignedBackbone:
         Returns:
             Float32 [b, d], unit length, on the device of ``images``.
         """
-        pixels, side = images.to(self.device).float() / 255, self._pixels.side
+        pixels, side = images.to(self.device).float(), self._pixels.side
         if pixels.shape[-2:] != (side, side):
-            pixels = F.interpolate(pixels, size=(side, side), mode="bicubic", antialias=True).clamp(0, 1)
+            pixels = F.interpolate(pixels, size=(side, side), mode="bicubic", antialias=True).clamp(0, 255)
         return F.normalize(self._towers.pooled(self._normalised(pixels)).float(), dim=-1).to(images.device)
 
     def _normalised(self, pixels: torch.Tensor) -> torch.Tensor:
-        """RGB float [b, 3, h, w] in [0, 1] with the statistics of the training images."""
-        return (pixels - self._mean.to(pixels.device)) / self._std.to(pixels.device)
+        """RGB float [b, 3, h, w] in [0, 255], overwritten, with the statistics of the training images."""
+        return pixels.mul_(self._factor.to(pixels.device)).add_(self._shift.to(pixels.device))
 
     def _dense(self, pixels: torch.Tensor) -> Grids:
         """Grids of one pass."""

@@ -52,9 +52,11 @@ def read_state(path: Path, source: str) -> State:
         if inner is None:
             break
         data = inner
-    if not isinstance(data, Mapping) or not data:
+    pairs = data.items() if isinstance(data, Mapping) else ()
+    state = {str(k).removeprefix("module."): v for k, v in pairs if isinstance(v, torch.Tensor)}
+    if not state:
         raise InputError(f"{path.name} holds no named tensors", where=source)
-    return {str(k).removeprefix("module."): v for k, v in data.items() if isinstance(v, torch.Tensor)}
+    return state
 
 
 def _safe(path: Path, source: str) -> State:
@@ -67,21 +69,20 @@ def _safe(path: Path, source: str) -> State:
     return state
 
 
-def fill(build: Callable[[State], M], state: State, source: str, *, unused: tuple[str, ...] = ()) -> M:
+def fill(build: Callable[[State], M], state: State, source: str) -> M:
     """A module built to the shapes of a checkpoint, with its values.
 
     Args:
         build: Makes the module from the checkpoint's shapes; may raise KeyError for a tensor it looks for.
         state: Tensors by name.
         source: What the user wrote, for the errors.
-        unused: Beginnings of names that belong to parts of the model which are not built, such as a caption
-            decoder.
 
     Returns:
         The module, frozen, in evaluation mode, float32, on the CPU.
 
     Raises:
-        InputError: A tensor is missing, has another shape, or belongs to no part of the model.
+        InputError: A tensor is missing or has another shape, or a block has a tensor too many. Other tensors may
+            belong to parts that are not built, such as a caption decoder, and are left.
     """
     try:
         with torch.device("meta"):
@@ -90,22 +91,27 @@ def fill(build: Callable[[State], M], state: State, source: str, *, unused: tupl
         raise InputError(f"the checkpoint has no tensor {error.args[0]}", where=source, fix=_FIX) from error
     except (ValueError, RuntimeError, IndexError, ZeroDivisionError) as error:
         raise InputError(f"the checkpoint's shapes fit no such model: {_line(error)}", where=source) from error
-    used = {k: v for k, v in state.items() if not k.startswith(unused)} if unused else dict(state)
     wanted = {k: v.shape for k, v in module.state_dict().items()}
     for name, shape in wanted.items():
-        if name not in used:
+        if name not in state:
             raise InputError(f"the checkpoint has no tensor {name}", where=source, fix=_FIX)
-        if used[name].shape != shape:
-            found = tuple(used[name].shape)
+        if state[name].shape != shape:
+            found = tuple(state[name].shape)
             raise InputError(f"{name} has the shape {found}, not {tuple(shape)}", where=source, fix=_FIX)
-    extra = next((name for name in used if name not in wanted), None)
+    blocks = tuple(f"{name}.{i}." for name, part in module.named_modules() for i in _numbers(part))
+    extra = next((name for name in state if name not in wanted and name.startswith(blocks)), None)
     if extra is not None:
         raise InputError(f"the checkpoint has a tensor that fits no such model: {extra}", where=source, fix=_FIX)
-    module.load_state_dict({k: v.float() for k, v in used.items()}, assign=True)
+    module.load_state_dict({name: state[name].float() for name in wanted}, assign=True)
     return module.eval().requires_grad_(False)
 
 
 _FIX = "Check that the kind before the colon belongs to these weights"
+
+
+def _numbers(part: nn.Module) -> range:
+    """Numbers of the blocks in a list of blocks, none for other parts."""
+    return range(len(part)) if isinstance(part, nn.ModuleList) else range(0)
 
 
 def _line(error: BaseException) -> str:

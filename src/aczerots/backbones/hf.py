@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from aczerots.backbones import clip, siglip
+from aczerots.backbones import clip, remote, siglip
 from aczerots.backbones.aligned import AlignedBackbone, Pixels, Towers
 from aczerots.backbones.base import BackboneInfo
 from aczerots.backbones.dense import Method
@@ -56,11 +56,12 @@ FAMILIES = {
 """Families by ``model_type`` of the configuration."""
 
 
-def load_hf(locator: Locator) -> AlignedBackbone:
+def load_hf(locator: Locator, trust_remote_code: bool = False) -> AlignedBackbone:
     """Load a model, its tokenizer and its image statistics. Only safetensors weights, never a pickle.
 
     Args:
         locator: Its source is a folder saved by transformers, or a hub id.
+        trust_remote_code: Run Python code of the repository if the model needs it. The code is part of the revision.
 
     Returns:
         The backbone, on the CPU. Its revision is the commit hash on the hub; for a folder a SHA-256 of all files
@@ -72,13 +73,21 @@ def load_hf(locator: Locator) -> AlignedBackbone:
         MissingExtraError: transformers is not installed.
     """
     need_transformers(locator)
-    folder, revision = locate_files(locator, USED)
-    family = _family(folder, locator)
+    folder, revision = locate_files(locator, (*USED, remote.CODE) if trust_remote_code else USED)
+    config = read_config(folder, locator.where)
+    family = _family(config, locator, trust_remote_code)
     check_weights(folder, locator.where)
     check_tokenizer(folder, locator.where)
+    if family is None:
+        remote.check_local(config, folder, locator)
+        with remote.running(locator):
+            model = load_model("AutoModel", folder, locator, trust_remote_code=True)
+        tokenizer = _load_tokenizer(folder, locator, trust_remote_code=True)
+        family = FAMILIES[remote.family_of(model, locator)]
+    else:
+        tokenizer = _load_tokenizer(folder, locator)
+        model = load_model(family.architecture, folder, locator)
     mean, std = image_statistics(folder, locator.where, family.statistics)
-    tokenizer = _load_tokenizer(folder, locator)
-    model = load_model(family.architecture, folder, locator)
     _check_pair(model, tokenizer, locator)
     vision, large = model.config.vision_config, locator.large or family.large
     method = locator.method or family.method
@@ -106,24 +115,26 @@ def need_transformers(locator: Locator) -> None:
         raise MissingExtraError("hf", f"the backbone '{locator.where}'")
 
 
-def _family(folder: Path, locator: Locator) -> Family:
-    """The family of a folder.
+def _family(config: dict[str, Any], locator: Locator, trust_remote_code: bool) -> Family | None:
+    """The family that a configuration says; None if only trusted code of the repository can tell.
 
     Raises:
         InputError: None that has aligned dense embeddings and text.
     """
-    config = read_config(folder, locator.where)
     kind = config.get("model_type")
     if kind in FAMILIES:
         return FAMILIES[kind]
     if kind in VISION_ONLY:
         fix = f"Use it as a helper of one that has: --backbone hf:ID_OR_FOLDER --refine-with {locator.where}"
         raise InputError(f"is a vision-only model ({kind}), it has no text", where=locator.where, fix=fix)
+    if trust_remote_code and "auto_map" in config:
+        return None
+    remote.refuse_code(config, locator)
     supported = "hf: reads CLIP and PLIP (clip), SigLIP, SigLIP 2 of fixed size and MedSigLIP (siglip)"
     raise InputError(f"is a model of type '{kind}'", where=locator.where, fix=supported)
 
 
-def load_model(architecture: str, folder: Path, locator: Locator) -> Any:
+def load_model(architecture: str, folder: Path, locator: Locator, **options: bool) -> Any:
     """A transformers model in float32 with all of its weights; no network.
 
     Raises:
@@ -132,7 +143,12 @@ def load_model(architecture: str, folder: Path, locator: Locator) -> Any:
     transformers: Any = importlib.import_module("transformers")
     with _loading(locator):
         model, report = getattr(transformers, architecture).from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **options,
         )
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
@@ -140,11 +156,12 @@ def load_model(architecture: str, folder: Path, locator: Locator) -> Any:
     return model.eval().requires_grad_(False)
 
 
-def _load_tokenizer(folder: Path, locator: Locator) -> Any:
+def _load_tokenizer(folder: Path, locator: Locator, trust_remote_code: bool = False) -> Any:
     transformers: Any = importlib.import_module("transformers")
+    options = {"local_files_only": True, "trust_remote_code": trust_remote_code}  # not said, it would ask
     try:
         with _loading(locator):
-            return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            return transformers.AutoTokenizer.from_pretrained(folder, **options)
     except ImportError as error:  # SigLIP's tokenizer needs sentencepiece
         raise MissingExtraError("hf", f"the tokenizer of '{locator.where}'") from error
 
@@ -178,7 +195,7 @@ def _loading(locator: Locator) -> Iterator[None]:
         with _quiet():
             yield
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, *deliberate) as error:
-        raise InputError(f"cannot be loaded: {' '.join(str(error).split())}", where=locator.where) from error
+        raise InputError(f"cannot be loaded: {' '.join(str(error).split())[:400]}", where=locator.where) from error
 
 
 @contextmanager

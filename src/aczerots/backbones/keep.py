@@ -37,9 +37,6 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CONTEXT = 256
 """Tokens that texts were cut at in its training."""
 
-UNUSED = ("text.embeddings.position_ids",)
-"""Written by older versions of transformers, no weight."""
-
 
 @final
 class Keep(nn.Module):
@@ -84,7 +81,7 @@ def load_keep(locator: Locator) -> AlignedBackbone:
     weights = first_file(folder, WEIGHTS, locator, "weights")
     words = first_file(folder, ("vocab.txt",), locator, "vocabulary")
     bert = _bert(first_file(folder, ("config.json",), locator, "configuration"), locator)
-    model = fill(partial(_shaped_as, bert), read_state(weights, locator.where), locator.where, unused=UNUSED)
+    model = fill(partial(_shaped_as, bert), read_state(weights, locator.where), locator.where)
     tokens = read_wordpieces(words, locator, bert.vocab_size - 1)
     trunk, method = model.visual, locator.method or "value"
     pixels = Pixels(trunk.side * trunk.patch, MEAN, STD, locator.large or "windows")

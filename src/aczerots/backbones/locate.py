@@ -9,6 +9,7 @@ from aczerots.backbones.base import Backbone
 from aczerots.backbones.locator import Locator, parse_locator
 from aczerots.backbones.options import BackboneOptions
 from aczerots.backbones.refine import Helper, RefinedBackbone
+from aczerots.backbones.refused import refuse_known
 from aczerots.backbones.tuned import TunedBackbone
 from aczerots.errors import SettingsError
 
@@ -18,6 +19,7 @@ DEFAULTS = BackboneOptions()
 FAMILIES = {
     "conch": "aczerots.backbones.conch:load_conch",
     "keep": "aczerots.backbones.keep:load_keep",
+    "musk": "aczerots.backbones.musk:load_musk",
     "open_clip": "aczerots.backbones.open_clip:load_open_clip",
 }
 """Loaders by kind, ``module:function`` of a Locator; imported when asked for."""
@@ -58,7 +60,12 @@ def locate_helper(locator: str) -> Helper:
         from aczerots.backbones.vision import load_vision
 
         return load_vision(parts)
-    raise SettingsError(f"unknown helper '{locator}'", where="--refine-with", fix="Use hf:ID_OR_FOLDER")
+    if parts.kind == "timm" and parts.source:
+        from aczerots.backbones.timm_vision import load_timm
+
+        return load_timm(parts)
+    fix = "Use hf:ID_OR_FOLDER or timm:NAME_OR_ID_OR_FOLDER"
+    raise SettingsError(f"unknown helper '{locator}'", where="--refine-with", fix=fix)
 
 
 def resolve_device(name: str) -> str:
@@ -80,8 +87,8 @@ def resolve_device(name: str) -> str:
 
 
 def _open(locator: Locator, options: BackboneOptions) -> Backbone:
-    """The bare backbone on the CPU. One branch per kind; ``options`` matter to kinds that run code of others."""
-    del options
+    """The bare backbone on the CPU. One branch per kind; ``options`` matter to the kind that may run code of others."""
+    refuse_known(locator)
     if locator.text == "embedded":
         from aczerots.backbones.embedded import load_embedded
 
@@ -89,11 +96,14 @@ def _open(locator: Locator, options: BackboneOptions) -> Backbone:
     if locator.kind == "hf" and locator.source:
         from aczerots.backbones.hf import load_hf
 
-        return load_hf(locator)
+        return load_hf(locator, options.trust_remote_code)
     if locator.kind in FAMILIES and locator.source:
         module, _, function = FAMILIES[locator.kind].partition(":")
         ours: Backbone = getattr(import_module(module), function)(locator)
         return ours
+    if locator.kind == "timm":
+        fix = f"Use it as a helper of one that has: --backbone hf:ID_OR_FOLDER --refine-with {locator.where}"
+        raise SettingsError("models of timm have no text", where=locator.where, fix=fix)
     for point in entry_points(group=GROUP, name=locator.kind):
         backbone: Backbone = point.load()(locator.text.partition(":")[2])
         return backbone

@@ -41,7 +41,8 @@ class VisionHelper:
 
     def __init__(self, model: Any, info: HelperInfo, mean: Sequence[float], std: Sequence[float]) -> None:
         self._model, self._info = model, info
-        self._mean, self._std = (torch.tensor(v, dtype=torch.float32)[:, None, None] for v in (mean, std))
+        centre, scale = (torch.tensor(v, dtype=torch.float32)[:, None, None] for v in (mean, std))
+        self._factor, self._shift = 1 / (255 * scale), -centre / scale
         self._options = {"interpolate_pos_encoding": True} if model.config.model_type == "vit" else {}
 
     @property
@@ -65,9 +66,9 @@ class VisionHelper:
             Float32 [b, c, ceil(h / stride), ceil(w / stride)] on the device of ``images``.
         """
         device, stride = next(self._model.parameters()).device, self._info.stride
-        pixels = whole_cells(images.to(device).float() / 255, stride)
+        pixels = whole_cells(images.to(device).float(), stride)
         gh, gw = (side // stride for side in pixels.shape[-2:])
-        pixels = (pixels - self._mean.to(device)) / self._std.to(device)
+        pixels = pixels.mul_(self._factor.to(device)).add_(self._shift.to(device))
         tokens: torch.Tensor = self._model(pixels, **self._options).last_hidden_state
         patches = tokens[:, -gh * gw :].mT.float()
         return patches.reshape(*patches.shape[:2], gh, gw).to(images.device)

@@ -32,16 +32,17 @@ def whole_cells(pixels: torch.Tensor, stride: int) -> torch.Tensor:
     """Resize (bicubic) up to the next multiple of the stride, each side by itself, so that cells cover all evenly.
 
     Args:
-        pixels: Float [b, 3, h, w] in [0, 1].
+        pixels: Float [b, 3, h, w] in [0, 255].
         stride: Pixels per cell, each way.
 
     Returns:
-        Float [b, 3, ceil(h / stride) * stride, ceil(w / stride) * stride] in [0, 1]; the same tensor if h and w fit.
+        Float [b, 3, ceil(h / stride) * stride, ceil(w / stride) * stride] in [0, 255]; the same tensor if h and w
+        fit.
     """
     size = [math.ceil(side / stride) * stride for side in pixels.shape[-2:]]
     if size == list(pixels.shape[-2:]):
         return pixels
-    return F.interpolate(pixels, size=size, mode="bicubic", align_corners=False).clamp(0, 1)
+    return F.interpolate(pixels, size=size, mode="bicubic", align_corners=False).clamp(0, 255)
 
 
 def encode_large(

@@ -36,9 +36,6 @@ TOKENIZER_URL = (
 )
 """The repository of the weights has no tokenizer; that of the code has."""
 
-UNUSED = ("visual.attn_pool_caption.", "visual.ln_caption.", "text_decoder.")
-"""Parts of the checkpoint for captions."""
-
 
 def load_conch(locator: Locator) -> AlignedBackbone:
     """Load CONCH.
@@ -55,7 +52,7 @@ def load_conch(locator: Locator) -> AlignedBackbone:
     need("conch", ("tokenizers", "huggingface_hub"), locator)
     folder, revision = find_folder(locator, (*WEIGHTS, *TOKENIZERS))
     weights = first_file(folder, WEIGHTS, locator, "weights")
-    model = fill(conch_shaped_as, read_state(weights, locator.where), locator.where, unused=UNUSED)
+    model = fill(conch_shaped_as, read_state(weights, locator.where), locator.where)
     tokens = read_tokenizer(_tokenizer_file(folder, locator), locator, _last_word(model))
     trunk = model.visual.trunk
     method = locator.method or "value"
