@@ -1,8 +1,8 @@
 """A local server that speaks the protocol of the model hub, well or badly.
 
-It knows what ``huggingface_hub`` asks: ``/api/models/ID/revision/REV``, ``/api/models/ID/tree/REV``, and
-``HEAD`` and ``GET`` of ``/ID/resolve/REV/FILE`` with ``ETag``, ``X-Repo-Commit`` and ``Range``. Large files have the
-SHA-256 of their content as their tag, as in Git LFS; small ones the hash that git gives them.
+It knows what ``huggingface_hub`` asks: ``/api/models/ID/revision/REV``, ``/api/models/ID/tree/REV``, and ``HEAD``
+and ``GET`` of ``/ID/resolve/REV/FILE`` with ``ETag``, ``X-Repo-Commit`` and ``Range``. Large files have the SHA-256
+of their content as their tag, as in Git LFS; small ones the hash that git gives them.
 """
 
 from __future__ import annotations

@@ -28,11 +28,11 @@ EXTRAS: Mapping[str, tuple[tuple[str, str], ...]] = {
 """(distribution, module) that each extra of a backbone brings."""
 
 SERVES = {
-    "hf": "hf:... (CLIP, PLIP, SigLIP)",
+    "hf": "hf:... and keep:... (CLIP, PLIP, SigLIP, KEEP)",
     "open-clip": "open_clip:... (QuiltNet, BiomedCLIP, CoCa)",
     "conch": "conch:...",
     "musk": "musk:...",
-    "timm": "keep:... and --refine-with timm:...",
+    "timm": "--refine-with timm:... (UNI, Virchow)",
 }
 
 _LITTLE_MEMORY = 4 * 10**9
