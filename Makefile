@@ -1,9 +1,10 @@
 # Everything below needs make and Python 3.11 or newer; the rest is installed into .venv from requirements.lock.
 #   make demo   the whole loop on built-in data            make test   the tests
 #   make lint   style and types                            make clean  removes .venv and build leftovers
+#   make test-extras   tests beside open_clip and timm, in an environment of their own (.venv-extras)
 # Another interpreter: make test PYTHON=/path/to/python3.12
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test test-extras lint clean
 SHELL := /bin/sh
 
 PYTHON ?=
@@ -11,10 +12,12 @@ CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.13 python3.12 python3.11 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+EXTRAS := .venv-extras
+EXTRAS_READY := $(EXTRAS)/.ready
 JOBS ?= 2
 
 help:
-	@sed -n '1,5s/^# \{0,1\}//p' Makefile
+	@sed -n '1,6s/^# \{0,1\}//p' Makefile
 
 setup: $(READY)
 
@@ -41,10 +44,22 @@ demo: $(READY)
 test: $(READY)
 	@$(BIN)/python -m pytest -n $(JOBS)
 
+# Made with the interpreter of .venv; --no-deps because torchvision would ask for another build of torch.
+$(EXTRAS_READY): requirements-extras.lock requirements.lock pyproject.toml $(READY)
+	@echo "Installing into $(EXTRAS) (once; a few minutes)" >&2
+	@$(BIN)/python -m venv $(EXTRAS)
+	@$(EXTRAS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(EXTRAS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-extras.lock
+	@$(EXTRAS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+test-extras: $(EXTRAS_READY)
+	@$(EXTRAS)/bin/python -m pytest tests_extras -n $(JOBS)
+
 lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) $(EXTRAS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info

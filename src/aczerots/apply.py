@@ -22,7 +22,14 @@ from aczerots.workbench import check_truth, embed_split, measure
 
 
 def predict_images(
-    model: Path, images: Sequence[Path], out: Path, *, device: str = "cpu", progress: Progress | None = None
+    model: Path,
+    images: Sequence[Path],
+    out: Path,
+    *,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    compiled: bool = False,
+    trust_remote_code: bool = False,
 ) -> tuple[list[dict[str, Any]], list[AczerotsError]]:
     """Segment images; a bad one is reported and the others finish.
 
@@ -32,6 +39,8 @@ def predict_images(
         out: Folder for ``<stem>.mask.png`` (palette) and ``<stem>.overlay.png``.
         device: Where to compute.
         progress: Receives progress.
+        compiled: Compile the backbone's forward pass.
+        trust_remote_code: Let the backbone's repository run Python code that it brings along.
 
     Returns:
         (a row per finished image: its name and the area share of each class, errors of the others).
@@ -41,7 +50,7 @@ def predict_images(
     """
     progress = progress or Silent()
     _check_stems(images)
-    segmenter = load_segmenter(model, device)
+    segmenter = load_segmenter(model, device, compiled=compiled, trust_remote_code=trust_remote_code)
     make_folder(out)
     rows: list[dict[str, Any]] = []
     failures: list[AczerotsError] = []
@@ -87,6 +96,8 @@ def evaluate_model(
     device: str = "cpu",
     cache: Path | None = None,
     progress: Progress | None = None,
+    compiled: bool = False,
+    trust_remote_code: bool = False,
 ) -> dict[str, float]:
     """Metrics of a model on the test part of a dataset with the same classes.
 
@@ -94,7 +105,8 @@ def evaluate_model(
         InputError: The dataset has other classes than the model, or cannot be read.
     """
     progress = progress or Silent()
-    segmenter, data = load_segmenter(model, device), locate_dataset(dataset)
+    segmenter = load_segmenter(model, device, compiled=compiled, trust_remote_code=trust_remote_code)
+    data = locate_dataset(dataset)
     taxonomy = segmenter.card.taxonomy
     _check_classes(data, taxonomy.names, model)
     check_truth(data, ("test",))

@@ -12,6 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from aczerots import __version__
+from aczerots.commands import Compile, Device, Json, RemoteCode, describe, doctor, embed
 from aczerots.console import ConsoleProgress, show_json, show_rows
 from aczerots.errors import AczerotsError, InputError
 
@@ -23,8 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Unseen = Annotated[list[str] | None, typer.Option(help="A class that has words only; may be given several times.")]
 _INTERRUPTED = 130
 DEMO = {"dataset": "phantom:40", "unseen": ("necrosis",), "rounds": 4, "initial": 0.05, "budget": 0.1}
@@ -60,13 +59,19 @@ def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
     without: Annotated[list[str] | None, typer.Option(help="Switch off a term of the strategy.")] = None,
     preset: Annotated[str, typer.Option(help="prozs, paper or zeroshot.")] = "prozs",
     backbone: Annotated[str, typer.Option(help="embedded, or hf:ID_OR_FOLDER.")] = "embedded",
+    refine_with: Annotated[str | None, typer.Option(help="Vision-only helper: hf:ID_OR_FOLDER.")] = None,
+    precision: Annotated[str, typer.Option(help="Of the backbone on images: fp32, bf16 or fp16.")] = "fp32",
     text: Annotated[str, typer.Option(help="descriptions, names or templates.")] = "descriptions",
+    descriptions: Annotated[Path | None, typer.Option(help="File of descriptions, as `describe` writes it.")] = None,
     tile_size: Annotated[int, typer.Option(help="Side of a tile in pixels.")] = 224,
+    cache: Annotated[str, typer.Option(help="Grids on disk: dense, pooled (large pools) or off.")] = "dense",
     rounds: Annotated[int, typer.Option(help="Last round; round 0 is zero-shot.")] = 6,
     initial: Annotated[float, typer.Option(help="Share of the pool drawn for round 1.")] = 0.05,
     budget: Annotated[float, typer.Option(help="Share of the pool per later round.")] = 0.15,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     device: Device = "cpu",
+    compiled: Compile = False,
+    trust_remote_code: RemoteCode = False,
     full: Annotated[bool, typer.Option("--full", help="Draw the whole pool at once: the full-label model.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -81,14 +86,25 @@ def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
         without=() if full else without or (),
         preset=preset,
         backbone=backbone,
+        refine_with=refine_with,
+        precision=precision,
         text=text,
+        descriptions=None if descriptions is None else str(descriptions),
+        cache=cache,
         tile_size=tile_size,
         rounds=1 if full else rounds,
         initial=1.0 if full else initial,
         budget=budget,
         seed=seed,
     )
-    rows = run(settings, out, device=device, progress=ConsoleProgress())
+    rows = run(
+        settings,
+        out,
+        device=device,
+        progress=ConsoleProgress(),
+        compiled=compiled,
+        trust_remote_code=trust_remote_code,
+    )
     if as_json:
         show_json(rows)
     else:
@@ -102,12 +118,15 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Images to segment.")],
     out: Annotated[Path, typer.Option(help="Output folder.")],
     device: Device = "cpu",
+    compiled: Compile = False,
+    trust_remote_code: RemoteCode = False,
     as_json: Json = False,
 ) -> None:
     """Write a palette mask and an overlay per image."""
     from aczerots.apply import predict_images
 
-    rows, failures = predict_images(model, images, out, device=device, progress=ConsoleProgress())
+    running: dict[str, Any] = {"device": device, "compiled": compiled, "trust_remote_code": trust_remote_code}
+    rows, failures = predict_images(model, images, out, progress=ConsoleProgress(), **running)
     if as_json:
         show_json(rows)
     elif rows:
@@ -123,12 +142,15 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help="model.safetensors of a run.")],
     dataset: Annotated[str, typer.Argument(help="Dataset whose test part is measured.")],
     device: Device = "cpu",
+    compiled: Compile = False,
+    trust_remote_code: RemoteCode = False,
     as_json: Json = False,
 ) -> None:
     """Measure a model on the test part of a dataset."""
     from aczerots.apply import evaluate_model
 
-    row = evaluate_model(model, dataset, device=device, progress=ConsoleProgress())
+    running: dict[str, Any] = {"device": device, "compiled": compiled, "trust_remote_code": trust_remote_code}
+    row = evaluate_model(model, dataset, progress=ConsoleProgress(), **running)
     if as_json:
         show_json(row)
     else:
@@ -145,6 +167,10 @@ def report(
 
     write_report(runs, out)
     typer.echo(f"Written: {out}")
+
+
+for _command in (embed, describe, doctor):
+    app.command()(_command)
 
 
 def _version(wanted: bool) -> None:

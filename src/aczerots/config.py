@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from aczerots.errors import SettingsError
 
 TextMode = Literal["descriptions", "names", "templates"]
+CacheMode = Literal["dense", "pooled", "off"]
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 class SimulateSettings(BaseModel):
@@ -23,7 +25,12 @@ class SimulateSettings(BaseModel):
         without: Terms of the strategy that are switched off.
         preset: Name of the model preset.
         backbone: Backbone locator.
+        refine_with: Locator of a vision-only model whose patch affinities regularise the backbone's grids; or None.
+        precision: Floating-point format of the backbone's forward pass over images.
         text: What stands for a class in words.
+        descriptions: File of descriptions that win over those of the dataset; None takes the latter.
+        cache: ``dense`` keeps the grids of all tiles on disk, ``off`` in memory, with equal numbers. ``pooled``
+            keeps coarse grids of the pool for selection and whole grids of the tiles that a fit sees.
         tile_size: Side of a tile in pixels.
         rounds: Last round; round 0 has no labels, round 1 the initial tiles.
         initial: Share of the pool annotated for round 1, drawn at random.
@@ -39,7 +46,11 @@ class SimulateSettings(BaseModel):
     without: tuple[str, ...] = ()
     preset: str = "prozs"
     backbone: str = "embedded"
+    refine_with: str | None = None
+    precision: Precision = "fp32"
     text: TextMode = "descriptions"
+    descriptions: str | None = None
+    cache: CacheMode = "dense"
     tile_size: int = Field(224, ge=32, le=4096)
     rounds: int = Field(6, ge=0)
     initial: float = Field(0.05, gt=0, le=1)

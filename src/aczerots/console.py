@@ -7,11 +7,16 @@ import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from aczerots.doctor import Check
 
 _PATIENCE = 2.0
 
@@ -29,7 +34,7 @@ class ConsoleProgress:
     def say(self, text: str) -> None:
         """See :class:`aczerots.progress.Progress`."""
         self._close()
-        self.console.print(text, markup=False)
+        self.console.print(text, markup=False, soft_wrap=True)
 
     def step(self, stage: str, done: int, total: int) -> None:
         """See :class:`aczerots.progress.Progress`."""
@@ -67,6 +72,34 @@ def show_rows(rows: Sequence[Mapping[str, Any]], title: str) -> None:
         table.add_row(*[_text(v) for v in row.values()])
     # Without a terminal the table takes the width it needs: it will be read from a file.
     Console(width=None if sys.stdout.isatty() else 60 + 22 * len(rows[0])).print(table)
+
+
+_MARKS = {
+    "ok": ("ok", "green"),
+    "info": ("--", "blue"),
+    "absent": ("no", "yellow"),
+    "warning": ("!!", "bold yellow"),
+    "broken": ("XX", "bold red"),
+}
+
+
+def show_checks(checks: Sequence[Check]) -> None:
+    """What the doctor found, a block per section, and then what to do."""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    for section, group in groupby(checks, key=lambda c: c.section):
+        table = Table(title=section.capitalize(), title_justify="left", title_style="bold", box=None, show_header=False)
+        table.add_column(width=4, justify="right")
+        table.add_column(style="bold", width=18, overflow="fold")
+        table.add_column(overflow="fold")
+        for check in group:
+            mark, style = _MARKS[check.status]
+            table.add_row(Text(mark, style), check.name, Text(check.detail))
+        console.print(table)
+        console.print()
+    todo = [c.fix for c in checks if c.fix is not None]
+    console.print(Text("What to do" if todo else "Nothing to do: everything is there", "bold"))
+    for number, fix in enumerate(todo, 1):
+        console.print(Text(f"  {number}. {fix}"), soft_wrap=True)
 
 
 def show_json(value: object) -> None:

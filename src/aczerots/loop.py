@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from aczerots.annotation.store import RoundState, Store
+from aczerots.backbones.options import BackboneOptions
 from aczerots.config import SimulateSettings, cache_folder
 from aczerots.errors import InputError, SettingsError
 from aczerots.predict import view_pool
@@ -35,6 +36,8 @@ def simulate(
     device: str = "cpu",
     cache: Path | None = None,
     progress: Progress | None = None,
+    compiled: bool = False,
+    trust_remote_code: bool = False,
 ) -> list[dict[str, Any]]:
     """Run the loop, or go on where it stopped; the numbers do not depend on interruptions.
 
@@ -44,6 +47,8 @@ def simulate(
         device: Where backbone and model compute.
         cache: Folder of cached grids; None takes the user's cache folder.
         progress: Receives progress.
+        compiled: Compile the backbone's forward pass.
+        trust_remote_code: Let the backbone's repository run Python code that it brings along.
 
     Returns:
         One metrics row per round, as in ``metrics.csv``.
@@ -62,11 +67,14 @@ def simulate(
             settings.dataset,
             unseen=settings.unseen,
             backbone=settings.backbone,
+            options=BackboneOptions(settings.refine_with, settings.precision, compiled, trust_remote_code),
             text=settings.text,
             tile_size=settings.tile_size,
             device=device,
             cache=cache or cache_folder(),
             progress=progress,
+            mode=settings.cache,
+            descriptions=None if settings.descriptions is None else Path(settings.descriptions),
         )
         run = _Run(settings, bench, preset, strategy, store, folder, progress)
         run.begin(time.perf_counter() - started)
@@ -156,7 +164,7 @@ class _Run:
         strategy = locate_strategy("random") if number == 1 else self.strategy
         pool = view_pool(
             self._previous(number - 1),
-            self.bench.pool.grids,
+            self.bench.pool.regions,
             self.bench.pool.tiles,
             done,
             self.bench.taxonomy,
@@ -230,7 +238,9 @@ class _Run:
     def finish(self) -> None:
         """Full-label line, pictures, report."""
         last = max(number for number, _, _ in self.store.results())
-        if self.settings.rounds and self.store.recall("full_label") is None:
+        if self.bench.pool.pooled is not None:
+            self.progress.say("full-label model: left out, since it needs the whole grids of the pool (--cache dense)")
+        elif self.settings.rounds and self.store.recall("full_label") is None:
             self.progress.say("full-label model: fits on the whole pool, for comparison")
             model = self._full_label(last)
             row = {"labelled_tiles": len(self.bench.pool.tiles), "labelled_fraction": 1.0}
@@ -256,7 +266,11 @@ def _same_run(store: Store, settings: SimulateSettings, out: Path) -> None:
     now = settings.model_dump(mode="json")
     known = store.recall("settings")
     if known is not None:
-        different = [k for k in now if k != "rounds" and known.get(k) != now[k]]
+        later = ("descriptions", "cache", "refine_with", "precision")
+        known = {k: SimulateSettings.model_fields[k].default for k in later} | known  # what runs of older versions had
+        # Grids are the same on disk and in memory.
+        alike = {known["cache"], now["cache"]} <= {"dense", "off"}
+        different = [k for k in now if known.get(k) != now[k] and k != "rounds" and not (k == "cache" and alike)]
         if different:
             was = ", ".join(f"{k} {known.get(k)!r} (now {now[k]!r})" for k in different)
             raise SettingsError(f"the folder holds a run with other settings: {was}", where=out, fix="Use a new --out")

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from aczerots.backbones.base import Backbone
+from aczerots.backbones.options import BackboneOptions
 from aczerots.errors import InputError
 from aczerots.prozs.checkpoint import ModelCard, load_model
 from aczerots.prozs.fit import GridSource
@@ -171,13 +172,25 @@ class Segmenter:
         return canvas.finish()
 
 
-def load_segmenter(path: Path, device: str = "cpu") -> Segmenter:
-    """Segmenter from a model file.
+def load_segmenter(
+    path: Path, device: str = "cpu", *, compiled: bool = False, trust_remote_code: bool = False
+) -> Segmenter:
+    """Segmenter from a model file; its card names backbone, helper and precision.
+
+    Args:
+        path: Model file.
+        device: Where to compute.
+        compiled: Compile the backbone's forward pass.
+        trust_remote_code: Let the backbone's repository run Python code that it brings along. A model file cannot ask
+            for this by itself.
 
     Raises:
         InputError: The file is not a model, or its backbone is not to be had in the same version.
     """
-    from aczerots.backbones.locate import locate_backbone
+    from aczerots.backbones.locate import locate_backbone, resolve_device
 
+    device = resolve_device(device)
     model, card = load_model(path)
-    return Segmenter(model.to(device), card, locate_backbone(card.backbone.locator, device))
+    facts = card.backbone
+    options = BackboneOptions(facts.helper or None, facts.precision, compiled, trust_remote_code)
+    return Segmenter(model.to(device), card, locate_backbone(facts.locator, device, options))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 
 from aczerots.annotation.oracle import draw, read_truth
 from aczerots.backbones.base import Backbone
-from aczerots.backbones.cache import GridCache, GridStore, embed_tiles
-from aczerots.backbones.locate import locate_backbone
-from aczerots.config import TextMode
+from aczerots.backbones.cache import GridStore
+from aczerots.backbones.locate import locate_backbone, resolve_device
+from aczerots.backbones.options import BackboneOptions
+from aczerots.backbones.storage import CELLS, GridCache
+from aczerots.config import CacheMode, TextMode
 from aczerots.datasets.base import Dataset, Split
 from aczerots.datasets.locate import locate_dataset
+from aczerots.errors import SettingsError
 from aczerots.evaluate import ConfusionMatrix, Metrics
+from aczerots.machine import available_memory, free_space, size_text
 from aczerots.predict import tile_probabilities
 from aczerots.progress import Progress
 from aczerots.prozs.calibrate import match_share
@@ -26,8 +30,11 @@ from aczerots.prozs.model import PrototypeScorer, ProZS
 from aczerots.prozs.presets import Preset, build_model
 from aczerots.slides.base import Box, Tile
 from aczerots.taxonomy import Taxonomy
-from aczerots.text.descriptions import describe_taxonomy, undescribed
+from aczerots.text.descriptions import describe_taxonomy, read_descriptions, undescribed, with_own_words
 from aczerots.text.prototypes import text_prototypes
+
+CONTEXT = 512
+"""Tiles without annotation that a fit sees of a pooled pool: for the keep-unseen term and for gamma."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +43,18 @@ class TileSet:
 
     Attributes:
         tiles: The tiles.
-        grids: Their grids.
+        grids: Their grids; if ``pooled`` is given, computed only for the tiles that are asked for.
+        pooled: Coarse grids of all tiles, for selection in large pools.
     """
 
     tiles: list[Tile]
     grids: GridStore
+    pooled: GridStore | None = None
+
+    @property
+    def regions(self) -> GridStore:
+        """The grids that selection works on."""
+        return self.grids if self.pooled is None else self.pooled
 
 
 @dataclass(frozen=True)
@@ -80,13 +94,25 @@ class Workbench:
         if preset.recipe is None:
             return self.zero_shot(preset, seed)
         labels = torch.from_numpy(np.stack(list(annotations.values())))
-        rest = [i for i in range(len(self.pool.tiles)) if i not in annotations]
+        rest = self._context(annotations, seed)
+        if self.pool.pooled is not None:
+            self.pool.grids.fill([*annotations, *rest])
         data = TrainingSet(self.pool.grids, list(annotations), labels, rest)
         model = self.zero_shot(preset, seed)
         fit(model, data, preset.recipe, seed)
         if preset.recipe.calibrated and isinstance(model.scorer, PrototypeScorer):
             model.scorer.gamma.fill_(match_share(model, data))
         return model
+
+    def _context(self, annotations: Container[int], seed: int) -> list[int]:
+        """Positions of tiles without annotation that a fit may see: all, or of a pooled pool a random part.
+
+        The part changes from round to round only by the tiles that are drawn, so that few grids are new.
+        """
+        if self.pool.pooled is None:
+            return [i for i in range(len(self.pool.tiles)) if i not in annotations]
+        order = np.random.default_rng(seed).permutation(len(self.pool.tiles))
+        return sorted([int(i) for i in order if int(i) not in annotations][:CONTEXT])
 
     def evaluate(self, model: ProZS, progress: Progress) -> Metrics:
         """Metrics of a model on the test tiles."""
@@ -103,14 +129,19 @@ def measure(model: ProZS, dataset: Dataset, part: TileSet, taxonomy: Taxonomy, p
     return matrix.metrics(taxonomy)
 
 
-def choose_classes(dataset: Dataset, unseen: Sequence[str], text: TextMode, progress: Progress) -> Taxonomy:
+def choose_classes(
+    dataset: Dataset, unseen: Sequence[str], text: TextMode, progress: Progress, descriptions: Path | None = None
+) -> Taxonomy:
     """The dataset's classes with seen flags and descriptions as asked for; says which have no description.
 
     Raises:
         SettingsError: Unknown class in ``unseen``, or no seen class left.
+        InputError: The file of descriptions cannot be used.
     """
     marked = [c.name for c in dataset.taxonomy.classes if not c.seen]
     taxonomy = dataset.taxonomy.with_unseen(unseen or marked)
+    if descriptions is not None:
+        taxonomy = with_own_words(taxonomy, read_descriptions(descriptions), descriptions)
     bare = undescribed(taxonomy) if text == "descriptions" else ()
     if bare:
         progress.say(
@@ -131,16 +162,50 @@ def check_truth(dataset: Dataset, splits: Sequence[Split]) -> None:
             sample.truth.read(Box(0, 0, width, height), (width, height))
 
 
-def embed_split(
-    dataset: Dataset, split: Split, tile_size: int, backbone: Backbone, cache: Path | None, progress: Progress
+def embed_split(  # what is embedded, by what, into what
+    dataset: Dataset,
+    split: Split,
+    tile_size: int,
+    backbone: Backbone,
+    cache: Path | None,
+    progress: Progress,
+    *,
+    mode: CacheMode = "dense",
 ) -> TileSet:
-    """Tiles of a split with their grids, from the cache where possible."""
+    """Tiles of a split with their grids, from the cache where possible; says what it will take before it starts.
+
+    Raises:
+        StorageError: The disk has not the room for the grids.
+        SettingsError: The memory has not, where they are kept there.
+    """
     tiles = dataset.tiles(split, tile_size)
     slides = {s.slide.id: s.slide for s in dataset.samples}
     stage = "embed pool" if split == "train" else "embed test"
-    store = GridCache(cache, backbone) if cache is not None else None
-    grids = embed_tiles(tiles, slides, backbone, store, progress=lambda i, n: progress.step(stage, i, n))
-    return TileSet(tiles, grids)
+    if cache is None or mode == "off":
+        store = GridStore(tiles, slides, backbone, None)
+        _fill(store, stage, progress)
+        return TileSet(tiles, store)
+    grids = GridStore(tiles, slides, backbone, GridCache(cache, backbone.info))
+    if mode == "dense":
+        _fill(grids, stage, progress)
+        return TileSet(tiles, grids)
+    pooled = GridStore(tiles, slides, backbone, GridCache(cache, backbone.info, CELLS))
+    _fill(pooled, stage, progress)
+    return TileSet(tiles, grids, pooled)
+
+
+def _fill(store: GridStore, stage: str, progress: Progress) -> None:
+    """Embed what is missing, and say before how much it is."""
+    plan = store.plan()
+    size = size_text(plan.size)
+    if plan.missing:
+        where = "in memory" if plan.folder is None else f"in {plan.folder}, {size_text(free_space(plan.folder))} free"
+        progress.say(f"{stage}: {plan.missing} of {plan.tiles} tiles to compute, {size} {where}")
+    memory = available_memory()
+    if plan.folder is None and memory is not None and plan.size > memory:
+        fix = "Use --cache dense or pooled"
+        raise SettingsError(f"the grids need {size} of memory, {size_text(memory)} are free", where="--cache", fix=fix)
+    store.fill(progress=lambda i, n: progress.step(stage, i, n))
 
 
 def open_workbench(  # noqa: PLR0913  # keyword-only: each names a part of the bench
@@ -153,6 +218,9 @@ def open_workbench(  # noqa: PLR0913  # keyword-only: each names a part of the b
     device: str,
     cache: Path | None,
     progress: Progress,
+    mode: CacheMode = "dense",
+    descriptions: Path | None = None,
+    options: BackboneOptions | None = None,
 ) -> Workbench:
     """Open a dataset and a backbone and compute what is not cached yet.
 
@@ -160,11 +228,14 @@ def open_workbench(  # noqa: PLR0913  # keyword-only: each names a part of the b
         InputError: Bad images, masks, splits or weights.
         SettingsError: Unknown dataset kind, backbone or class.
     """
+    device = resolve_device(device)
     data = locate_dataset(dataset)
-    taxonomy = choose_classes(data, unseen, text, progress)
+    taxonomy = choose_classes(data, unseen, text, progress, descriptions)
     check_truth(data, ("train", "test"))
-    model = locate_backbone(backbone, device)
+    model = locate_backbone(backbone, device, options or BackboneOptions())
     prototypes = text_prototypes(model, taxonomy).cpu()
-    pool = embed_split(data, "train", tile_size, model, cache, progress)
-    test = embed_split(data, "test", tile_size, model, cache, progress)
+    pool = embed_split(data, "train", tile_size, model, cache, progress, mode=mode)
+    # Every test tile is measured in every round: coarse grids would not do.
+    whole: CacheMode = "off" if mode == "off" else "dense"
+    test = embed_split(data, "test", tile_size, model, cache, progress, mode=whole)
     return Workbench(data, taxonomy, model, prototypes, pool, test, device)

@@ -13,8 +13,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_clip import save_tiny_clip
+from tiny_conch import save_tiny_conch
+from tiny_keep import save_tiny_keep
+from tiny_siglip import save_tiny_siglip
 
 from aczerots.backbones.base import Backbone
+from aczerots.backbones.locate import locate_backbone
 
 SENTENCES = [
     "tumor cells in nests",
@@ -25,9 +29,19 @@ SENTENCES = [
 
 
 def open_tiny_clip(folder: Path) -> Backbone:
-    from aczerots.backbones.clip import load_clip
+    return locate_backbone(f"hf:{save_tiny_clip(folder)}")
 
-    return load_clip(str(save_tiny_clip(folder)))
+
+def open_clip_qq_kk(folder: Path) -> Backbone:
+    return locate_backbone(f"hf:{save_tiny_clip(folder)}#qq+kk,whole")
+
+
+def open_tiny_siglip(folder: Path) -> Backbone:
+    return locate_backbone(f"hf:{save_tiny_siglip(folder)}")
+
+
+def open_siglip_qq(folder: Path) -> Backbone:
+    return locate_backbone(f"hf:{save_tiny_siglip(folder)}#qq")
 
 
 def open_embedded(folder: Path) -> Backbone:
@@ -36,7 +50,22 @@ def open_embedded(folder: Path) -> Backbone:
     return load_embedded()
 
 
-BACKBONES: dict[str, Callable[[Path], Backbone]] = {"clip": open_tiny_clip}
+def open_tiny_conch(folder: Path) -> Backbone:
+    return locate_backbone(f"conch:{save_tiny_conch(folder)}")
+
+
+def open_tiny_keep(folder: Path) -> Backbone:
+    return locate_backbone(f"keep:{save_tiny_keep(folder)}")
+
+
+BACKBONES: dict[str, Callable[[Path], Backbone]] = {
+    "clip": open_tiny_clip,
+    "clip qq+kk whole": open_clip_qq_kk,
+    "siglip": open_tiny_siglip,
+    "siglip qq": open_siglip_qq,
+    "conch": open_tiny_conch,
+    "keep": open_tiny_keep,
+}
 if find_spec("aczerots.backbones.embedded") is not None:
     BACKBONES["embedded"] = open_embedded
 
@@ -44,7 +73,7 @@ if find_spec("aczerots.backbones.embedded") is not None:
 @pytest.fixture(scope="module", params=BACKBONES)
 def opener(request, tmp_path_factory) -> Callable[[], Backbone]:
     """Opens the same backbone anew."""
-    folder = tmp_path_factory.mktemp(request.param)
+    folder = tmp_path_factory.mktemp("model")
     return lambda: BACKBONES[request.param](folder)
 
 
@@ -69,7 +98,7 @@ def test_is_a_backbone(backbone):
 def test_facts(backbone):
     info = backbone.info
     assert min(info.dim, info.layer_dim, info.stride) >= 1
-    assert 0 < info.logit_scale <= 100
+    assert 0 < info.logit_scale < 200
     assert info.revision
     assert info.mpp is None or info.mpp > 0
 

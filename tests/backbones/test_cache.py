@@ -3,6 +3,9 @@
 import errno
 import json
 import multiprocessing
+import os
+import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +14,8 @@ import pytest
 import torch
 
 from aczerots.backbones.base import BackboneInfo, Grids
-from aczerots.backbones.cache import GridCache, embed_tiles
+from aczerots.backbones.cache import GridStore, Plan, embed_tiles
+from aczerots.backbones.storage import GridCache, Shard, bytes_per_tile
 from aczerots.errors import SettingsError, StorageError
 from aczerots.slides.base import Box, Tile
 
@@ -33,6 +37,8 @@ class GreySlide:
 class CountingBackbone:
     """Embeds the mean colour and counts the images it saw."""
 
+    device = torch.device("cpu")
+
     def __init__(self, revision: str = "1") -> None:
         self.info = BackboneInfo("counting", revision, "value", 3, 2, 8, 10.0)
         self.images = 0
@@ -52,23 +58,40 @@ class CountingBackbone:
         return self
 
 
+class Ramp(CountingBackbone):
+    """Layer tokens count the columns."""
+
+    def encode_image(self, images: torch.Tensor) -> Grids:
+        grids = super().encode_image(images)
+        return Grids(grids.aligned, torch.arange(4.0).expand(len(images), 2, 4, 4))
+
+
 SLIDES = {f"grey{v}": GreySlide(v) for v in range(40)}
 TILES = [Tile(s, Box(0, 0, 32, 32), Box(0, 0, 32, 32), 32) for s in SLIDES]
 
 
+def everything(store: GridStore) -> Grids:
+    return store[list(range(len(store)))]
+
+
+def assert_same(one: Grids, other: Grids) -> None:
+    assert torch.equal(one.aligned, other.aligned)
+    assert torch.equal(one.layers, other.layers)
+
+
 def test_the_backbone_runs_once_per_tile_and_the_numbers_stay(tmp_path: Path):
     backbone = CountingBackbone()
-    cold = embed_tiles(TILES[:30], SLIDES, backbone, GridCache(tmp_path, backbone))
+    cold = embed_tiles(TILES[:30], SLIDES, backbone, GridCache(tmp_path, backbone.info))
     assert backbone.images == 30
-    warm = embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone))
+    warm = embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info))
     assert backbone.images == 40
-    embed_tiles(TILES[::-1], SLIDES, backbone, GridCache(tmp_path, backbone))
+    embed_tiles(TILES[::-1], SLIDES, backbone, GridCache(tmp_path, backbone.info))
     assert backbone.images == 40
     none = embed_tiles(TILES, SLIDES, backbone, None)
+    expected = everything(cold)
     for store in (warm, none):
-        np.testing.assert_array_equal(store.aligned[:30], cold.aligned)
-        np.testing.assert_array_equal(store.layers[:30], cold.layers)
-    assert np.isfinite(cold.layers).all()
+        assert_same(store[list(range(30))], expected)
+    assert torch.isfinite(expected.layers).all()
     assert warm.index(TILES[7].id) == 7
     norms = warm[[3, 5]].aligned.norm(dim=1)
     torch.testing.assert_close(norms, torch.ones_like(norms))
@@ -76,8 +99,8 @@ def test_the_backbone_runs_once_per_tile_and_the_numbers_stay(tmp_path: Path):
 
 def test_another_revision_does_not_share_the_cache(tmp_path: Path):
     first, second = CountingBackbone("1"), CountingBackbone("2")
-    embed_tiles(TILES[:3], SLIDES, first, GridCache(tmp_path, first))
-    embed_tiles(TILES[:3], SLIDES, second, GridCache(tmp_path, second))
+    embed_tiles(TILES[:3], SLIDES, first, GridCache(tmp_path, first.info))
+    embed_tiles(TILES[:3], SLIDES, second, GridCache(tmp_path, second.info))
     assert second.images == 3
 
 
@@ -86,13 +109,13 @@ def test_equal_tiles_are_computed_once():
     backbone = CountingBackbone()
     store = embed_tiles(twins, SLIDES, backbone, None)
     assert backbone.images == 1
-    np.testing.assert_array_equal(store.aligned[0], store.aligned[1])
+    assert_same(store[[0]], store[[1]])
 
 
 @pytest.mark.parametrize("harm", ["truncate", "flip", "remove"])
 def test_a_damaged_shard_is_found_and_redone(tmp_path: Path, harm: str):
     backbone = CountingBackbone()
-    sound = embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone))
+    sound = everything(embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info)))
     victim = max((p for p in tmp_path.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
     data = bytearray(victim.read_bytes())
     if harm == "truncate":
@@ -102,25 +125,139 @@ def test_a_damaged_shard_is_found_and_redone(tmp_path: Path, harm: str):
         victim.write_bytes(data)
     else:
         next(tmp_path.rglob("zarr.json")).unlink()
-    cache = GridCache(tmp_path, backbone)
-    again = embed_tiles(TILES, SLIDES, backbone, cache)
+    cache = GridCache(tmp_path, backbone.info)
+    again = everything(embed_tiles(TILES, SLIDES, backbone, cache))
     assert cache.dropped == 1
     assert backbone.images == 80
-    np.testing.assert_array_equal(again.layers, sound.layers)
+    assert_same(again, sound)
+    assert_same(everything(embed_tiles(TILES, SLIDES, backbone, cache)), sound)
+    assert backbone.images == 80
 
 
 def test_a_writer_that_was_killed_leaves_nothing_that_counts(tmp_path: Path):
     backbone = CountingBackbone()
-    cache = GridCache(tmp_path, backbone)
-    (cache.folder / "writing-0.zarr").mkdir(parents=True)
+    cache = GridCache(tmp_path, backbone.info)
+    young, old = (cache.folder / f"writing-{name}.zarr" for name in ("young", "old"))
+    for path in (young, old):
+        path.mkdir(parents=True)
+    os.utime(old, (time.time() - 25 * 3600,) * 2)
     embed_tiles(TILES[:2], SLIDES, backbone, cache)
     assert backbone.images == 2
     assert cache.dropped == 0
+    assert young.exists()
+    assert not old.exists()
+
+
+def bounded(folder: Path, tiles_held: int) -> tuple[GridStore, CountingBackbone]:
+    """A store whose memory holds only a few tiles, over a cache that has them all."""
+    backbone = CountingBackbone()
+    embed_tiles(TILES, SLIDES, backbone, GridCache(folder, backbone.info))
+    backbone.images = 0
+    size = bytes_per_tile(backbone.info, 32)
+    return GridStore(TILES, SLIDES, backbone, GridCache(folder, backbone.info), memory=tiles_held * size), backbone
+
+
+def test_size_of_a_tile_by_hand():
+    # (3 + 2) numbers of two bytes in 4 x 4 cells; pooled to 3 x 3 cells; a tile of 33 pixels has 5 x 5 cells.
+    info = CountingBackbone().info
+    assert bytes_per_tile(info, 32) == 5 * 2 * 16
+    assert bytes_per_tile(info, 32, cells=3) == 5 * 2 * 9
+    assert bytes_per_tile(info, 33, cells=8) == 5 * 2 * 25
+
+
+def test_a_store_beyond_the_memory_reads_only_what_is_asked_for(tmp_path: Path, monkeypatch):
+    store, backbone = bounded(tmp_path, 5)
+    expected = everything(embed_tiles(TILES, SLIDES, CountingBackbone(), None))
+    read: list[int] = []
+    plain = Shard.read
+
+    def counted(self: Shard, rows: slice) -> object:
+        read.append(rows.stop - rows.start)
+        return plain(self, rows)
+
+    monkeypatch.setattr(Shard, "read", counted)
+    order = [3, 4, 5, 20, 3, 39]
+    got = store[order]
+    assert_same(got, Grids(expected.aligned[order], expected.layers[order]))
+    assert sorted(read) == [1, 1, 3]  # 3-5 in one go, 20 and 39 alone
+    assert len(store._held) == 5
+    read.clear()
+    assert_same(store[[5, 39]], Grids(expected.aligned[[5, 39]], expected.layers[[5, 39]]))
+    assert read == []
+    assert_same(everything(store), expected)
+    assert len(store._held) == 5
+    assert all(a.base is None for a, _ in store._held.values()), "a row must not keep its shard in memory"
+    assert backbone.images == 0
+
+
+def test_a_store_that_fits_reads_each_shard_once(tmp_path: Path, monkeypatch):
+    store, _ = bounded(tmp_path, 1000)
+    everything(store)
+    monkeypatch.setattr(Shard, "read", None)
+    everything(store)
+
+
+def test_a_tile_that_nobody_embedded_is_computed_when_asked_for(tmp_path: Path):
+    backbone = CountingBackbone()
+    store = GridStore(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info))
+    assert store.plan() == Plan(40, 40, 40 * 5 * 2 * 16, tmp_path / backbone.info.hash)
+    store.fill([7, 9])
+    assert backbone.images == 2
+    assert_same(
+        store[[9, 30, 30]], embed_tiles([TILES[9], TILES[30], TILES[30]], SLIDES, CountingBackbone(), None)[[0, 1, 2]]
+    )
+    assert backbone.images == 3
+    assert GridStore(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info)).plan().missing == 37
+
+
+def test_a_shard_that_another_process_removed_is_redone(tmp_path: Path):
+    backbone = CountingBackbone()
+    store = embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info))
+    again = GridStore(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info))
+    for path in tmp_path.rglob("shard-*.zarr"):
+        shutil.rmtree(path)
+    assert_same(again[[1, 2]], store[[1, 2]])
+    assert backbone.images == 42
+
+
+def test_pooled_grids_are_means_of_regions_and_lie_apart(tmp_path: Path):
+    backbone, other = CountingBackbone(), Ramp()
+    pooled = embed_tiles(TILES[:3], SLIDES, other, GridCache(tmp_path, other.info, 2))
+    whole = embed_tiles(TILES[:3], SLIDES, other, GridCache(tmp_path, other.info))
+    assert other.images == 6
+    # Columns 0..3 of the ramp have the means 0.5 and 2.5 over each half.
+    assert pooled[[0]].layers[0, 0].tolist() == [[0.5, 2.5], [0.5, 2.5]]
+    assert pooled[[0]].aligned.shape == (1, 3, 2, 2)
+    assert whole[[0]].layers.shape == (1, 2, 4, 4)
+    tiny = embed_tiles(TILES[:1], SLIDES, backbone, GridCache(tmp_path, backbone.info, 9))
+    assert tiny[[0]].layers.shape == (1, 2, 4, 4), "never more cells than the grid has"
+
+
+def test_zeros_are_written_too(tmp_path: Path):
+    """By default zarr leaves out chunks of zeros and reads missing ones as zeros; both must come back."""
+    backbone = CountingBackbone()
+    cache = GridCache(tmp_path, backbone.info)
+    zeros = np.zeros((2, 3, 4, 4), np.float16)
+    shard = cache.put(["a", "b"], zeros, zeros)
+    assert cache.shards({"b"})[0].read(slice(0, 2))[0].tolist() == zeros.tolist()
+    assert shard.keys == ("a", "b")
+    assert cache.dropped == 0
+
+
+def test_a_full_disk_is_said_before_anything_is_computed(tmp_path: Path, monkeypatch):
+    backbone = CountingBackbone()
+    monkeypatch.setattr("aczerots.backbones.storage.free_space", lambda folder: 6000)
+    with pytest.raises(StorageError, match=r"needs 6\.4 kB.*6\.0 kB are free.*--cache pooled"):
+        embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info))
+    assert backbone.images == 0
+    embed_tiles(TILES[:30], SLIDES, backbone, GridCache(tmp_path, backbone.info))
+    embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info))
+    assert backbone.images == 40
 
 
 def fill(folder: Path, part: slice) -> None:
     backbone = CountingBackbone()
-    embed_tiles(TILES[part], SLIDES, backbone, GridCache(folder, backbone))
+    embed_tiles(TILES[part], SLIDES, backbone, GridCache(folder, backbone.info))
 
 
 def test_several_processes_may_fill_it(tmp_path: Path):
@@ -132,7 +269,7 @@ def test_several_processes_may_fill_it(tmp_path: Path):
         w.join()
     assert [w.exitcode for w in workers] == [0, 0]
     backbone = CountingBackbone()
-    embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone))
+    embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info))
     assert backbone.images == 0
 
 
@@ -140,7 +277,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path):
     (tmp_path / "file").write_text("")
     backbone = CountingBackbone()
     with pytest.raises(StorageError, match="ACZEROTS_CACHE"):
-        embed_tiles(TILES[:2], SLIDES, backbone, GridCache(tmp_path / "file", backbone))
+        embed_tiles(TILES[:2], SLIDES, backbone, GridCache(tmp_path / "file", backbone.info))
 
 
 def test_progress_counts_every_tile(tmp_path: Path):
@@ -152,9 +289,9 @@ def test_progress_counts_every_tile(tmp_path: Path):
 
 def test_progress_is_told_of_cached_tiles(tmp_path: Path):
     backbone = CountingBackbone()
-    embed_tiles(TILES[:12], SLIDES, backbone, GridCache(tmp_path, backbone))
+    embed_tiles(TILES[:12], SLIDES, backbone, GridCache(tmp_path, backbone.info))
     seen: list[tuple[int, int]] = []
-    cache = GridCache(tmp_path, backbone)
+    cache = GridCache(tmp_path, backbone.info)
     embed_tiles(TILES[:20], SLIDES, backbone, cache, progress=lambda i, n: seen.append((i, n)))
     assert seen == [(12, 20), (20, 20)]
 
@@ -162,25 +299,24 @@ def test_progress_is_told_of_cached_tiles(tmp_path: Path):
 @pytest.mark.parametrize("name", ["aligned", "layers"])
 def test_a_shard_without_its_data_is_not_read_as_zeros(tmp_path: Path, name: str):
     backbone = CountingBackbone()
-    sound = embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone))
+    sound = everything(embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info)))
     next(p for p in tmp_path.rglob("*") if p.is_file() and f"/{name}/c/" in p.as_posix()).unlink()
-    cache = GridCache(tmp_path, backbone)
+    cache = GridCache(tmp_path, backbone.info)
     again = embed_tiles(TILES, SLIDES, backbone, cache)
     assert (cache.dropped, backbone.images) == (1, 80)
-    np.testing.assert_array_equal(again.aligned, sound.aligned)
-    np.testing.assert_array_equal(again.layers, sound.layers)
+    assert_same(everything(again), sound)
 
 
 @pytest.mark.parametrize("keys", [None, 7, ["more", "keys", "than", "rows"]])
 def test_a_shard_with_a_wrong_list_of_tiles_is_redone(tmp_path: Path, keys: object):
     backbone = CountingBackbone()
-    embed_tiles(TILES[:2], SLIDES, backbone, GridCache(tmp_path, backbone))
+    embed_tiles(TILES[:2], SLIDES, backbone, GridCache(tmp_path, backbone.info))
     path = next(p for p in tmp_path.rglob("zarr.json") if "keys" in p.read_text())
     facts = json.loads(path.read_text())
     stored = facts["attributes"]["keys"]
     facts["attributes"]["keys"] = keys + stored if isinstance(keys, list) else keys
     path.write_text(json.dumps(facts))
-    cache = GridCache(tmp_path, backbone)
+    cache = GridCache(tmp_path, backbone.info)
     embed_tiles(TILES[:2], SLIDES, backbone, cache)
     assert (cache.dropped, backbone.images) == (1, 4)
 
@@ -197,15 +333,15 @@ class Interrupted(CountingBackbone):
 def test_an_interrupt_does_not_cost_the_finished_tiles(tmp_path: Path):
     first, second = Interrupted(), CountingBackbone()
     with pytest.raises(KeyboardInterrupt):
-        embed_tiles(TILES, SLIDES, first, GridCache(tmp_path, first))
-    embed_tiles(TILES, SLIDES, second, GridCache(tmp_path, second))
+        embed_tiles(TILES, SLIDES, first, GridCache(tmp_path, first.info))
+    embed_tiles(TILES, SLIDES, second, GridCache(tmp_path, second.info))
     assert second.images == len(TILES) - 16
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.EIO])
 def test_a_shard_that_cannot_be_opened_now_is_kept(tmp_path: Path, monkeypatch, number: int):
     backbone = CountingBackbone()
-    embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone))
+    embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info))
 
     def refuse(*args: object, **kwargs: object) -> object:
         raise OSError(number, "not now")
@@ -213,8 +349,8 @@ def test_a_shard_that_cannot_be_opened_now_is_kept(tmp_path: Path, monkeypatch, 
     with monkeypatch.context() as patch:
         patch.setattr("zarr.open_group", refuse)
         with pytest.raises(StorageError, match="cannot read the cache: not now"):
-            embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone))
-    embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone))
+            embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info))
+    embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info))
     assert backbone.images == len(TILES)
 
 
@@ -226,4 +362,4 @@ def test_tiles_of_different_sizes_are_one_clear_error():
 
 def test_the_cache_of_another_backbone_is_refused(tmp_path: Path):
     with pytest.raises(SettingsError, match="another backbone"):
-        embed_tiles(TILES[:2], SLIDES, CountingBackbone("2"), GridCache(tmp_path, CountingBackbone("1")))
+        embed_tiles(TILES[:2], SLIDES, CountingBackbone("2"), GridCache(tmp_path, CountingBackbone("1").info))

@@ -11,15 +11,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from tiny_clip import CONTEXT, DIM, PATCH, SIDE, WIDTH, save_tiny_clip
 
-from aczerots.backbones.clip import ClipBackbone, load_clip, split_text
+from aczerots.backbones.aligned import AlignedBackbone
+from aczerots.backbones.hf import load_hf
+from aczerots.backbones.locator import parse_locator
+from aczerots.backbones.windows import encode_large
 from aczerots.errors import InputError, MissingExtraError
 
 MEAN, STD = (torch.tensor(v)[:, None, None] for v in ([0.7, 0.5, 0.6], [0.2, 0.25, 0.15]))
+
+
+def load_clip(source: str) -> AlignedBackbone:
+    return load_hf(parse_locator(f"hf:{source}"))
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def backbone(folder: Path) -> ClipBackbone:
+def backbone(folder: Path) -> AlignedBackbone:
     return load_clip(str(folder))
 
 
@@ -87,6 +93,54 @@ def test_value_path_by_plain_algebra(tmp_path):
 
 
 @torch.no_grad()
+def test_pooled_images_are_those_of_transformers(folder, backbone):
+    pixels = images(3, 3, SIDE, SIDE)
+    expected = reference(folder).get_image_features(pixel_values=(pixels / 255 - MEAN) / STD).pooler_output
+    torch.testing.assert_close(backbone.encode_pooled(pixels), F.normalize(expected, dim=1), atol=1e-5, rtol=0)
+    assert backbone.encode_pooled(images(1, 3, 50, 70)).shape == (1, DIM)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("method", ["value", "qq+kk", "qq", "layers"])
+def test_dense_method_is_that_of_its_paper(folder, method):
+    """Attention written out head by head with transformers' own parts; the class token is a key and is dropped."""
+    pixels = images(2, 3, SIDE, SIDE)
+    model = reference(folder)
+    vision, block = model.vision_model, model.vision_model.encoder.layers[-1]
+    states = vision((pixels / 255 - MEAN) / STD, output_hidden_states=True).hidden_states
+    x, attention = states[-2], block.self_attn
+    q, k, v = (p(block.layer_norm1(x)) for p in (attention.q_proj, attention.k_proj, attention.v_proj))
+
+    def alike(r):
+        parts = [(r[..., h : h + WIDTH // 2], v[..., h : h + WIDTH // 2]) for h in (0, WIDTH // 2)]
+        return torch.cat([(r @ r.mT / math.sqrt(WIDTH // 2)).softmax(-1) @ v for r, v in parts], dim=-1)
+
+    if method == "qq+kk":
+        y = x + attention.out_proj(alike(q) + alike(k))
+        y = y + block.mlp(block.layer_norm2(y))
+    else:
+        y = {"value": v, "qq": alike(q)}[method] if method != "layers" else sum(states[1:])
+        y = y if method == "layers" else attention.out_proj(y)
+    z = F.normalize(model.visual_projection(vision.post_layernorm(y))[:, 1:], dim=2)
+    found = load_clip(f"{folder}#{method}").encode_image(pixels).aligned
+    torch.testing.assert_close(found, z.mT.reshape(2, DIM, 4, 4), atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_large_image_without_overlap_is_its_tiles_alone(folder, backbone):
+    pixels = images(1, 3, 2 * SIDE, SIDE)
+    grids = encode_large(
+        (pixels / 255 - MEAN) / STD, backbone._dense, side=SIDE, stride=PATCH, overlap=0
+    )  # the windows of encode_image overlap
+    alone = [backbone.encode_image(pixels[:, :, top : top + SIDE]) for top in (0, SIDE)]
+    torch.testing.assert_close(grids.aligned, torch.cat([a.aligned for a in alone], 2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(grids.layers, torch.cat([a.layers for a in alone], 2), atol=1e-4, rtol=1e-4)
+    overlapping = backbone.encode_image(pixels).aligned
+    torch.testing.assert_close(overlapping[:, :, 0], alone[0].aligned[:, :, 0], atol=1e-5, rtol=0)
+    assert not torch.allclose(overlapping[:, :, 3], alone[0].aligned[:, :, 3], atol=1e-3)
+
+
+@torch.no_grad()
 def test_layers_are_the_sum_over_all_blocks(folder, backbone):
     pixels = images(2, 3, SIDE, SIDE)
     states = reference(folder).vision_model((pixels / 255 - MEAN) / STD, output_hidden_states=True).hidden_states
@@ -109,12 +163,14 @@ def test_grid_of_any_tile(backbone, height, width):
 
 
 @torch.no_grad()
-def test_positions_are_interpolated_as_by_transformers(folder, backbone):
+def test_positions_are_interpolated_as_by_transformers(folder):
     pixels = images(1, 3, 48, 24)
     vision = reference(folder).vision_model
     states = vision((pixels / 255 - MEAN) / STD, interpolate_pos_encoding=True, output_hidden_states=True)
     expected = sum(states.hidden_states[1:])[0, 1:].reshape(6, 3, WIDTH).movedim(-1, 0)
-    torch.testing.assert_close(backbone.encode_image(pixels).layers[0], expected, atol=1e-5, rtol=1e-5)
+    whole = load_clip(f"{folder}#whole")
+    assert (whole.info.large, whole.info.locator) == ("whole", f"hf:{folder}#whole")
+    torch.testing.assert_close(whole.encode_image(pixels).layers[0], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_uneven_sides_are_stretched_not_padded(backbone):
@@ -190,25 +246,6 @@ def test_no_text(backbone):
     assert backbone.encode_text([]).shape == (0, DIM)
 
 
-def test_split_prefers_sentences_to_clauses_to_words():
-    def fits(limit: int) -> Callable[[str], bool]:
-        return lambda piece: len(piece) <= limit
-
-    text = "One, two three. Four five, six."
-    assert split_text(text, fits(31)) == [text]
-    assert split_text(text, fits(16)) == ["One, two three.", "Four five, six."]
-    assert split_text(text, fits(10)) == ["One,", "two three.", "Four five,", "six."]
-    assert split_text(text, fits(7)) == ["One,", "two", "three.", "Four", "five,", "six."]
-    assert split_text("abcdefgh", fits(3)) == ["ab", "cd", "ef", "gh"]
-
-
-@given(st.text(min_size=1), st.integers(1, 12))
-def test_split_loses_nothing(text, limit):
-    pieces = split_text(text, lambda piece: len(piece) <= limit)
-    assert "".join("".join(pieces).split()) == "".join(text.split())
-    assert all(len(piece) <= limit for piece in pieces if len(pieces) > 1)
-
-
 def damage_config(folder: Path, **facts: object) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | facts))
@@ -218,7 +255,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no configuration": (lambda f: (f / "config.json").unlink(), r"has no config\.json"),
     "broken configuration": (lambda f: (f / "config.json").write_text("{"), r"config\.json cannot be read"),
     "configuration of another kind": (lambda f: (f / "config.json").write_text("[]"), "not a JSON object"),
-    "another model": (lambda f: damage_config(f, model_type="bert"), "of type 'bert', not 'clip'"),
+    "another model": (lambda f: damage_config(f, model_type="bert"), "of type 'bert'.*reads CLIP and PLIP"),
     "bad value": (lambda f: damage_config(f, projection_dim="many"), "cannot be loaded"),
     "another shape": (lambda f: damage_config(f, projection_dim=DIM + 1), "cannot be loaded"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "no weights in safetensors"),

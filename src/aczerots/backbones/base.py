@@ -5,10 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Protocol, runtime_checkable
 
 import torch
+
+from aczerots.config import Precision
+
+_NAMES = ("locator", "helper")
+_LATER = ("input_size", "large", "precision", "refined_by")
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,11 @@ class BackboneInfo:
         stride: Pixels per grid cell, each way.
         logit_scale: kappa, the factor on cosines that the model was trained with.
         mpp: Micrometres per pixel it was trained at, None if unknown.
+        input_size: Side in pixels of the images it was trained on, None if it has no such side.
+        large: What is done with larger images, see windows.py; empty if nothing needs to be done.
+        precision: Floating-point format of the forward pass: ``fp32``, ``bf16`` or ``fp16``.
+        refined_by: Hash of the helper whose patch affinities regularise the grid, see refine.py; empty if none.
+        helper: Locator of that helper; empty if none.
     """
 
     locator: str
@@ -34,11 +44,20 @@ class BackboneInfo:
     stride: int
     logit_scale: float
     mpp: float | None = None
+    input_size: int | None = None
+    large: str = ""
+    precision: Precision = "fp32"
+    refined_by: str = ""
+    helper: str = ""
 
     @property
     def hash(self) -> str:
-        """First 16 hex digits of the SHA-256 of all facts but the locator."""
-        facts = {k: v for k, v in asdict(self).items() if k != "locator"}
+        """First 16 hex digits of the SHA-256 of all facts but the locators.
+
+        Facts that came later are left out at their default, so that hashes from before they existed stay valid.
+        """
+        later = {f.name: f.default for f in fields(self) if f.name in _LATER}
+        facts = {k: v for k, v in asdict(self).items() if k not in _NAMES and (k not in later or v != later[k])}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -66,6 +85,10 @@ class Backbone(Protocol):
     @property
     def info(self) -> BackboneInfo:
         """Facts that decide the embeddings."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
 
     def encode_image(self, images: torch.Tensor) -> Grids:
         """Dense embeddings.

@@ -1,32 +1,31 @@
-"""Grids are computed once per tile, ever: a zarr cache keyed by tile content and backbone.
-
-``<folder>/<backbone hash>/shard-<id>.zarr`` holds up to 64 tiles: arrays ``aligned`` and ``layers`` in float16,
-each one file with a checksum per chunk, and the tiles' keys as an attribute. A shard is written under another
-name and renamed when complete, so that killed or concurrent writers leave nothing half-written behind; a
-shard that cannot be read is dropped and its tiles are computed again.
-"""
+"""Grids are computed once per tile, ever: a store that reads them from the cache and computes what is missing."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+import torch.nn.functional as F
 
+from aczerots.backbones import feed
 from aczerots.backbones.base import Backbone, Grids
-from aczerots.errors import SettingsError, StorageError
+from aczerots.backbones.feed import Pair, embed_ahead
+from aczerots.backbones.storage import SHARD, DamagedShardError, GridCache, Half, Shard, bytes_per_tile
+from aczerots.errors import SettingsError
+from aczerots.machine import physical_memory
 from aczerots.slides.base import Slide, Tile
 
-Half = NDArray[np.float16]
+Report = Callable[[int, int], None]
 
-_SHARD = 64  # what a kill can cost
-_CHUNK = 16
+_MEMORY = 2 * 2**30
+"""Bytes of grids that a store holds at most, if a quarter of the machine's memory is not less."""
 
 
 def tile_key(tile: Tile, slide: Slide) -> str:
@@ -36,18 +35,73 @@ def tile_key(tile: Tile, slide: Slide) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-class GridStore:
-    """Grids of an ordered list of tiles, held as float16.
+@dataclass(frozen=True)
+class Plan:
+    """What filling a store will take.
 
-    Args:
-        tiles: The tiles.
-        aligned: Float16 [n, d, gh, gw].
-        layers: Float16 [n, d_v, gh, gw].
+    Attributes:
+        tiles: Tiles in all.
+        missing: Different tiles that have to be embedded.
+        size: Bytes that their grids take.
+        folder: Where they will be written; None holds them in memory.
     """
 
-    def __init__(self, tiles: Sequence[Tile], aligned: Half, layers: Half) -> None:
-        self.aligned, self.layers = aligned, layers
+    tiles: int
+    missing: int
+    size: int
+    folder: Path | None
+
+
+class GridStore:
+    """Grids of an ordered list of tiles, read when they are asked for; the numbers do not depend on where from.
+
+    Grids that were used stay in memory as float16, up to a limit; then the longest unused go. A tile that the
+    cache lacks, or whose shard is damaged, is computed, and added to the cache. Without a cache everything
+    stays in memory.
+
+    Args:
+        tiles: Tiles of one size.
+        slides: Slides by id.
+        backbone: Computes what is missing, on its own device.
+        cache: Where grids are kept; None keeps them in memory only.
+        batch_size: Tiles per forward pass; None takes what the backbone's device has the memory for.
+        memory: Bytes of grids that may stay in memory; None takes 2 GiB or a quarter of the machine's.
+
+    Raises:
+        SettingsError: Tiles of different sizes, or the cache of another backbone.
+        InputError: A slide cannot be read.
+        StorageError: The cache cannot be read.
+    """
+
+    def __init__(
+        self,
+        tiles: Sequence[Tile],
+        slides: Mapping[str, Slide],
+        backbone: Backbone,
+        cache: GridCache | None,
+        *,
+        batch_size: int | None = None,
+        memory: int | None = None,
+    ) -> None:
+        _check(tiles, backbone, cache)
+        self._tiles, self._slides, self._backbone, self._cache = tiles, slides, backbone, cache
+        size = tiles[0].size if tiles else 1
+        self._batch_size = batch_size or feed.batch_size(backbone.info, size, backbone.device)
+        self._memory = _default_memory() if memory is None else memory
         self._position = {t.id: i for i, t in enumerate(tiles)}
+        self._keys = [tile_key(t, slides[t.slide]) for t in tiles]
+        # Equal pixels have equal keys and are computed once, though they may be several tiles.
+        self._first: dict[str, int] = {}
+        for i, key in enumerate(self._keys):
+            self._first.setdefault(key, i)
+        cells = None if cache is None else cache.cells
+        self._size = bytes_per_tile(backbone.info, tiles[0].size, cells) if tiles else 0
+        # What fits is read a shard at a time, since the rest of a shard will be asked for too.
+        self._fits = cache is None or self.size <= self._memory
+        self._held: OrderedDict[str, Pair] = OrderedDict()
+        self._places: dict[str, tuple[Shard, int]] = {}
+        for shard in cache.shards(set(self._first)) if cache is not None else ():
+            self._note(shard)
 
     def __len__(self) -> int:
         """Number of tiles."""
@@ -58,97 +112,152 @@ class GridStore:
         return self._position[tile_id]
 
     def __getitem__(self, index: Sequence[int]) -> Grids:
-        """Grids of the tiles at these positions, float32, on the CPU; ``aligned`` is of unit length again."""
-        rows = list(index)
-        aligned = torch.from_numpy(self.aligned[rows]).float()
-        layers = torch.from_numpy(self.layers[rows]).float()
-        return Grids(torch.nn.functional.normalize(aligned, dim=1), layers)
-
-
-class GridCache:
-    """Cached grids of one backbone.
-
-    Args:
-        folder: Root of the cache; shared by all backbones.
-        backbone: Whose grids.
-    """
-
-    def __init__(self, folder: Path, backbone: Backbone) -> None:
-        self.backbone_hash = backbone.info.hash
-        self.folder = folder / self.backbone_hash
-        self.dropped = 0
-
-    def find(self, keys: set[str]) -> Iterator[tuple[list[str], Half, Half]]:
-        """Cached tiles among ``keys``.
-
-        Yields:
-            Per shard: keys, aligned [k, d, gh, gw], layers [k, d_v, gh, gw].
+        """Grids of the tiles at these positions, float32, on the CPU; ``aligned`` is of unit length again.
 
         Raises:
-            StorageError: No permission, or the disk fails.
+            InputError: A slide cannot be read.
+            StorageError: The cache cannot be read or written.
         """
-        missing = set(keys)
-        for path in sorted(self.folder.glob("shard-*.zarr")):
-            found = self._read(path, missing)
-            if found is not None:
-                missing -= set(found[0])
-                yield found
-            if not missing:
-                return
+        keys = [self._keys[i] for i in index]
+        found = self._get(dict.fromkeys(keys))
+        aligned = torch.from_numpy(np.stack([found[k][0] for k in keys])).float()
+        layers = torch.from_numpy(np.stack([found[k][1] for k in keys])).float()
+        return Grids(F.normalize(aligned, dim=1), layers)
 
-    def _read(self, path: Path, wanted: set[str]) -> tuple[list[str], Half, Half] | None:
-        """The wanted tiles of a shard; None if it has none or is damaged."""
-        import zarr
+    @property
+    def size(self) -> int:
+        """Bytes that the grids of all tiles take, equal tiles counted once."""
+        return self._size * len(self._first)
 
-        try:
-            group: Any = zarr.open_group(path, mode="r")
-            stored: list[str] = list(group.attrs["keys"])
-            rows = [i for i, k in enumerate(stored) if k in wanted]
-            if not rows:
-                return None
-            arrays = [_whole(path, group, name, len(stored)) for name in ("aligned", "layers")]
-        except (FileNotFoundError, ValueError, LookupError, TypeError, RuntimeError):
-            # A shard is complete when it gets its name; one that is not whole was damaged afterwards.
-            self.dropped += 1
-            shutil.rmtree(path, ignore_errors=True)
-            return None
-        except OSError as error:
-            # No permission, too many open files, a disk that fails: nothing says that the shard is damaged.
-            fix = "Check the disk and its permissions, or set ACZEROTS_CACHE to another folder"
-            raise StorageError(f"cannot read the cache: {error.strerror}", where=path, fix=fix) from error
-        aligned, layers = (array[rows] for array in arrays)
-        return [stored[i] for i in rows], aligned, layers
+    def plan(self) -> Plan:
+        """What :meth:`fill` has to do for all tiles."""
+        missing = sum(1 for _ in self._missing(self._keys))
+        return Plan(len(self), missing, missing * self._size, None if self._cache is None else self._cache.folder)
 
-    def put(self, keys: Sequence[str], aligned: Half, layers: Half) -> None:
-        """Add tiles.
+    def fill(self, positions: Sequence[int] | None = None, progress: Report | None = None) -> None:
+        """Compute what is missing of some tiles, or of all; finished tiles survive an interrupt.
+
+        Args:
+            positions: Which tiles; None takes all.
+            progress: Called with (tiles finished, tiles in all).
 
         Raises:
-            StorageError: Disk full or no permission; nothing half-written stays.
+            InputError: A slide cannot be read.
+            StorageError: The disk has not the room, which is said before anything is computed, or cannot be
+                written.
         """
-        import zarr
-        from zarr.codecs import Crc32cCodec
+        keys = self._keys if positions is None else [self._keys[i] for i in positions]
+        todo = list(self._missing(keys))
+        if self._cache is not None:
+            self._cache.check_room(len(todo) * self._size)
+        report = progress or _quiet
+        missing = set(todo)
+        finished = sum(k not in missing for k in keys)
+        if finished and progress:
+            report(finished, len(keys))
+        copies = dict.fromkeys(todo, 0)
+        for key in keys:
+            if key in copies:
+                copies[key] += 1
+        with closing(self._embed(todo)) as grids:
+            for start in range(0, len(todo), SHARD):
+                for batch in self._compute(todo[start : start + SHARD], grids):
+                    finished += sum(copies[k] for k in batch)
+                    report(finished, len(keys))
 
-        name = uuid.uuid4().hex
-        temporary, final = self.folder / f"writing-{name}.zarr", self.folder / f"shard-{name}.zarr"
+    def _missing(self, keys: Sequence[str]) -> Iterator[str]:
+        """Different keys that are neither in the cache nor in memory."""
+        held = self._held if self._cache is None else {}
+        return (k for k in dict.fromkeys(keys) if k not in self._places and k not in held)
+
+    def _get(self, keys: Mapping[str, object]) -> dict[str, Pair]:
+        """Grids by key, from memory, else from disk, else computed."""
+        found = {k: self._held[k] for k in keys if k in self._held}
+        placed = sorted((k for k in keys if k not in found and k in self._places), key=self._order)
+        for shard, group in groupby(placed, key=lambda k: self._places[k][0]):
+            found |= self._read(shard, list(group))
+        rest = [k for k in keys if k not in found]
+        with closing(self._embed(rest)) as grids:
+            for start in range(0, len(rest), SHARD):
+                part = rest[start : start + SHARD]
+                for _ in self._compute(part, grids):
+                    pass
+                found |= {k: self._held[k] for k in part}
+                self._evict(keep=SHARD)
+        for key in found:
+            self._held[key] = found[key]
+            self._held.move_to_end(key)
+        self._evict(keep=0)
+        return found
+
+    def _order(self, key: str) -> tuple[str, int]:
+        shard, row = self._places[key]
+        return str(shard.path), row
+
+    def _read(self, shard: Shard, keys: list[str]) -> dict[str, Pair]:
+        """Grids of some keys of a shard; empty if it turns out to be damaged, which forgets and drops it."""
+        runs = [(0, len(shard.keys))] if self._fits else _runs([self._places[k][1] for k in keys])
+        found: dict[str, Pair] = {}
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            group = zarr.open_group(temporary, mode="w-")
-            for label, array in (("aligned", aligned), ("layers", layers)):
-                count = -(-len(array) // _CHUNK) * _CHUNK
-                group.create_array(
-                    label,
-                    data=array,
-                    chunks=(_CHUNK, *array.shape[1:]),
-                    shards=(count, *array.shape[1:]),
-                    compressors=Crc32cCodec(),
-                )
-            group.attrs["keys"] = list(keys)
-            temporary.rename(final)
-        except OSError as error:
-            fix = "Free some space, or set ACZEROTS_CACHE to another folder"
-            raise StorageError(f"cannot write the cache: {error.strerror}", where=self.folder, fix=fix) from error
+            for start, stop in runs:
+                aligned, layers = shard.read(slice(start, stop))
+                named = zip(shard.keys[start:stop], aligned, layers, strict=True)
+                found |= {k: self._own(a, x) for k, a, x in named if k in self._first}
+        except DamagedShardError:
+            if self._cache is not None:
+                self._cache.drop(shard.path)
+            self._places = {k: p for k, p in self._places.items() if p[0] is not shard}
+            return {}
+        if self._fits:
+            self._held.update(found)
+        return {k: found[k] for k in keys}
+
+    def _batches(self, keys: Sequence[str]) -> list[list[str]]:
+        """Keys in batches of which none crosses the border of a shard."""
+        shards = (keys[i : i + SHARD] for i in range(0, len(keys), SHARD))
+        return [list(s[i : i + self._batch_size]) for s in shards for i in range(0, len(s), self._batch_size)]
+
+    def _embed(self, keys: Sequence[str]) -> Generator[Pair]:
+        """Grids of each batch of keys, one after the other; the backbone does not wait for pixels."""
+        batches = [[self._tiles[self._first[k]] for k in batch] for batch in self._batches(keys)]
+        cells = None if self._cache is None else self._cache.cells
+        return embed_ahead(batches, self._slides, self._backbone, cells)
+
+    def _compute(self, keys: Sequence[str], grids: Iterator[Pair]) -> Iterator[list[str]]:
+        """Take up to a shard of tiles from ``grids``, hold them and put them into the cache; yields each batch."""
+        rows: list[Pair] = []
+        done: list[str] = []
+        try:
+            for batch in self._batches(keys):
+                rows.append(next(grids))
+                done += batch
+                yield batch
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            # An interrupt or an unreadable slide must not cost the tiles that are finished.
+            if rows:
+                aligned, layers = (np.concatenate(column) for column in zip(*rows, strict=True))
+                self._held.update({k: self._own(a, x) for k, a, x in zip(done, aligned, layers, strict=True)})
+                if self._cache is not None:
+                    self._note(self._cache.put(done, aligned, layers))
+                    self._evict(keep=len(done))
+
+    def _own(self, aligned: Half, layers: Half) -> Pair:
+        """Grids of one tile; copied if the arrays they are part of must not stay in memory with them."""
+        return (aligned, layers) if self._fits else (aligned.copy(), layers.copy())
+
+    def _note(self, shard: Shard) -> None:
+        """Remember where the tiles of a shard are."""
+        for row, key in enumerate(shard.keys):
+            if key in self._first:
+                self._places.setdefault(key, (shard, row))
+
+    def _evict(self, keep: int) -> None:
+        """Forget the longest unused grids beyond the memory limit; the last ``keep`` stay in any case."""
+        if self._cache is None:
+            return
+        limit = max(keep, self._memory // max(self._size, 1))
+        while len(self._held) > limit:
+            self._held.popitem(last=False)
 
 
 def embed_tiles(
@@ -157,57 +266,22 @@ def embed_tiles(
     backbone: Backbone,
     cache: GridCache | None,
     *,
-    batch_size: int = 8,
-    progress: Callable[[int, int], None] | None = None,
+    batch_size: int | None = None,
+    progress: Report | None = None,
 ) -> GridStore:
-    """Grids of tiles, from the cache where it has them; the numbers do not depend on whether it does.
+    """A store of which every tile is computed; the arguments and errors are those of :class:`GridStore`.
 
     Args:
         tiles: Tiles of one size.
         slides: Slides by id.
         backbone: Computes what is missing, on its own device.
         cache: None computes everything and stores nothing.
-        batch_size: Tiles per forward pass.
+        batch_size: Tiles per forward pass; None takes what the backbone's device has the memory for.
         progress: Called with (tiles finished, tiles in all).
-
-    Raises:
-        SettingsError: Tiles of different sizes, or the cache of another backbone.
-        InputError: A slide cannot be read.
-        StorageError: The cache cannot be written or read.
     """
-    _check(tiles, backbone, cache)
-    keys = [tile_key(t, slides[t.slide]) for t in tiles]
-    # Equal pixels have equal keys and are computed once, though they may be several tiles.
-    positions: dict[str, list[int]] = {}
-    for i, key in enumerate(keys):
-        positions.setdefault(key, []).append(i)
-    table = _Table(len(tiles))
-    if cache is not None:
-        for found, aligned, layers in cache.find(set(keys)):
-            table.fill([positions.pop(k) for k in found], aligned, layers)
-    todo = list(positions)
-    finished = len(tiles) - sum(len(p) for p in positions.values())
-    report = progress or _quiet
-    if finished:
-        report(finished, len(tiles))
-    for start in range(0, len(todo), _SHARD):
-        part = todo[start : start + _SHARD]
-        rows: list[tuple[Half, Half]] = []
-        try:
-            for first in range(0, len(part), batch_size):
-                batch = part[first : first + batch_size]
-                rows.append(_compute([tiles[positions[k][0]] for k in batch], slides, backbone))
-                finished += sum(len(positions[k]) for k in batch)
-                report(finished, len(tiles))
-        finally:
-            # An interrupt or an unreadable slide must not cost the tiles that are finished.
-            if rows:
-                aligned, layers = (np.concatenate(column) for column in zip(*rows, strict=True))
-                done = part[: len(aligned)]
-                table.fill([positions[k] for k in done], aligned, layers)
-                if cache is not None:
-                    cache.put(done, aligned, layers)
-    return GridStore(tiles, table.aligned, table.layers)
+    store = GridStore(tiles, slides, backbone, cache, batch_size=batch_size)
+    store.fill(progress=progress)
+    return store
 
 
 def _check(tiles: Sequence[Tile], backbone: Backbone, cache: GridCache | None) -> None:
@@ -218,53 +292,22 @@ def _check(tiles: Sequence[Tile], backbone: Backbone, cache: GridCache | None) -
         raise SettingsError("the cache belongs to another backbone", where=cache.folder)
 
 
+def _runs(rows: Sequence[int]) -> list[tuple[int, int]]:
+    """Ascending rows as half-open ranges of neighbours."""
+    runs: list[tuple[int, int]] = []
+    for row in rows:
+        if runs and runs[-1][1] == row:
+            runs[-1] = (runs[-1][0], row + 1)
+        else:
+            runs.append((row, row + 1))
+    return runs
+
+
+def _default_memory() -> int:
+    """Bytes of grids that may stay in memory."""
+    physical = physical_memory()
+    return _MEMORY if physical is None else min(_MEMORY, physical // 4)
+
+
 def _quiet(finished: int, count: int) -> None:
     """Progress that nobody asked for."""
-
-
-def _whole(path: Path, group: Any, name: str, count: int) -> Half:
-    """An array of a shard, float16 [count, dim, gh, gw].
-
-    Raises:
-        ValueError: Not the array that was written.
-        FileNotFoundError: Its data are gone.
-    """
-    # zarr reads a file that is missing as zeros, because it need not write chunks that are empty.
-    if not (path / name / "c" / "0" / "0" / "0" / "0").is_file():
-        raise FileNotFoundError(name)
-    array = np.asarray(group[name][:])
-    if array.dtype != np.float16 or array.ndim != 4 or len(array) != count:
-        raise ValueError(name)
-    return array
-
-
-class _Table:
-    """Result arrays, made when the first rows show their shape."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.aligned: Half = np.zeros((0, 0, 0, 0), dtype=np.float16)
-        self.layers: Half = np.zeros((0, 0, 0, 0), dtype=np.float16)
-
-    def fill(self, positions: Sequence[Sequence[int]], aligned: Half, layers: Half) -> None:
-        """Copy row i to all of ``positions[i]``."""
-        if self.aligned.size == 0:
-            self.aligned = np.empty((self.count, *aligned.shape[1:]), dtype=np.float16)
-            self.layers = np.empty((self.count, *layers.shape[1:]), dtype=np.float16)
-        for i, targets in enumerate(positions):
-            self.aligned[list(targets)] = aligned[i]
-            self.layers[list(targets)] = layers[i]
-
-
-@torch.no_grad()
-def _compute(tiles: Sequence[Tile], slides: Mapping[str, Slide], backbone: Backbone) -> tuple[Half, Half]:
-    """Grids of a few tiles as float16."""
-    pixels = np.stack([slides[t.slide].read(t.window, (t.size, t.size)) for t in tiles])
-    grids = backbone.encode_image(torch.from_numpy(pixels).movedim(-1, 1).contiguous())
-    return _half(grids.aligned), _half(grids.layers)
-
-
-def _half(x: torch.Tensor) -> Any:
-    """Float16 copy on the CPU; values beyond its range are clipped, not turned into infinity."""
-    limit = float(torch.finfo(torch.float16).max)
-    return x.clamp(-limit, limit).half().cpu().numpy()

@@ -67,6 +67,11 @@ class EmbeddedBackbone:
         return self._info
 
     @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._device
+
+    @property
     def measurement_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Centre and scale of the morphological measurements over the training images, float [m] each."""
         return self._image.center.clone(), self._image.scale.clone()

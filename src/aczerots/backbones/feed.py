@@ -1,0 +1,167 @@
+"""Feeds tiles to a backbone: how many at once, the next ones read and the last ones copied while it computes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from aczerots.backbones.base import Backbone, BackboneInfo, Grids
+from aczerots.backbones.storage import Half
+from aczerots.errors import SettingsError
+from aczerots.slides.base import Slide, Tile
+
+Pair = tuple[Half, Half]
+
+AHEAD = 2
+"""Batches that are read before they are asked for."""
+
+CPU_BATCH = 8
+"""Tiles per forward pass on a CPU: more do not make a core faster, and cost memory."""
+
+_LARGEST = 64
+_SHARE = 0.4
+"""Of the free memory of an accelerator that a batch may take by the estimate."""
+
+
+def batch_size(info: BackboneInfo, tile_size: int, device: torch.device) -> int:
+    """Tiles per forward pass that a device has the memory for; :func:`embed_ahead` parts a batch that has not.
+
+    Per token a transformer of 24 blocks keeps 24 states and at its widest some 16 vectors more of d_v numbers in
+    float32; per tile come the attention of 16 heads and the pixels three times.
+
+    Args:
+        info: Facts about the backbone.
+        tile_size: Side of a tile in pixels.
+        device: Where it computes.
+
+    Returns:
+        1 to 64.
+    """
+    if device.type == "cpu":
+        return CPU_BATCH
+    tokens = (tile_size / info.stride) ** 2
+    need = 4 * (40 * info.layer_dim * tokens + 16 * tokens**2 + 9 * tile_size**2)
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 4 * 2**30
+    return int(max(1, min(_LARGEST, _SHARE * free / need)))
+
+
+def embed_ahead(
+    batches: Iterable[Sequence[Tile]], slides: Mapping[str, Slide], backbone: Backbone, cells: int | None
+) -> Generator[Pair]:
+    """Grids of batches of tiles. Close the iterator if it is not used up.
+
+    A thread reads the next batches meanwhile. An accelerator has the next batch to compute before the results of
+    the last are taken from it.
+
+    Args:
+        batches: Tiles of each batch, all of one size.
+        slides: Slides by id.
+        backbone: Computes on its own device.
+        cells: Average grids over regions, at most this many each way; None leaves them.
+
+    Yields:
+        (aligned, layers) of each batch, float16 [b, d, gh, gw] and [b, d_v, gh, gw]; values beyond the range of
+        float16 are clipped, not turned into infinity.
+
+    Raises:
+        InputError: A slide cannot be read.
+        SettingsError: The device has not the memory for one tile.
+    """
+    flying: deque[_Flight] = deque()
+    depth = 0 if backbone.device.type == "cpu" else 1
+    with closing(read_ahead(batches, slides)) as pixels:
+        for images in pixels:
+            flying.append(_Flight(images, backbone, cells))
+            if len(flying) > depth:
+                yield flying.popleft().land()
+        while flying:
+            yield flying.popleft().land()
+
+
+def read_ahead(batches: Iterable[Sequence[Tile]], slides: Mapping[str, Slide]) -> Generator[torch.Tensor]:
+    """Pixels of batches in order, RGB uint8 [b, 3, size, size], read by a thread up to ``AHEAD`` batches ahead.
+
+    Raises:
+        InputError: A slide cannot be read; raised when that batch's turn comes.
+    """
+    todo = iter(batches)
+    waiting: deque[Future[torch.Tensor]] = deque()
+    with ThreadPoolExecutor(1, "read tiles") as reader:
+        try:
+            waiting.extend(reader.submit(read_tiles, b, slides) for b in islice(todo, AHEAD))
+            while waiting:
+                pixels = waiting.popleft().result()
+                waiting.extend(reader.submit(read_tiles, b, slides) for b in islice(todo, 1))
+                yield pixels
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def read_tiles(tiles: Sequence[Tile], slides: Mapping[str, Slide]) -> torch.Tensor:
+    """Pixels of tiles of one size, RGB uint8 [b, 3, size, size].
+
+    Raises:
+        InputError: A slide cannot be read.
+    """
+    pixels = np.stack([slides[t.slide].read(t.window, (t.size, t.size)) for t in tiles])
+    return torch.from_numpy(pixels).movedim(-1, 1).contiguous()
+
+
+class _Flight:
+    """A batch on its way through a device and back."""
+
+    def __init__(self, images: torch.Tensor, backbone: Backbone, cells: int | None) -> None:
+        device = backbone.device
+        if device.type == "cuda":
+            images = images.pin_memory().to(device, non_blocking=True)
+        grids = _encode(images.to(device), backbone)
+        halves = (_half(_pooled(t, cells)) for t in (grids.aligned, grids.layers))
+        self._results = [t.to("cpu", non_blocking=device.type == "cuda") for t in halves]
+        self._done = torch.cuda.current_stream(device).record_event() if device.type == "cuda" else None
+
+    def land(self) -> Pair:
+        """Wait for the results."""
+        if self._done is not None:
+            self._done.synchronize()
+        aligned, layers = (t.numpy() for t in self._results)
+        return aligned, layers
+
+
+@torch.no_grad()
+def _encode(images: torch.Tensor, backbone: Backbone) -> Grids:
+    """Grids of a batch; parted in halves as long as the device has not the memory.
+
+    Raises:
+        SettingsError: It has not the memory for one image.
+    """
+    try:
+        return backbone.encode_image(images)
+    except torch.OutOfMemoryError as error:
+        if len(images) == 1:
+            what = f"{images.device} has not the memory for a tile of {images.shape[-1]} pixels"
+            raise SettingsError(what, where="--device", fix="Use --device cpu or a smaller --tile-size") from error
+    if images.device.type != "cpu":
+        torch.accelerator.empty_cache()
+    parts = [_encode(part, backbone) for part in images.chunk(2)]
+    return Grids(torch.cat([p.aligned for p in parts]), torch.cat([p.layers for p in parts]))
+
+
+def _pooled(x: torch.Tensor, cells: int | None) -> torch.Tensor:
+    """Grid [b, d, gh, gw] averaged over regions, at most ``cells`` each way; None leaves it."""
+    if cells is None:
+        return x
+    return F.adaptive_avg_pool2d(x, (min(cells, x.shape[2]), min(cells, x.shape[3])))
+
+
+def _half(x: torch.Tensor) -> torch.Tensor:
+    """Float16; values beyond its range are clipped, not turned into infinity."""
+    limit = float(torch.finfo(torch.float16).max)
+    return x.clamp(-limit, limit).half()

@@ -1,0 +1,217 @@
+"""``hf:``: models of transformers from a folder or a hub id; the configuration says which family it is."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aczerots.backbones import clip, remote, siglip
+from aczerots.backbones.aligned import AlignedBackbone, Pixels, Towers
+from aczerots.backbones.base import BackboneInfo
+from aczerots.backbones.dense import Method
+from aczerots.backbones.hf_files import USED, check_tokenizer, check_weights, image_statistics, read_config
+from aczerots.backbones.hub_files import locate_files
+from aczerots.backbones.locator import Locator
+from aczerots.backbones.windows import Large
+from aczerots.errors import InputError, MissingExtraError
+
+VISION_ONLY = ("dinov2", "dinov2_with_registers", "dinov3_vit", "vit")
+"""Types of models without text that can help as ``--refine-with``."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """What differs between the families that ``hf:`` reads.
+
+    Attributes:
+        architecture: Class in transformers.
+        towers: (model, tokenizer, method) to towers.
+        method: Default dense method.
+        large: Default for images larger than the input.
+        statistics: RGB mean and deviation where the folder states none.
+        max_scale: Where the factor on cosines was clipped in training.
+    """
+
+    architecture: str
+    towers: Callable[[Any, Any, Method], Towers]
+    method: Method
+    large: Large
+    statistics: tuple[Sequence[float], Sequence[float]]
+    max_scale: float
+
+
+FAMILIES = {
+    "clip": Family("CLIPModel", clip.clip_towers, clip.DEFAULT, "windows", (clip.MEAN, clip.STD), clip.MAX_LOGIT_SCALE),
+    "siglip": Family(
+        "SiglipModel", siglip.siglip_towers, siglip.DEFAULT, "windows", (siglip.MEAN, siglip.STD), float("inf")
+    ),
+}
+"""Families by ``model_type`` of the configuration."""
+
+
+def load_hf(locator: Locator, trust_remote_code: bool = False) -> AlignedBackbone:
+    """Load a model, its tokenizer and its image statistics. Only safetensors weights, never a pickle.
+
+    Args:
+        locator: Its source is a folder saved by transformers, or a hub id.
+        trust_remote_code: Run Python code of the repository if the model needs it. The code is part of the revision.
+
+    Returns:
+        The backbone, on the CPU. Its revision is the commit hash on the hub; for a folder a SHA-256 of all files
+        used.
+
+    Raises:
+        InputError: No such folder or id, hub not reachable, access refused, not a model with aligned text, or files
+            are missing, damaged or do not belong together.
+        MissingExtraError: transformers is not installed.
+    """
+    need_transformers(locator)
+    folder, revision = locate_files(locator, (*USED, remote.CODE) if trust_remote_code else USED)
+    config = read_config(folder, locator.where)
+    family = _family(config, locator, trust_remote_code)
+    check_weights(folder, locator.where)
+    check_tokenizer(folder, locator.where)
+    if family is None:
+        remote.check_local(config, folder, locator)
+        with remote.running(locator):
+            model = load_model("AutoModel", folder, locator, trust_remote_code=True)
+        tokenizer = _load_tokenizer(folder, locator, trust_remote_code=True)
+        family = FAMILIES[remote.family_of(model, locator)]
+    else:
+        tokenizer = _load_tokenizer(folder, locator)
+        model = load_model(family.architecture, folder, locator)
+    mean, std = image_statistics(folder, locator.where, family.statistics)
+    _check_pair(model, tokenizer, locator)
+    vision, large = model.config.vision_config, locator.large or family.large
+    method = locator.method or family.method
+    info = BackboneInfo(
+        locator=locator.text,
+        revision=revision,
+        method=method,
+        dim=getattr(model.config, "projection_dim", None) or vision.hidden_size,
+        layer_dim=vision.hidden_size,
+        stride=vision.patch_size,
+        logit_scale=min(model.logit_scale.exp().item(), family.max_scale),
+        input_size=vision.image_size,
+        large=large,
+    )
+    return AlignedBackbone(family.towers(model, tokenizer, method), Pixels(vision.image_size, mean, std, large), info)
+
+
+def need_transformers(locator: Locator) -> None:
+    """See that transformers is installed.
+
+    Raises:
+        MissingExtraError: It is not.
+    """
+    if importlib.util.find_spec("transformers") is None:
+        raise MissingExtraError("hf", f"the backbone '{locator.where}'")
+
+
+def _family(config: dict[str, Any], locator: Locator, trust_remote_code: bool) -> Family | None:
+    """The family that a configuration says; None if only trusted code of the repository can tell.
+
+    Raises:
+        InputError: None that has aligned dense embeddings and text.
+    """
+    kind = config.get("model_type")
+    if kind in FAMILIES:
+        return FAMILIES[kind]
+    if kind in VISION_ONLY:
+        fix = f"Use it as a helper of one that has: --backbone hf:ID_OR_FOLDER --refine-with {locator.where}"
+        raise InputError(f"is a vision-only model ({kind}), it has no text", where=locator.where, fix=fix)
+    if trust_remote_code and "auto_map" in config:
+        return None
+    remote.refuse_code(config, locator)
+    supported = "hf: reads CLIP and PLIP (clip), SigLIP, SigLIP 2 of fixed size and MedSigLIP (siglip)"
+    raise InputError(f"is a model of type '{kind}'", where=locator.where, fix=supported)
+
+
+def load_model(architecture: str, folder: Path, locator: Locator, **options: bool) -> Any:
+    """A transformers model in float32 with all of its weights; no network.
+
+    Raises:
+        InputError: Configuration or weights are damaged or do not belong together.
+    """
+    transformers: Any = importlib.import_module("transformers")
+    with _loading(locator):
+        model, report = getattr(transformers, architecture).from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **options,
+        )
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise InputError(f"the weights lack {len(missing)} tensors, {missing[0]} for one", where=locator.where)
+    return model.eval().requires_grad_(False)
+
+
+def _load_tokenizer(folder: Path, locator: Locator, trust_remote_code: bool = False) -> Any:
+    transformers: Any = importlib.import_module("transformers")
+    options = {"local_files_only": True, "trust_remote_code": trust_remote_code}  # not said, it would ask
+    try:
+        with _loading(locator):
+            return transformers.AutoTokenizer.from_pretrained(folder, **options)
+    except ImportError as error:  # SigLIP's tokenizer needs sentencepiece
+        raise MissingExtraError("hf", f"the tokenizer of '{locator.where}'") from error
+
+
+def _check_pair(model: Any, tokenizer: Any, locator: Locator) -> None:
+    """See that tokenizer and weights belong together.
+
+    Raises:
+        InputError: They do not, or the model has no pooling head.
+    """
+    text = model.config.text_config
+    if not getattr(model.config.vision_config, "vision_use_head", True):
+        raise InputError("has no pooling head, so its tokens are not aligned with text", where=locator.where)
+    ends = tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id]
+    fits = len(tokenizer) <= text.vocab_size
+    if model.config.model_type == "clip":
+        # 2 is what old configurations say; transformers then takes the highest id for the end of the text.
+        fits = fits and text.eos_token_id in (2, tokenizer.eos_token_id)
+    if not (fits and ends):
+        fix = "Take weights and tokenizer from the same model"
+        raise InputError("the tokenizer does not belong to the weights", where=locator.where, fix=fix)
+
+
+@contextmanager
+def _loading(locator: Locator) -> Iterator[None]:
+    """Quiet, and every error that a bad file can cause in transformers becomes one of ours."""
+    hub_errors: Any = importlib.import_module("huggingface_hub.errors")
+    safetensors: Any = importlib.import_module("safetensors")
+    deliberate = (safetensors.SafetensorError, hub_errors.StrictDataclassError)  # bad weights, bad configuration
+    try:
+        with _quiet():
+            yield
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, *deliberate) as error:
+        raise InputError(f"cannot be loaded: {' '.join(str(error).split())[:400]}", where=locator.where) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings in transformers' log and no bars while weights load; the switches are put back after."""
+    logging: Any = importlib.import_module("transformers.utils.logging")
+    hub: Any = importlib.import_module("huggingface_hub.utils")
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    no_hub_bars = hub.are_progress_bars_disabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()  # switches the hub's on as well
+        if no_hub_bars:
+            hub.disable_progress_bars()

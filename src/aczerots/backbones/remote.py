@@ -1,0 +1,73 @@
+"""Models whose repository brings Python code of its own; run only if the user trusts it explicitly."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from aczerots.backbones.locator import Locator
+from aczerots.errors import InputError
+
+CODE = "*.py"
+"""Pattern of the files that are downloaded and hashed besides the usual ones if the code is trusted."""
+
+OWN_LOADER = {"keep": "keep:"}
+"""Kinds of ours, by model type, that load such a model without running its code."""
+
+BASES = {"clip": "CLIPModel", "siglip": "SiglipModel"}
+"""Classes of transformers that remote models may build on, by family."""
+
+
+def refuse_code(config: dict[str, Any], locator: Locator) -> None:
+    """Refuse a repository that needs its own code.
+
+    Raises:
+        InputError: It does; the message says how to load it all the same.
+    """
+    if "auto_map" not in config:
+        return
+    kind = str(config.get("model_type", "")).lower()
+    if kind in OWN_LOADER:
+        fix = f"Use {OWN_LOADER[kind]}{locator.source}, which runs no code from there"
+    else:
+        fix = "If you trust its authors, pin a revision (ID@COMMIT) and give --trust-remote-code"
+    raise InputError("needs Python code from its own repository, which is not run", where=locator.where, fix=fix)
+
+
+def family_of(model: Any, locator: Locator) -> str:
+    """The family whose parts a remote model has.
+
+    Raises:
+        InputError: It builds on none of those whose dense tokens are known to be aligned with text.
+    """
+    transformers: Any = importlib.import_module("transformers")
+    for family, base in BASES.items():
+        if isinstance(model, getattr(transformers, base)):
+            return family
+    fix = f"Remote code must build on {' or '.join(BASES.values())} of transformers"
+    raise InputError(f"is a {type(model).__name__}, whose parts are not known", where=locator.where, fix=fix)
+
+
+@contextmanager
+def running(locator: Locator) -> Iterator[None]:
+    """What trusted code most often fails with becomes one of our errors: a library it lacks, a name it misses."""
+    try:
+        yield
+    except (ImportError, AttributeError, NameError) as error:
+        what = f"its own code fails: {' '.join(str(error).split())[:300]}"
+        raise InputError(what, where=locator.where, fix="Install what it needs, or take another model") from error
+
+
+def check_local(config: dict[str, Any], folder: Path, locator: Locator) -> None:
+    """See that the code is in the folder itself, which is what the revision covers.
+
+    Raises:
+        InputError: It names a model class of another repository, none, or a file that is not there.
+    """
+    name = str(config["auto_map"].get("AutoModel", "")) if isinstance(config["auto_map"], dict) else ""
+    if "--" in name or not name or not (folder / f"{name.partition('.')[0]}.py").is_file():
+        fix = "Its revision would not cover that code"
+        raise InputError(f"its code is not in its own repository ('{name}')", where=locator.where, fix=fix)

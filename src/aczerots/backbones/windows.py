@@ -1,0 +1,109 @@
+"""Images larger than a model's input: overlapping windows whose grids are blended, or one pass over the whole.
+
+A transformer with learned position embeddings knows places only inside its input. ``windows`` keeps to that: every
+window has the size the model was trained at, and where windows overlap their cells are averaged with weights that
+fall towards the edge of a window, where a token has seen context on one side only. ``whole`` stretches the position
+embeddings over the larger image: one pass, wider context, but places the model never met.
+
+Images up to ``SLACK`` times the input are done whole in either case: their position embeddings hardly change, and
+windows that overlap almost entirely would cost four passes for nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+
+from aczerots.backbones.base import Grids
+
+Large = Literal["windows", "whole"]
+LARGE: tuple[Large, ...] = get_args(Large)
+
+SLACK = 1.25
+OVERLAP = 0.25
+"""Least share of its side that a window has in common with the next."""
+
+
+def whole_cells(pixels: torch.Tensor, stride: int) -> torch.Tensor:
+    """Resize (bicubic) up to the next multiple of the stride, each side by itself, so that cells cover all evenly.
+
+    Args:
+        pixels: Float [b, 3, h, w] in [0, 255].
+        stride: Pixels per cell, each way.
+
+    Returns:
+        Float [b, 3, ceil(h / stride) * stride, ceil(w / stride) * stride] in [0, 255]; the same tensor if h and w
+        fit.
+    """
+    size = [math.ceil(side / stride) * stride for side in pixels.shape[-2:]]
+    if size == list(pixels.shape[-2:]):
+        return pixels
+    return F.interpolate(pixels, size=size, mode="bicubic", align_corners=False).clamp(0, 255)
+
+
+def encode_large(
+    pixels: torch.Tensor,
+    encode: Callable[[torch.Tensor], Grids],
+    *,
+    side: int,
+    stride: int,
+    large: Large = "windows",
+    overlap: float = OVERLAP,
+) -> Grids:
+    """Grids of images of any size from a function that does those of about the input size.
+
+    Args:
+        pixels: Float [b, 3, h, w], h and w multiples of the stride (see :func:`whole_cells`).
+        encode: Grids of float [b, 3, h', w'] of whole cells; with ``whole`` also of such larger than the input.
+        side: Side of the model's input in pixels; rounded down to whole cells.
+        stride: Pixels per cell, each way.
+        large: What to do with a side above ``SLACK`` times the input.
+        overlap: Least share of its side that a window has in common with the next, 0 <= overlap < 1.
+
+    Returns:
+        Grids of h / stride by w / stride cells. Where windows overlap: the weighted mean of their cells, ``aligned``
+        scaled back to unit length; elsewhere the cells of the one window.
+    """
+    h, w = pixels.shape[-2:]
+    cells = side // stride
+    if large == "whole" or max(h, w) <= SLACK * cells * stride:
+        return encode(pixels)
+    high, wide = min(h // stride, cells), min(w // stride, cells)
+    rows, columns = _along(h // stride, high, overlap), _along(w // stride, wide, overlap)
+    canvas: Grids | None = None
+    for top, share_y in rows:
+        for left, share_x in columns:
+            area = slice(top * stride, (top + high) * stride), slice(left * stride, (left + wide) * stride)
+            part = encode(pixels[..., area[0], area[1]].contiguous())
+            canvas = canvas or _blank(part, h // stride, w // stride)
+            share = (share_y[:, None] * share_x).to(part.aligned)
+            canvas.aligned[..., top : top + high, left : left + wide] += share * part.aligned
+            canvas.layers[..., top : top + high, left : left + wide] += share * part.layers
+    assert canvas is not None
+    return Grids(F.normalize(canvas.aligned, dim=1), canvas.layers)
+
+
+def _blank(like: Grids, gh: int, gw: int) -> Grids:
+    """Zeros of gh x gw cells."""
+    return Grids(*(t.new_zeros(*t.shape[:2], gh, gw) for t in (like.aligned, like.layers)))
+
+
+def _along(length: int, window: int, overlap: float) -> list[tuple[int, torch.Tensor]]:
+    """First cell and weights of each window along one axis.
+
+    The fewest windows that share ``overlap``, spread evenly. Weights float64 [window] sum to 1 at every cell; before
+    scaling they rise by one per cell from the edge of a window to its middle.
+    """
+    step = max(1, int(window * (1 - overlap)))
+    count = math.ceil((length - window) / step) + 1
+    starts = [round(i * (length - window) / max(1, count - 1)) for i in range(count)]
+    ramp = torch.arange(1, window + 1, dtype=torch.float64)
+    ramp = torch.minimum(ramp, ramp.flip(0))
+    total = torch.zeros(length, dtype=torch.float64)
+    for start in starts:
+        total[start : start + window] += ramp
+    return [(start, ramp / total[start : start + window]) for start in starts]
