@@ -55,4 +55,5 @@ def fitted_readings(
     size = (said * y).sum(0) / said.square().sum(0).clamp_min(1e-6)
     definition = definition * size.clamp_min(0.01)  # brought to the scale of levels, never turned round
     gram, cross = x.T @ x / len(x), x.T @ y / len(x)
-    return torch.linalg.solve(gram + pull * torch.eye(len(gram)), cross + pull * definition)
+    weights: Tensor = torch.linalg.solve(gram + pull * torch.eye(len(gram)), cross + pull * definition)
+    return weights
