@@ -147,7 +147,7 @@ class _Run:
         if number == 0:
             return None
         rng = np.random.default_rng([self.settings.seed, number])
-        done = sorted(self.store.annotations(number - 1))
+        done = self.store.annotations(number - 1)
         total = len(self.bench.pool.tiles)
         share = self.settings.initial if number == 1 else self.settings.budget
         want, left = max(1, round(share * total)), total - len(done)
