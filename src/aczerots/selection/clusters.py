@@ -15,7 +15,7 @@ _BLOCK = 2048
 def square_distances(points: Points, others: Points) -> Points:
     """Squared Euclidean distances [n, k] of points [n, d] and others [k, d]; small ones may be off by rounding."""
     square = (points**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2.0 * points @ others.T
-    return np.maximum(square, 0.0)
+    return np.asarray(np.maximum(square, 0.0))
 
 
 def nearest_distance(points: Points, others: Points) -> Points:
@@ -26,7 +26,7 @@ def nearest_distance(points: Points, others: Points) -> Points:
             part = slice(i, i + _BLOCK)
             block = square_distances(points[part], others[start : start + _BLOCK])
             np.minimum(out[part], block.min(axis=1), out=out[part])
-    return np.sqrt(out)
+    return np.asarray(np.sqrt(out))
 
 
 def owners(points: Points, centres: Points) -> NDArray[np.intp]:

@@ -33,9 +33,9 @@ class DealStrategy:
         del rng
         posterior = pool.posterior()
         hard, doubt = difficulty(pool, posterior), entropy(posterior)
-        score = pool.tile_mean(hard * doubt).astype(np.float64)
-        parts = {"difficulty": pool.tile_mean(hard), "uncertainty": pool.tile_mean(doubt), "product": score}
-        return take_top(pool, budget, score, {k: v.astype(np.float64) for k, v in parts.items()})
+        cells = {"difficulty": hard, "uncertainty": doubt, "product": hard * doubt}
+        means = {k: pool.tile_mean(v).astype(np.float64) for k, v in cells.items()}
+        return take_top(pool, budget, means["product"], means)
 
 
 def class_centroids(pool: Pool, classes: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -161,6 +161,6 @@ def discrepancy(pool: Pool) -> NDArray[np.float64]:
     p = np.maximum(pool.posterior().astype(np.float64), 1e-12)
     total, number = np.zeros(p.shape[:2]), 0
     for other in pool.disturbed():
-        total += (p * (np.log(p) - np.log(np.maximum(other, 1e-12)))).sum(axis=-1)
+        total += (p * (np.log(p) - np.log(np.maximum(other.astype(np.float64), 1e-12)))).sum(axis=-1)
         number += 1
-    return np.maximum(total / number, 0.0)
+    return np.where(total / number > 1e-9, total / number, 0.0)

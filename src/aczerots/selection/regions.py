@@ -84,6 +84,6 @@ class RipuStrategy:
             for i in range(0, len(pool), _BLOCK)
         ]
         impurity, doubt = (np.concatenate(x).reshape(pool.inside.shape) for x in zip(*parts, strict=True))
-        score = pool.tile_mean(impurity * doubt).astype(np.float64)
-        means = {"impurity": pool.tile_mean(impurity), "uncertainty": pool.tile_mean(doubt), "product": score}
-        return take_top(pool, budget, score, {k: v.astype(np.float64) for k, v in means.items()})
+        cells = {"impurity": impurity, "uncertainty": doubt, "product": impurity * doubt}
+        means = {k: pool.tile_mean(v).astype(np.float64) for k, v in cells.items()}
+        return take_top(pool, budget, means["product"], means)

@@ -67,15 +67,16 @@ def mutual_information(samples: Iterable[NDArray[np.floating]]) -> NDArray[np.fl
     """
     total, entropies, number = np.zeros(()), np.zeros(()), 0
     for p in samples:
-        total = total + p
-        entropies = entropies + _nats(p)
+        total = total + p.astype(np.float64)
+        entropies = entropies + _nats(p.astype(np.float64))
         number += 1
     gain = _nats(total / number) - entropies / number
-    out: NDArray[np.float32] = np.maximum(gain, 0.0).astype(np.float32)
+    # Equal states inform of nothing; what rounding leaves must not rank tiles.
+    out: NDArray[np.float32] = np.where(gain > 1e-9, gain, 0.0).astype(np.float32)
     return out
 
 
-def _nats(posterior: NDArray[np.floating]) -> NDArray[np.float64]:
+def _nats(posterior: NDArray[np.float64]) -> NDArray[np.float64]:
     """Shannon entropy over the last axis in nats."""
     p = np.maximum(posterior, 1e-12)
     out: NDArray[np.float64] = -(p * np.log(p)).sum(axis=-1)
