@@ -33,7 +33,7 @@ class DealStrategy:
         del rng
         posterior = pool.posterior()
         hard, doubt = difficulty(pool, posterior), entropy(posterior)
-        cells = {"difficulty": hard, "uncertainty": doubt, "product": hard * doubt}
+        cells: dict[str, NDArray[np.floating]] = {"difficulty": hard, "uncertainty": doubt, "product": hard * doubt}
         means = {k: pool.tile_mean(v).astype(np.float64) for k, v in cells.items()}
         return take_top(pool, budget, means["product"], means)
 
