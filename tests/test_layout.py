@@ -26,7 +26,7 @@ LEVELS: dict[str, int] = {
             ("prozs", "selection", "annotation", "training"),
             ("evaluate", "predict", "report"),
             ("workbench",),
-            ("runfolder",),
+            ("runfolder", "sharing"),
             ("loop", "apply"),
             ("experiment", "project"),
             ("console",),
