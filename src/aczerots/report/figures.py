@@ -152,6 +152,44 @@ def budget_figure(
         return _finish(figure, f"{score} over the labelled share of the pool")
 
 
+def difference_figure(rows: Sequence[tuple[str, float, float | None, float | None]], reference: str) -> str:
+    """Differences to a reference with their intervals, one line each, the best on top.
+
+    Args:
+        rows: (label, mean, lower end, upper end); no interval where an end is None.
+        reference: What the differences are taken to.
+
+    Returns:
+        An ``<svg>`` element. Lines whose interval leaves out zero are in the first colour with a disc, others
+        in grey with a ring.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    ordered = sorted(rows, key=lambda row: row[1])
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(6.0, 0.9 + 0.27 * len(ordered)), layout="constrained")
+        axes = figure.add_subplot()
+        axes.axvline(0, color=_INK, linewidth=1.0, linestyle=(0, (2, 3)), alpha=0.8)
+        for place, (_, mean, low, high) in enumerate(ordered):
+            clear = low is not None and high is not None and not low <= 0 <= high
+            color = SERIES[0] if clear else SERIES[6]
+            if low is not None and high is not None:
+                axes.plot([low, high], [place, place], color=color, linewidth=2, solid_capstyle="butt")
+            axes.plot(
+                [mean], [place], color=color, marker="o", markersize=6,
+                markerfacecolor=color if clear else "none", markeredgewidth=1.6,
+            )  # fmt: skip
+        axes.set_yticks(range(len(ordered)), [label for label, *_ in ordered])
+        axes.set_ylim(-0.6, len(ordered) - 0.4)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel(f"mean hIoU over the budget, minus {reference}")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:+.3f}".replace("-", "\N{MINUS SIGN}"))
+        axes.locator_params(axis="x", nbins=6)
+        return _finish(figure, f"Differences to {reference}")
+
+
 def class_figure(name: str, seen: bool, share: Sequence[float], iou: Sequence[float | None]) -> str:
     """IoU of one class over labelled share, small: one panel of many that share their axes.
 
