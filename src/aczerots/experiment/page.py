@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from aczerots.experiment.cells import Cell
@@ -21,13 +22,17 @@ _SHOWN = 6
 
 
 def curves_figure(scenario: Scenario) -> str:
-    """Curves of hIoU over the share drawn: the reference, our strategy, and the best others by area."""
+    """Curves of hIoU over the share drawn: the reference, our strategy, and the best others by area.
+
+    Only the first two have bands: more of them hide each other, and the tables have all intervals.
+    """
     kept = [a for a in scenario.arms if a.strategy == "aczerots" or a.group.label == scenario.reference]
     best = sorted((a for a in scenario.arms if a not in kept), key=lambda a: a.rank)
     shown = [*kept, *best][:_SHOWN]
     arms = [a for a in scenario.arms if a in shown]
     levels = mean_defined([a.zero_shot for a in arms]), mean_defined([a.full for a in arms])
-    return budget_figure([a.curve for a in arms], *levels)
+    curves = [a.curve if a in kept[:2] else replace(a.curve, low=None, high=None) for a in arms]
+    return budget_figure(curves, *levels, close_up=True)
 
 
 def differences_figure(scenario: Scenario) -> str | None:

@@ -121,6 +121,9 @@ class Workers:
     Args:
         count: How many.
         place: What they share.
+
+    Attributes:
+        processes: The living ones by number.
     """
 
     def __init__(self, count: int, place: Place) -> None:
@@ -128,7 +131,7 @@ class Workers:
         self._place = place
         self._jobs: Queue[Job] = self._context.Queue()
         self._messages: Queue[Message] = self._context.Queue()
-        self._processes: dict[int, SpawnProcess] = {}
+        self.processes: dict[int, SpawnProcess] = {}
         self._busy: dict[int, int] = {}
         self._born = 0
         for _ in range(count):
@@ -140,7 +143,7 @@ class Workers:
         process = self._context.Process(target=work, args=arguments, daemon=True)
         with _few_threads(self._place.threads):
             process.start()
-        self._processes[self._born] = process
+        self.processes[self._born] = process
         self._born += 1
 
     def run(self, jobs: Sequence[Job], ended: Callable[[Message], None]) -> None:
@@ -149,28 +152,28 @@ class Workers:
             self._jobs.put(job)
         open_jobs = {job.number for job in jobs}
         while open_jobs:
-            try:
-                message = self._messages.get(timeout=_PATIENCE)
-            except queue.Empty:
-                lost = self._replace_dead()
-            else:
-                lost = [] if message.seconds is None else [message]
+            for message in self.receive() or self._replace_dead():
                 if message.seconds is None:
                     self._busy[message.worker] = message.number
-                else:
+                elif message.number in open_jobs:
                     self._busy.pop(message.worker, None)
-            for end in lost:
-                if end.number in open_jobs:
-                    open_jobs.remove(end.number)
-                    ended(end)
+                    open_jobs.remove(message.number)
+                    ended(message)
+
+    def receive(self) -> Sequence[Message]:
+        """The next message, or none if none comes for a while."""
+        try:
+            return [self._messages.get(timeout=_PATIENCE)]
+        except queue.Empty:
+            return []
 
     def _replace_dead(self) -> list[Message]:
         """Start a worker for each one that died; messages of the jobs that died with them."""
         lost = []
-        for worker, process in list(self._processes.items()):
+        for worker, process in list(self.processes.items()):
             if process.is_alive():
                 continue
-            del self._processes[worker]
+            del self.processes[worker]
             number = self._busy.pop(worker, None)
             if number is None:
                 what = f"a worker process ended with code {process.exitcode} before it took a cell"
@@ -182,9 +185,9 @@ class Workers:
 
     def stop(self) -> None:
         """End all workers at once; what their runs saved stays."""
-        for process in self._processes.values():
+        for process in self.processes.values():
             process.terminate()
-        for process in self._processes.values():
+        for process in self.processes.values():
             process.join()
         for channel in (self._jobs, self._messages):
             channel.cancel_join_thread()
