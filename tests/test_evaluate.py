@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aczerots.evaluate import ConfusionMatrix, area_under_curve, harmonic_mean
+from aczerots.evaluate import ConfusionMatrix, harmonic_mean
 from aczerots.taxonomy import IGNORE, Taxonomy, TissueClass
 
 
@@ -65,8 +65,3 @@ def test_a_class_in_neither_truth_nor_prediction_is_undefined():
 @pytest.mark.parametrize(("seen", "unseen", "expected"), [(0.4, 0.6, 0.48), (0.0, 0.0, 0.0), (0.5, math.nan, 0.5)])
 def test_harmonic_mean(seen: float, unseen: float, expected: float):
     assert harmonic_mean(seen, unseen) == pytest.approx(expected)
-
-
-def test_area_under_the_curve():
-    assert area_under_curve([0.0, 0.5, 1.0], [0.0, 1.0, 1.0]) == pytest.approx(0.75)
-    assert math.isnan(area_under_curve([0.1], [1.0]))

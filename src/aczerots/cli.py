@@ -55,7 +55,7 @@ def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
     dataset: Annotated[str, typer.Argument(help="folder:PATH, bcss:PATH, voc:PATH, her2st:PATH, phantom:N, ...")],
     out: Annotated[Path, typer.Option(help="Output folder; an interrupted run goes on there.")],
     unseen: Unseen = None,
-    strategy: Annotated[str, typer.Option(help="aczerots, paper, random or entropy.")] = "aczerots",
+    strategy: Annotated[str, typer.Option(help="aczerots, paper, random, entropy, coreset, badge, ...")] = "aczerots",
     without: Annotated[list[str] | None, typer.Option(help="Switch off a term of the strategy.")] = None,
     preset: Annotated[str, typer.Option(help="prozs, paper or zeroshot.")] = "prozs",
     backbone: Annotated[str, typer.Option(help="embedded, or hf:ID_OR_FOLDER.")] = "embedded",
@@ -110,6 +110,41 @@ def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
     else:
         show_rows(rows, f"{dataset}, strategy {settings.strategy}, preset {preset}, seed {seed}")
         typer.echo(f"Written: {out / 'metrics.csv'}, {out / 'report.html'}")
+
+
+@app.command()
+def experiment(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads them off the signature
+    protocol: Annotated[str, typer.Argument(help="A TOML file, or the name of a protocol that comes with aczerots.")],
+    out: Annotated[Path, typer.Option(help="Output folder; an interrupted experiment goes on there.")],
+    data: Annotated[Path | None, typer.Option(help="Folder that {data} in the protocol stands for.")] = None,
+    jobs: Annotated[int, typer.Option(help="Runs at the same time, each in a process of its own.")] = 1,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds, instead of the protocol's.")] = None,
+    strategy: Annotated[list[str] | None, typer.Option(help="Only this strategy; may be given several times.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs and the time they take, run none.")] = False,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """A grid of simulated runs: table, figures, page with intervals and paired tests."""
+    from aczerots.experiment.protocol import find_protocol, narrowed
+    from aczerots.experiment.run import describe, plan_experiment, run_experiment
+
+    wanted = narrowed(find_protocol(protocol), seeds=seeds, strategies=strategy or ())
+    if dry_run:
+        plan = plan_experiment(wanted, out, data, jobs)
+        if as_json:
+            show_json({"cells": [c.settings.model_dump(mode="json") for c in plan.cells], "seconds": plan.seconds})
+        else:
+            typer.echo("\n".join([*(c.text for c in plan.cells), describe(plan, jobs)]))
+        return
+    outcome = run_experiment(wanted, out, data=data, jobs=jobs, device=device, progress=ConsoleProgress())
+    if as_json:
+        failed = [{"run": cell.text, "reason": reason} for cell, reason in outcome.failures]
+        show_json({"written": [str(p) for p in outcome.written], "failed": failed})
+    else:
+        typer.echo(f"Written: {', '.join(str(p) for p in outcome.written if p.parent == out)}")
+    if outcome.failures:
+        typer.echo(f"error: {len(outcome.failures)} of {len(outcome.plan.cells)} runs failed", err=True)
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -93,10 +93,3 @@ def _mean(values: NDArray[np.float64]) -> float:
     """Mean of the defined values; NaN if none is."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else math.nan
-
-
-def area_under_curve(fractions: list[float], hious: list[float]) -> float:
-    """Area under hIoU over the labelled fraction (trapezoids), divided by the span of fractions."""
-    if len(fractions) < 2 or fractions[-1] == fractions[0]:
-        return math.nan
-    return float(np.trapezoid(hious, fractions) / (fractions[-1] - fractions[0]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,13 @@ from aczerots.prozs.presets import Preset, find_preset
 from aczerots.runfolder import RunFolder
 from aczerots.selection.base import Selection, Strategy
 from aczerots.selection.locate import locate_strategy
-from aczerots.workbench import Workbench, open_workbench
+from aczerots.sharing import Sharing, bench_for
+from aczerots.workbench import Workbench
 
 EXPERT = "simulated expert"
 
 
-def simulate(
+def simulate(  # noqa: PLR0913  # keyword-only: each is a choice of its own
     settings: SimulateSettings,
     out: Path,
     *,
@@ -38,6 +39,8 @@ def simulate(
     progress: Progress | None = None,
     compiled: bool = False,
     trust_remote_code: bool = False,
+    sharing: Sharing | None = None,
+    pictures: bool = True,
 ) -> list[dict[str, Any]]:
     """Run the loop, or go on where it stopped; the numbers do not depend on interruptions.
 
@@ -49,6 +52,8 @@ def simulate(
         progress: Receives progress.
         compiled: Compile the backbone's forward pass.
         trust_remote_code: Let the backbone's repository run Python code that it brings along.
+        sharing: Takes from other runs what they have in common with this one, and gives to them.
+        pictures: Write example pictures, thumbnails and ``report.html``.
 
     Returns:
         One metrics row per round, as in ``metrics.csv``.
@@ -63,20 +68,11 @@ def simulate(
     try:
         _same_run(store, settings, out)
         started = time.perf_counter()
-        bench = open_workbench(
-            settings.dataset,
-            unseen=settings.unseen,
-            backbone=settings.backbone,
-            options=BackboneOptions(settings.refine_with, settings.precision, compiled, trust_remote_code),
-            text=settings.text,
-            tile_size=settings.tile_size,
-            device=device,
-            cache=cache or cache_folder(),
-            progress=progress,
-            mode=settings.cache,
-            descriptions=None if settings.descriptions is None else Path(settings.descriptions),
-        )
+        opened = sharing.bench if sharing else bench_for
+        options = BackboneOptions(settings.refine_with, settings.precision, compiled, trust_remote_code)
+        bench = opened(settings, options, device, cache or cache_folder(), progress)
         run = _Run(settings, bench, preset, strategy, store, folder, progress)
+        run.sharing = sharing
         run.begin(time.perf_counter() - started)
         for number in range(settings.rounds + 1):
             if store.state(number) is RoundState.EVALUATED:
@@ -86,7 +82,7 @@ def simulate(
             run.annotate(number)
             run.fit(number)
             run.evaluate(number)
-        run.finish()
+        run.finish(pictures)
         return folder.rows(store, bench)
     finally:
         store.close()
@@ -107,6 +103,7 @@ class _Run:
     ) -> None:
         self.settings, self.bench, self.preset, self.strategy = settings, bench, preset, strategy
         self.store, self.folder, self.progress = store, folder, progress
+        self.sharing: Sharing | None = None
         self.model: ProZS | None = None
         self.seconds: dict[str, float] = {}
 
@@ -155,7 +152,7 @@ class _Run:
         if number == 0:
             return None
         rng = np.random.default_rng([self.settings.seed, number])
-        done = sorted(self.store.annotations(number - 1))
+        done = self.store.annotations(number - 1)
         total = len(self.bench.pool.tiles)
         share = self.settings.initial if number == 1 else self.settings.budget
         want, left = max(1, round(share * total)), total - len(done)
@@ -189,7 +186,34 @@ class _Run:
         zero = find_preset("zeroshot")
         if number == 0:
             return self.bench.zero_shot(zero, self.settings.seed)
-        return self.bench.fitted(self.preset, self.store.annotations(number), self.settings.seed)
+        annotations = self.store.annotations(number)
+        if number > 1 or self.sharing is None:
+            return self.bench.fitted(self.preset, annotations, self.settings.seed)
+        # The tiles of round 1 are drawn at random, so other strategies have the same model.
+        key = self._key(list(annotations))
+        model = self.sharing.model(key)
+        if model is not None:
+            return model.to(self.bench.device)
+        model = self.bench.fitted(self.preset, annotations, self.settings.seed)
+        self.sharing.keep_model(key, model, self._card(number))
+        return model
+
+    def _key(self, annotated: Sequence[int]) -> str:
+        """Name under which the result of these annotations is shared."""
+        assert self.sharing is not None
+        preset = self.preset.name if annotated else "zeroshot"
+        return self.sharing.key(self.bench, preset, self.settings.seed, annotated)
+
+    def _measured(self, annotated: Sequence[int], model: Callable[[], ProZS]) -> dict[str, Any]:
+        """Metrics row of the model with these annotations, measured unless another run has done so."""
+        if self.sharing is None:
+            return self.bench.evaluate(model(), self.progress).row(self.bench.taxonomy)
+        key = self._key(annotated)
+        row = self.sharing.row(key)
+        if row is None:
+            row = dict(self.bench.evaluate(model(), self.progress).row(self.bench.taxonomy))
+            self.sharing.keep_row(key, row)
+        return row
 
     def annotate(self, number: int) -> None:
         """Let the simulated expert draw what is not drawn yet."""
@@ -225,28 +249,33 @@ class _Run:
     def evaluate(self, number: int) -> None:
         """Measure the model of a round and show the row."""
         with self._timed("evaluate"):
-            metrics = self.bench.evaluate(self._previous(number), self.progress)
-        labelled = len(self.store.annotations(number))
-        row = {"labelled_tiles": labelled, "labelled_fraction": labelled / len(self.bench.pool.tiles)}
-        row |= metrics.row(self.bench.taxonomy)
+            annotated = list(self.store.annotations(number))
+            metrics = self._measured(annotated, lambda: self._previous(number))
+        labelled = len(annotated)
+        row = {"labelled_tiles": labelled, "labelled_fraction": labelled / len(self.bench.pool.tiles)} | metrics
         self.store.advance(number, RoundState.EVALUATED, metrics=row, seconds=self.seconds)
         self.seconds = {}
         self.folder.write_tables(self.store, self.bench)
-        hiou = f"hIoU {metrics.hiou:.3f}  seen {metrics.miou_seen:.3f}  unseen {metrics.miou_unseen:.3f}"
+        hiou = f"hIoU {row['hiou']:.3f}  seen {row['miou_seen']:.3f}  unseen {row['miou_unseen']:.3f}"
         self.progress.say(f"round {number}: {labelled} tiles drawn  {hiou}")
 
-    def finish(self) -> None:
-        """Full-label line, pictures, report."""
+    def finish(self, pictures: bool) -> None:
+        """Full-label line, tables, pictures and report if wanted."""
         last = max(number for number, _, _ in self.store.results())
         if self.bench.pool.pooled is not None:
             self.progress.say("full-label model: left out, since it needs the whole grids of the pool (--cache dense)")
         elif self.settings.rounds and self.store.recall("full_label") is None:
             self.progress.say("full-label model: fits on the whole pool, for comparison")
-            model = self._full_label(last)
-            row = {"labelled_tiles": len(self.bench.pool.tiles), "labelled_fraction": 1.0}
-            row |= self.bench.evaluate(model, self.progress).row(self.bench.taxonomy)
+            total = len(self.bench.pool.tiles)
+            row = {"labelled_tiles": total, "labelled_fraction": 1.0}
+            row |= self._measured(range(total), lambda: self._full_label(last))
             self.store.remember("full_label", {k: None if np.isnan(v) else v for k, v in row.items()})
-        self.folder.write_all(self.store, self.bench, self.settings, self._previous(last))
+        self.folder.write_tables(self.store, self.bench)
+        if pictures:
+            self.folder.write_pictures(self.store, self.bench, self._previous(last))
+        self.folder.write_record(self.store, self.bench, self.settings)
+        if pictures:
+            self.folder.write_report()
 
     def _full_label(self, last: int) -> ProZS:
         """A model that has every drawing; that of the last round if it has them all."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,18 +11,20 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from aczerots.backbones.base import Backbone
+from aczerots.backbones.base import Backbone, Grids
 from aczerots.backbones.options import BackboneOptions
 from aczerots.errors import InputError
 from aczerots.prozs.checkpoint import ModelCard, load_model
 from aczerots.prozs.fit import GridSource
+from aczerots.prozs.losses import soft_targets
 from aczerots.prozs.model import ProZS
 from aczerots.selection.base import Pool
 from aczerots.selection.uncertainty import entropy
 from aczerots.slides.base import Slide, Tile
 from aczerots.slides.tiling import cut_tiles
-from aczerots.taxonomy import Taxonomy
+from aczerots.taxonomy import IGNORE, Taxonomy
 
+DROPOUT_STATES = 8
 _BATCH = 8
 
 
@@ -88,7 +90,11 @@ class Canvas:
 
 @torch.no_grad()
 def view_pool(
-    model: ProZS, grids: GridSource, tiles: Sequence[Tile], labelled: Sequence[int], taxonomy: Taxonomy
+    model: ProZS,
+    grids: GridSource,
+    tiles: Sequence[Tile],
+    drawn: Mapping[int, NDArray[np.uint8]],
+    taxonomy: Taxonomy,
 ) -> Pool:
     """The pool as ``model`` sees it, on the backbone's grid.
 
@@ -96,19 +102,19 @@ def view_pool(
         model: The current model.
         grids: Grids of ``tiles``.
         tiles: The pool.
-        labelled: Positions of annotated tiles.
+        drawn: Label masks uint8 [size, size] of the annotated tiles by position.
         taxonomy: The classes.
     """
     features, scores = [], []
-    for start in range(0, len(tiles), _BATCH):
-        part = grids[list(range(start, min(start + _BATCH, len(tiles))))].to(model.text.device)
+    cells = (0, 0)
+    for part in _batches(model, grids):
         phi = model.features(part)
         cells = part.aligned.shape[2], part.aligned.shape[3]
         # A decoder may work at full resolution; selection does not need it.
         features.append(F.adaptive_avg_pool2d(phi, cells).flatten(2).movedim(1, -1).half().cpu().numpy())
         scores.append(F.adaptive_avg_pool2d(model.scores(phi), cells).flatten(2).movedim(1, -1).cpu().numpy())
     done = np.zeros(len(tiles), dtype=bool)
-    done[list(labelled)] = True
+    done[list(drawn)] = True
     area = np.array([t.box.area for t in tiles], dtype=np.float32)
     return Pool(
         features=np.concatenate(features),
@@ -118,7 +124,61 @@ def view_pool(
         seen=taxonomy.seen,
         vectors=model.projection(model.text).cpu().numpy(),
         cost=area / area.mean(),
+        grid=cells,
+        labels=_cell_labels(drawn, len(tiles), len(taxonomy), cells),
+        samples=lambda: disturbed_posteriors(model, grids),
     )
+
+
+def _batches(model: ProZS, grids: GridSource) -> Iterator[Grids]:
+    """All grids in their order, a few at a time, where the model is."""
+    for start in range(0, len(grids), _BATCH):
+        yield grids[list(range(start, min(start + _BATCH, len(grids))))].to(model.text.device)
+
+
+def _cell_labels(
+    drawn: Mapping[int, NDArray[np.uint8]], tiles: int, classes: int, cells: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Label id with the most pixels in each cell, uint8 [tiles, m]; IGNORE where less than half of it is drawn."""
+    out = np.full((tiles, cells[0] * cells[1]), IGNORE, dtype=np.uint8)
+    for position, mask in drawn.items():
+        mass = soft_targets(torch.from_numpy(mask)[None], classes, cells)[0].flatten(1)
+        label = mass.argmax(dim=0).to(torch.uint8).numpy()
+        out[position] = np.where(mass.sum(dim=0).numpy() >= 0.5, label, IGNORE)
+    return out
+
+
+@torch.no_grad()
+def disturbed_posteriors(
+    model: ProZS, grids: GridSource, number: int = DROPOUT_STATES, seed: int = 0
+) -> Iterator[NDArray[np.float32]]:
+    """Class posteriors of the pool with dropout on, one array per state (Gal and Ghahramani, 2016).
+
+    Args:
+        model: The current model; a model without dropout gives equal arrays.
+        grids: Grids of the pool.
+        number: States.
+        seed: Of the dropout masks.
+
+    Yields:
+        Float32 [n, m, C] on the backbone's grid.
+    """
+    switched = [m for m in model.modules() if isinstance(m, torch.nn.Dropout)]
+    for state in range(number):
+        parts = []
+        with torch.random.fork_rng():
+            torch.manual_seed(seed * number + state)
+            for module in switched:
+                module.train()
+            try:
+                for part in _batches(model, grids):
+                    cells = part.aligned.shape[2], part.aligned.shape[3]
+                    pooled = F.adaptive_avg_pool2d(model(part), cells).softmax(dim=1)
+                    parts.append(pooled.flatten(2).movedim(1, -1).cpu().numpy())
+            finally:
+                for module in switched:
+                    module.eval()
+        yield np.concatenate(parts)
 
 
 def _inside(tile: Tile, gh: int, gw: int) -> NDArray[np.bool_]:

@@ -68,13 +68,18 @@ class RunFolder:
         ]
         write_text_atomic(self.path / "selections.csv", _csv(rows, ["tile", "round", "rank", "score", *parts]))
 
-    def write_all(self, store: Store, bench: Workbench, settings: SimulateSettings, model: ProZS) -> None:
-        """Tables, ``run.json``, pictures and ``report.html``."""
-        self.write_tables(store, bench)
+    def write_pictures(self, store: Store, bench: Workbench, model: ProZS) -> None:
+        """Example pictures and thumbnails of the chosen tiles."""
         self._write_examples(bench, model)
         self._write_chosen(store, bench)
+
+    def write_record(self, store: Store, bench: Workbench, settings: SimulateSettings) -> None:
+        """``run.json``; its presence says that the run is complete."""
         text = json.dumps(self._facts(store, bench, settings), indent=1)
         write_text_atomic(self.path / "run.json", text + "\n")
+
+    def write_report(self) -> None:
+        """``report.html`` from everything else."""
         write_report([self.path], self.path / "report.html")
 
     def _facts(self, store: Store, bench: Workbench, settings: SimulateSettings) -> dict[str, Any]:

@@ -70,6 +70,21 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     return Estimate(mean, mean - half, mean + half, len(values))
 
 
+def paired_test(differences: Sequence[float]) -> float | None:
+    """Two-sided p-value of Student's t-test that the mean of paired differences is zero.
+
+    Returns:
+        None with fewer than two differences, or if all are equal: then there is nothing to test with.
+    """
+    if len(differences) < 2 or np.ptp(differences) == 0:
+        return None
+    from scipy.special import stdtr
+
+    n = len(differences)
+    t = abs(float(np.mean(differences))) / (float(np.std(differences, ddof=1)) / np.sqrt(n))
+    return float(2 * stdtr(n - 1, -t))
+
+
 def area_under_curve(run: Run) -> float | None:
     """Area under hIoU over labelled share by trapezoids, divided by the span of shares: a mean hIoU.
 

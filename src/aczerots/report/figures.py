@@ -103,11 +103,26 @@ def _level(axes: Axes, value: float, text: str, *, below: bool) -> None:
     )  # fmt: skip
 
 
+def _limits(values: Sequence[float], curves: Sequence[Curve]) -> tuple[float, float]:
+    """From 0 to a little above everything, bands included."""
+    top = max([0.1, *values, *(v for c in curves for v in c.high or () if v is not None)])
+    return 0.0, min(1.0, 1.12 * top)
+
+
+def _close_limits(values: Sequence[float]) -> tuple[float, float]:
+    """A little beyond the values; wide bands are cut off, so that few seeds do not hide the curves."""
+    low, top = min(values, default=0.0), max(values, default=1.0)
+    room = max(0.3 * (top - low), 0.01)
+    return max(0.0, low - room), min(1.0, top + room)
+
+
 def budget_figure(
     curves: Sequence[Curve],
     zero_shot: float | None = None,
     full_label: float | None = None,
     score: str = "hIoU",
+    *,
+    close_up: bool = False,
 ) -> str:
     """Score over labelled share, one line per curve, with the zero-shot and full-label levels.
 
@@ -116,6 +131,7 @@ def budget_figure(
         zero_shot: Level of the model without any label.
         full_label: Level of the model trained on the whole pool.
         score: Name of the score on the vertical axis.
+        close_up: For many curves that lie close: the axis need not begin at 0, and their names stand beside it.
 
     Returns:
         An ``<svg>`` element.
@@ -123,7 +139,7 @@ def budget_figure(
     import matplotlib as mpl
 
     with mpl.rc_context(_STYLE):
-        figure, axes = _frame((6.0, 3.4))
+        figure, axes = _frame((7.4, 3.8) if close_up else (6.0, 3.4))
         for number, curve in enumerate(curves):
             color, marker = SERIES[number % len(SERIES)], _MARKERS[number % len(_MARKERS)]
             share = list(curve.share)
@@ -141,15 +157,55 @@ def budget_figure(
             _level(axes, zero_shot, "zero-shot", below=lower)
         if full_label is not None:
             _level(axes, full_label, "all labels", below=zero_shot is not None and not lower)
-        values = [v for c in curves for v in (*c.score, *(c.high or ())) if v is not None]
-        top = max([0.1, *values, *(v for v in (zero_shot, full_label) if v is not None)])
-        axes.set_ylim(0, min(1.0, 1.12 * top))
+        values = [v for c in curves for v in c.score if v is not None]
+        values += [v for v in (zero_shot, full_label) if v is not None]
+        axes.set_ylim(*(_close_limits(values) if close_up else _limits(values, curves)))
         axes.set_xlim(0, None)
         axes.set_xlabel("labelled share of the pool")
         axes.set_ylabel(score)
-        if len(curves) > 1:
+        if close_up:
+            figure.legend(loc="outside right upper", frameon=False, fontsize=10)
+        elif len(curves) > 1:
             axes.legend(loc="lower right", frameon=False, fontsize=10)
         return _finish(figure, f"{score} over the labelled share of the pool")
+
+
+def difference_figure(rows: Sequence[tuple[str, float, float | None, float | None]], reference: str) -> str:
+    """Differences to a reference with their intervals, one line each, the best on top.
+
+    Args:
+        rows: (label, mean, lower end, upper end); no interval where an end is None.
+        reference: What the differences are taken to.
+
+    Returns:
+        An ``<svg>`` element. Lines whose interval leaves out zero are in the first colour with a disc, others
+        in grey with a ring.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    ordered = sorted(rows, key=lambda row: row[1])
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(6.0, 0.9 + 0.27 * len(ordered)), layout="constrained")
+        axes = figure.add_subplot()
+        axes.axvline(0, color=_INK, linewidth=1.0, linestyle=(0, (2, 3)), alpha=0.8)
+        for place, (_, mean, low, high) in enumerate(ordered):
+            clear = low is not None and high is not None and not low <= 0 <= high
+            color = SERIES[0] if clear else SERIES[6]
+            if low is not None and high is not None:
+                axes.plot([low, high], [place, place], color=color, linewidth=2, solid_capstyle="butt")
+            axes.plot(
+                [mean], [place], color=color, marker="o", markersize=6,
+                markerfacecolor=color if clear else "none", markeredgewidth=1.6,
+            )  # fmt: skip
+        axes.set_yticks(range(len(ordered)), [label for label, *_ in ordered])
+        axes.set_ylim(-0.6, len(ordered) - 0.4)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel(f"mean hIoU over the budget, minus {reference}")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:+.3f}".replace("-", "\N{MINUS SIGN}"))
+        axes.locator_params(axis="x", nbins=6)
+        return _finish(figure, f"Differences to {reference}")
 
 
 def class_figure(name: str, seen: bool, share: Sequence[float], iou: Sequence[float | None]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -44,6 +44,16 @@ def _environment() -> Environment:
     )
     environment.filters.update(score=_score, signed=_signed, seconds=_seconds)
     return environment
+
+
+def render(template: str, values: Mapping[str, object]) -> str:
+    """A page of this package's templates as HTML.
+
+    Args:
+        template: Name of the template.
+        values: What it needs.
+    """
+    return _environment().get_template(template).render(values)
 
 
 def _shared_examples(groups: Sequence[Group]) -> list[tuple[str, list[Panel]]]:
@@ -104,9 +114,5 @@ def write_report(runs: Sequence[Path], out: Path) -> None:
     if not runs:
         raise SettingsError("no run to report on", fix="Name one or more run folders")
     loaded = [read_run(folder) for folder in runs]
-    environment = _environment()
-    if len(loaded) == 1:
-        page = environment.get_template("page.html").render(_single(loaded[0]))
-    else:
-        page = environment.get_template("comparison.html").render(_several(loaded))
+    page = render("page.html", _single(loaded[0])) if len(loaded) == 1 else render("comparison.html", _several(loaded))
     write_text_atomic(out, page)

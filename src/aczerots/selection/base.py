@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -10,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.errors import SettingsError
+from aczerots.taxonomy import IGNORE
 
 Floats = NDArray[np.float32]
+Labels = NDArray[np.uint8]
+_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,13 @@ class Pool:
         seen: Bool [C].
         vectors: Class vectors v_c, float32 [C, d_p].
         cost: What annotating a tile costs, float32 [n], for example its area; only ratios matter.
+        keys: Int64 [n], distinct: which tile it is, wherever it stands in the pool. Chance and ties go by key, so
+            that the order of the pool does not matter. None takes the positions.
+        grid: (rows, columns) of the cells, row by row; None takes a square, or one row where m is no square.
+        labels: What experts drew, by cell: label ids uint8 [n, m], IGNORE where nothing is drawn. None knows
+            nothing of it.
+        samples: Gives class posteriors float32 [n, m, C] of the same model in disturbed states (dropout), the same
+            ones at every call. Only strategies that need them pay for them. None has the undisturbed one only.
     """
 
     features: NDArray[np.floating]
@@ -35,6 +46,10 @@ class Pool:
     seen: NDArray[np.bool_]
     vectors: Floats
     cost: Floats
+    keys: NDArray[np.int64] | None = None
+    grid: tuple[int, int] | None = None
+    labels: Labels | None = None
+    samples: Callable[[], Iterable[Floats]] | None = None
 
     def __len__(self) -> int:
         """Number of tiles n."""
@@ -45,11 +60,47 @@ class Pool:
         """Positions of the tiles without annotation, ascending."""
         return np.flatnonzero(~self.labelled)
 
+    @property
+    def rank(self) -> NDArray[np.intp]:
+        """Rank of each tile's key among all keys, [n]."""
+        if self.keys is None:
+            return np.arange(len(self))
+        out = np.empty(len(self), dtype=np.intp)
+        out[np.argsort(self.keys)] = np.arange(len(self))
+        return out
+
+    @property
+    def rows_and_columns(self) -> tuple[int, int]:
+        """Shape of the grid of cells."""
+        cells = self.inside.shape[1]
+        side = math.isqrt(cells)
+        return self.grid or ((side, side) if side * side == cells else (1, cells))
+
     def posterior(self) -> Floats:
         """Softmax of the scores, float32 [n, m, C]."""
-        z = self.scores - self.scores.max(axis=-1, keepdims=True)
-        e = np.exp(z)
-        out: Floats = e / e.sum(axis=-1, keepdims=True)
+        return softmax(self.scores)
+
+    def disturbed(self) -> Iterable[Floats]:
+        """Posteriors of the disturbed states of the model, or the undisturbed one if there are none."""
+        return [self.posterior()] if self.samples is None else self.samples()
+
+    def known_labels(self) -> Labels:
+        """Label ids of the cells, uint8 [n, m]; IGNORE outside the tiles and where nothing is drawn."""
+        if self.labels is None:
+            return np.full(self.inside.shape, IGNORE, dtype=np.uint8)
+        return np.where(self.inside & self.labelled[:, None], self.labels, np.uint8(IGNORE))
+
+    def draw(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """A number between 0 and 1 for each tile [n], the same for a key wherever its tile stands."""
+        return rng.random(len(self))[self.rank]
+
+    def tile_features(self) -> NDArray[np.float64]:
+        """Mean feature of the cells inside each tile, float64 [n, d_p]."""
+        out = np.empty((len(self), self.features.shape[-1]))
+        for i in range(0, len(self), _BLOCK):
+            part = slice(i, i + _BLOCK)
+            weight = self.inside[part] / np.maximum(self.inside[part].sum(axis=1, keepdims=True), 1)
+            out[part] = np.einsum("nm,nmd->nd", weight, self.features[part].astype(np.float64))
         return out
 
     def tile_mean(self, cells: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -88,6 +139,13 @@ class Strategy(Protocol):
         """Choose min(budget, candidates) tiles; the same pool and generator state give the same answer."""
 
 
+def softmax(scores: NDArray[np.floating]) -> Floats:
+    """Softmax over the last axis."""
+    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    out: Floats = e / e.sum(axis=-1, keepdims=True)
+    return out
+
+
 def min_max(values: NDArray[np.floating], over: NDArray[np.intp]) -> NDArray[np.float64]:
     """Values scaled so that those at ``over`` span 0..1; constant values become 0.
 
@@ -108,7 +166,7 @@ def min_max(values: NDArray[np.floating], over: NDArray[np.intp]) -> NDArray[np.
 def take_top(
     pool: Pool, budget: int, score: NDArray[np.float64], utilities: dict[str, NDArray[np.float64]]
 ) -> Selection:
-    """The selection of the highest scores; ties go to the lower position.
+    """The selection of the highest scores; ties go to the lower key.
 
     Args:
         pool: The pool.
@@ -117,9 +175,23 @@ def take_top(
         utilities: Components, float [n] each.
     """
     candidates = pool.candidates
-    order = candidates[np.argsort(-score[candidates], kind="stable")][:budget]
+    order = candidates[np.lexsort((pool.rank[candidates], -score[candidates]))][:budget]
+    return report(pool, order, score[order], utilities)
+
+
+def report(
+    pool: Pool, tiles: NDArray[np.intp], score: NDArray[np.float64], utilities: Mapping[str, NDArray[np.float64]]
+) -> Selection:
+    """The selection of ``tiles`` whose components are the utilities of the whole pool.
+
+    Args:
+        pool: The pool.
+        tiles: The chosen ones, best first.
+        score: What they were ranked by, [len(tiles)].
+        utilities: Components, float [n] each.
+    """
     hidden = {k: np.where(pool.labelled, np.nan, v) for k, v in utilities.items()}
-    return Selection(order, score[order], hidden, {k: v[order] for k, v in hidden.items()})
+    return Selection(tiles, score, hidden, {k: v[tiles] for k, v in hidden.items()})
 
 
 def check_budget(budget: int) -> None:

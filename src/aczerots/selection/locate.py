@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 
 from aczerots.errors import SettingsError
 from aczerots.selection.base import Strategy
-from aczerots.selection.baselines import EntropyStrategy, RandomStrategy
+from aczerots.selection.baselines import (
+    BaldStrategy,
+    EntropyStrategy,
+    LeastConfidenceStrategy,
+    MarginStrategy,
+    RandomStrategy,
+)
 from aczerots.selection.criterion import TERMS, AczerotsStrategy
+from aczerots.selection.geometry import CoresetStrategy, ProbcoverStrategy, TypiclustStrategy
+from aczerots.selection.gradient import BadgeStrategy
 from aczerots.selection.paper import PaperStrategy
+from aczerots.selection.published import DealStrategy, MadaStrategy, PbalStrategy, S4alStrategy
+from aczerots.selection.regions import RipuStrategy
 
-STRATEGIES = ("aczerots", "paper", "random", "entropy")
+_WHOLE: dict[str, Callable[[], Strategy]] = {
+    "random": RandomStrategy,
+    "entropy": EntropyStrategy,
+    "margin": MarginStrategy,
+    "least-confidence": LeastConfidenceStrategy,
+    "bald": BaldStrategy,
+    "coreset": CoresetStrategy,
+    "badge": BadgeStrategy,
+    "typiclust": TypiclustStrategy,
+    "probcover": ProbcoverStrategy,
+    "ripu": RipuStrategy,
+    "deal": DealStrategy,
+    "mada": MadaStrategy,
+    "s4al": S4alStrategy,
+    "pbal": PbalStrategy,
+}
+"""Strategies without terms that could be switched off."""
+
+STRATEGIES = ("aczerots", "paper", *_WHOLE)
 GROUP = "aczerots.strategies"
 
 
@@ -34,10 +62,8 @@ def locate_strategy(name: str, without: Sequence[str] = ()) -> Strategy:
             return AczerotsStrategy(left)
         case "paper":
             return PaperStrategy(left)
-        case "random":
-            return RandomStrategy()
-        case "entropy":
-            return EntropyStrategy()
+        case _ if name in _WHOLE:
+            return _WHOLE[name]()
     for point in entry_points(group=GROUP, name=name):
         strategy: Strategy = point.load()()
         return strategy

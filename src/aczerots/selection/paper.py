@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from aczerots.selection.base import Pool, Selection, check_budget, min_max, take_top
 from aczerots.selection.uncertainty import evidential
 
-_RESERVOIR = 20_000
+_RESERVOIR = 5_000
 _BLOCK = 4096
 
 
@@ -100,11 +100,10 @@ class PaperStrategy:
         p = np.exp(seen - seen.max(axis=-1, keepdims=True))
         p /= p.sum(axis=-1, keepdims=True)
         keep = _reservoir(p[known].argmax(axis=1), rng)
+        reference, classes = features[known][keep], p[known][keep]
         for i in pool.candidates:
             cells = pool.inside[i]
-            kl = contrast_divergence(
-                features[i][cells], p[i][cells], features[known][keep], p[known][keep], self.neighbours
-            )
+            kl = contrast_divergence(features[i][cells], p[i][cells], reference, classes, self.neighbours)
             out[i] = kl.mean()
         return out
 

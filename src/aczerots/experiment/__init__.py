@@ -1,0 +1,1 @@
+"""Experiments: a grid of simulated runs, its table, its statistics, its page."""

@@ -1,0 +1,194 @@
+"""Worker processes that run cells; one that dies costs its cell and is replaced."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.context import SpawnProcess
+from multiprocessing.queues import Queue
+from pathlib import Path
+
+import torch
+
+from aczerots.config import SimulateSettings
+from aczerots.errors import AczerotsError
+from aczerots.loop import simulate
+from aczerots.sharing import Sharing
+
+_PATIENCE = 0.5
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell for a worker: what to run, where the run folder is."""
+
+    number: int
+    settings: SimulateSettings
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Message:
+    """A worker began a job (``seconds`` None) or ended it, with the reason if it failed."""
+
+    worker: int
+    number: int
+    seconds: float | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """What all workers share.
+
+    Attributes:
+        shared: Folder of results that runs have in common.
+        cache: Folder of cached grids.
+        device: Where models compute.
+        threads: Threads per worker.
+    """
+
+    shared: Path
+    cache: Path
+    device: str
+    threads: int
+
+
+def work(worker: int, jobs: Queue[Job], messages: Queue[Message], place: Place) -> None:
+    """Run jobs until none is left; the entry point of a worker process."""
+    # Ctrl-C reaches the whole process group; the parent ends the workers itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(place.threads)
+    sharing = Sharing(place.shared)
+    parent = multiprocessing.parent_process()
+    while parent is None or parent.is_alive():
+        try:
+            job = jobs.get(timeout=_PATIENCE)
+        except queue.Empty:
+            continue
+        messages.put(Message(worker, job.number))
+        messages.put(run_job(worker, job, place, sharing))
+
+
+def run_job(worker: int, job: Job, place: Place, sharing: Sharing) -> Message:
+    """Run one cell; any failure becomes a message, so that the other cells go on."""
+    started = time.perf_counter()
+    failure = None
+    try:
+        simulate(job.settings, job.folder, device=place.device, cache=place.cache, sharing=sharing, pictures=False)
+    except AczerotsError as error:
+        failure = str(error)
+    except (
+        OSError,
+        MemoryError,
+        RuntimeError,
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        AssertionError,
+    ) as error:
+        # A defect in one strategy must not cost the others their night; its kind helps to report it.
+        failure = f"{type(error).__name__}: {error}"
+    return Message(worker, job.number, time.perf_counter() - started, failure)
+
+
+@contextmanager
+def _few_threads(threads: int) -> Iterator[None]:
+    """Child processes read how many threads they may use from the environment, before their first import."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, str(threads)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+class Workers:
+    """A few worker processes and what each is at.
+
+    Args:
+        count: How many.
+        place: What they share.
+
+    Attributes:
+        processes: The living ones by number.
+    """
+
+    def __init__(self, count: int, place: Place) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._place = place
+        self._jobs: Queue[Job] = self._context.Queue()
+        self._messages: Queue[Message] = self._context.Queue()
+        self.processes: dict[int, SpawnProcess] = {}
+        self._busy: dict[int, int] = {}
+        self._born = 0
+        for _ in range(count):
+            self._start()
+
+    def _start(self) -> None:
+        """One more worker."""
+        arguments = (self._born, self._jobs, self._messages, self._place)
+        process = self._context.Process(target=work, args=arguments, daemon=True)
+        with _few_threads(self._place.threads):
+            process.start()
+        self.processes[self._born] = process
+        self._born += 1
+
+    def run(self, jobs: Sequence[Job], ended: Callable[[Message], None]) -> None:
+        """Run all jobs; ``ended`` is told of each as it ends."""
+        for job in jobs:
+            self._jobs.put(job)
+        open_jobs = {job.number for job in jobs}
+        while open_jobs:
+            for message in self.receive() or self._replace_dead():
+                if message.seconds is None:
+                    self._busy[message.worker] = message.number
+                elif message.number in open_jobs:
+                    self._busy.pop(message.worker, None)
+                    open_jobs.remove(message.number)
+                    ended(message)
+
+    def receive(self) -> Sequence[Message]:
+        """The next message, or none if none comes for a while."""
+        try:
+            return [self._messages.get(timeout=_PATIENCE)]
+        except queue.Empty:
+            return []
+
+    def _replace_dead(self) -> list[Message]:
+        """Start a worker for each one that died; messages of the jobs that died with them."""
+        lost = []
+        for worker, process in list(self.processes.items()):
+            if process.is_alive():
+                continue
+            del self.processes[worker]
+            number = self._busy.pop(worker, None)
+            if number is None:
+                what = f"a worker process ended with code {process.exitcode} before it took a cell"
+                raise AczerotsError(what, fix="Free some memory, or use --jobs 1")
+            reason = f"its process ended with code {process.exitcode}; memory may have run out"
+            lost.append(Message(worker, number, 0.0, reason))
+            self._start()
+        return lost
+
+    def stop(self) -> None:
+        """End all workers at once; what their runs saved stays."""
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            process.join()
+        for channel in (self._jobs, self._messages):
+            channel.cancel_join_thread()
+            channel.close()

@@ -1,0 +1,105 @@
+"""Distances and clusters of points; every step is a product with a block of points, none holds all pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float64]
+Draw = Callable[[], NDArray[np.float64]]
+_BLOCK = 2048
+
+
+def square_distances(points: Points, others: Points) -> Points:
+    """Squared Euclidean distances [n, k] of points [n, d] and others [k, d]; small ones may be off by rounding."""
+    square = (points**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2.0 * points @ others.T
+    return np.asarray(np.maximum(square, 0.0))
+
+
+def nearest_distance(points: Points, others: Points) -> Points:
+    """Euclidean distance [n] of each point [n, d] to the nearest of others [k, d], k >= 1."""
+    out = np.full(len(points), np.inf)
+    for start in range(0, len(others), _BLOCK):
+        for i in range(0, len(points), _BLOCK):
+            part = slice(i, i + _BLOCK)
+            block = square_distances(points[part], others[start : start + _BLOCK])
+            np.minimum(out[part], block.min(axis=1), out=out[part])
+    return np.asarray(np.sqrt(out))
+
+
+def owners(points: Points, centres: Points) -> NDArray[np.intp]:
+    """Position [n] of the nearest centre [k, d] of each point [n, d]."""
+    out = np.empty(len(points), dtype=np.intp)
+    for i in range(0, len(points), _BLOCK):
+        out[i : i + _BLOCK] = square_distances(points[i : i + _BLOCK], centres).argmin(axis=1)
+    return out
+
+
+def sample_one(weights: NDArray[np.float64], uniform: NDArray[np.float64]) -> int:
+    """One position, with probability in proportion to the weights.
+
+    The Gumbel maximum: position i wins by its own number alone, so that reordering reorders the answer.
+
+    Args:
+        weights: Non-negative [n]; all zero counts as all equal.
+        uniform: Independent uniform numbers in [0, 1) [n].
+    """
+    if not weights.any():
+        weights = np.ones_like(weights)
+    with np.errstate(divide="ignore"):
+        race = np.log(weights) - np.log(-np.log(np.maximum(uniform, 1e-300)))
+    return int(race.argmax())
+
+
+def plus_plus(points: Points, k: int, draw: Draw) -> NDArray[np.intp]:
+    """Positions of k <= n points, each drawn in proportion to its squared distance to those before.
+
+    k-means++ (Arthur and Vassilvitskii, 2007).
+
+    Args:
+        points: Points [n, d].
+        k: How many.
+        draw: Gives fresh uniform numbers [n].
+    """
+    chosen = [sample_one(np.ones(len(points)), draw())]
+    nearest = np.full(len(points), np.inf)
+    while len(chosen) < k:
+        np.minimum(nearest, square_distances(points, points[chosen[-1:]])[:, 0], out=nearest)
+        nearest[chosen] = 0.0
+        free = nearest if nearest.any() else np.where(np.isin(np.arange(len(points)), chosen), 0.0, 1.0)
+        chosen.append(sample_one(free, draw()))
+    return np.array(chosen, dtype=np.intp)
+
+
+def kmeans(points: Points, k: int, draw: Draw, steps: int = 25) -> tuple[Points, NDArray[np.intp]]:
+    """Lloyd's k-means from a k-means++ start.
+
+    Args:
+        points: Points [n, d], n >= 1.
+        k: Number of clusters, at most n are made.
+        draw: Gives fresh uniform numbers [n].
+        steps: Iterations at most.
+
+    Returns:
+        (centres [min(k, n), d], owner of each point [n]); a centre that loses all its points stays where it is.
+    """
+    centres = points[plus_plus(points, min(k, len(points)), draw)]
+    owner = owners(points, centres)
+    for _ in range(steps):
+        sums = np.zeros_like(centres)
+        np.add.at(sums, owner, points)
+        number = np.bincount(owner, minlength=len(centres))[:, None]
+        centres = np.where(number > 0, sums / np.maximum(number, 1), centres)
+        now = owners(points, centres)
+        if (now == owner).all():
+            break
+        owner = now
+    return centres, owner
+
+
+def unit(points: NDArray[np.floating]) -> Points:
+    """Points [n, d] scaled to length 1; zero stays zero."""
+    x = points.astype(np.float64)
+    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12))

@@ -1,0 +1,197 @@
+"""Whole experiments on tiny phantoms: results, resuming, failures, worker processes."""
+
+import csv
+import json
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from aczerots.cli import main
+from aczerots.config import read_settings
+from aczerots.experiment.cells import expand
+from aczerots.experiment.pool import Job, Message, Place, Workers
+from aczerots.experiment.protocol import parse_protocol
+from aczerots.experiment.run import run_experiment
+from aczerots.loop import simulate
+from aczerots.sharing import Sharing
+
+TINY = """
+name = "tiny"
+title = "Tiny"
+[[datasets]]
+name = "phantom"
+locator = "phantom:4,size=128"
+unseen = [["necrosis"]]
+[[grid]]
+strategies = ["random", "margin"]
+seeds = 1
+budgets = [{ initial = 0.25, budget = 0.25, rounds = 2 }]
+options = { tile_size = 64 }
+"""
+
+# Without training: where only the course of events matters.
+UNTRAINED = TINY.replace("seeds = 1", 'seeds = 1\npresets = ["zeroshot"]')
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _use_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACZEROTS_CACHE", str(cache))
+
+
+def run(*arguments: object) -> int:
+    """Exit code of the command in this process."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(a) for a in arguments])
+    return int(stop.value.code or 0)
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="session")
+def finished(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Output folder of a finished experiment."""
+    os.environ["ACZEROTS_CACHE"] = str(cache)
+    out = tmp_path_factory.mktemp("experiment") / "out"
+    outcome = run_experiment(parse_protocol(TINY, "tiny.toml"), out)
+    assert outcome.failures == []
+    return out
+
+
+def protocol_file(folder: Path, text: str = UNTRAINED) -> Path:
+    path = folder / "tiny.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_cell_is_the_run_that_simulate_makes(finished: Path, tmp_path: Path):
+    settings = read_settings(
+        dataset="phantom:4,size=128", unseen=("necrosis",), strategy="margin", rounds=2, initial=0.25, budget=0.25,
+        tile_size=64,
+    )  # fmt: skip
+    simulate(settings, tmp_path / "alone")
+    (cell,) = finished.glob("runs/*/*/margin-*")
+    for name in ("metrics.csv", "selections.csv"):
+        assert (cell / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+    records = [json.loads((f / "run.json").read_text()) for f in (cell, tmp_path / "alone")]
+    assert records[0]["full_label"] == records[1]["full_label"]
+
+
+def test_what_runs_have_in_common_is_computed_once(finished: Path):
+    # Round 1 of both strategies is one model; its row, that of round 0, that of all labels, two rounds 2.
+    assert len(list((finished / "shared").glob("*.safetensors"))) == 1
+    assert len(list((finished / "shared").glob("*.json"))) == 5
+    rows = table(finished / "results.csv")
+    scores = {s: [r["hiou"] for r in rows if r["strategy"] == s] for s in ("random", "margin")}
+    assert scores["random"][:2] == scores["margin"][:2]
+    tiles = {f.name.split("-")[0]: table(f / "selections.csv") for f in finished.glob("runs/*/*/*")}
+    assert [t["tile"] for t in tiles["random"]] != [t["tile"] for t in tiles["margin"]]
+
+
+def test_a_damaged_shared_file_is_computed_again(finished: Path, tmp_path: Path):
+    sharing = Sharing(tmp_path)
+    assert sharing.model("none") is None
+    assert sharing.row("none") is None
+    (tmp_path / "bad.safetensors").write_bytes(b"nothing")
+    (tmp_path / "bad.json").write_text("{")
+    assert sharing.model("bad") is None
+    assert sharing.row("bad") is None
+
+
+def test_the_same_command_again_runs_nothing(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    before = {p: p.stat().st_mtime_ns for p in finished.rglob("run.db")}
+    numbers = (finished / "results.csv").read_bytes()
+    assert run("experiment", protocol_file(tmp_path, TINY), "--out", finished, "--json") == 0
+    done = capsys.readouterr()
+    assert "2 cells, 2 finished, nothing to do" in done.err
+    assert {Path(p).name for p in json.loads(done.out)["written"]} >= {"results.csv", "index.html", "results.md"}
+    assert {p: p.stat().st_mtime_ns for p in finished.rglob("run.db")} == before
+    assert (finished / "results.csv").read_bytes() == numbers
+
+
+def test_an_interrupted_experiment_goes_on(tmp_path: Path):
+    out = tmp_path / "out"
+    narrow = protocol_file(tmp_path)
+    assert run("experiment", narrow, "--out", out, "--strategy", "random") == 0
+    assert {r["strategy"] for r in table(out / "results.csv")} == {"random"}
+    first = next(out.glob("runs/*/*/random-*/run.json")).stat().st_mtime_ns
+    assert run("experiment", narrow, "--out", out) == 0
+    assert next(out.glob("runs/*/*/random-*/run.json")).stat().st_mtime_ns == first
+    whole = run_experiment(parse_protocol(UNTRAINED, "t"), tmp_path / "whole")
+    assert (out / "results.csv").read_bytes() == whole.written[0].read_bytes()
+
+
+def test_a_dry_run_lists_the_cells_and_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert run("experiment", protocol_file(tmp_path), "--out", tmp_path / "out", "--dry-run", "--seeds", "3") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7
+    assert "phantom, necrosis unseen, margin, zeroshot, descriptions, seed 2" in lines
+    assert "6 cells, 0 finished, 6 to do, about 2 min by a rough guess" in lines[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_failing_cells_are_told_and_the_others_finish(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    extra = '[[datasets]]\nname = "gone"\nlocator = "folder:{data}/gone"\n[[grid]]'
+    text = UNTRAINED.replace("[[grid]]", extra).replace('"random", "margin"', '"random"')
+    out = tmp_path / "out"
+    assert run("experiment", protocol_file(tmp_path, text), "--out", out, "--data", tmp_path) == 1
+    told = capsys.readouterr().err
+    assert "left out: gone, no class unseen" in told
+    assert "1 of 2 runs failed" in told
+    assert {r["dataset"] for r in table(out / "results.csv")} == {"phantom"}
+    assert "1 runs failed" in (out / "index.html").read_text()
+
+
+def test_a_failure_inside_a_run_does_not_stop_the_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "out"
+    path = protocol_file(tmp_path)
+    first, _ = expand(parse_protocol(UNTRAINED, "t"), None)
+    (out / first.folder).parent.mkdir(parents=True)
+    (out / first.folder).write_text("a file where a folder should be")
+    assert run("experiment", path, "--out", out) == 1
+    assert "failed: phantom, necrosis unseen, random, zeroshot, descriptions, seed 0:" in capsys.readouterr().err
+    assert {r["strategy"] for r in table(out / "results.csv")} == {"margin"}
+
+
+def test_a_wrong_number_of_processes_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert run("experiment", protocol_file(tmp_path), "--out", tmp_path / "out", "--jobs", 0) == 1
+    assert "--jobs: 0 processes. Ask for at least one" in capsys.readouterr().err
+
+
+def test_processes_give_the_same_numbers_and_a_killed_one_costs_its_cell_only(tmp_path: Path, cache: Path):
+    cells = expand(parse_protocol(UNTRAINED, "t"), None)
+    jobs = [Job(0, cells[0].settings, tmp_path / "a"), Job(1, cells[1].settings, tmp_path / "b")]
+    workers = Workers(1, Place(tmp_path / "shared", cache, "cpu", 1))
+    ended: list[Message] = []
+    process = workers.processes[0]
+    inner = workers.receive
+
+    def receive() -> Sequence[Message]:
+        messages = inner()
+        if any(m.number == 0 and m.seconds is None for m in messages):
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+        return messages
+
+    workers.receive = receive  # type: ignore[method-assign]  # the only way to strike between two messages
+    try:
+        workers.run(jobs, ended.append)
+    finally:
+        workers.stop()
+    assert [m.number for m in ended] == [0, 1]
+    assert "its process ended with code -9" in (ended[0].failure or "")
+    assert ended[1].failure is None
+    simulate(cells[1].settings, tmp_path / "alone")
+    assert (tmp_path / "b" / "selections.csv").read_bytes() == (tmp_path / "alone" / "selections.csv").read_bytes()
+    assert (tmp_path / "b" / "metrics.csv").read_bytes() == (tmp_path / "alone" / "metrics.csv").read_bytes()

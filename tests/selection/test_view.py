@@ -1,0 +1,71 @@
+"""What a run tells strategies of its pool: labels by cell and disturbed states of the model."""
+
+import numpy as np
+import pytest
+import torch
+
+from aczerots.backbones.cache import GridStore, embed_tiles
+from aczerots.backbones.locate import locate_backbone
+from aczerots.predict import disturbed_posteriors, view_pool
+from aczerots.prozs.model import ProZS
+from aczerots.prozs.presets import build_model, find_preset
+from aczerots.selection.base import Pool
+from aczerots.slides.base import Box, Tile
+from aczerots.slides.image import ArraySlide
+from aczerots.taxonomy import IGNORE, Taxonomy, TissueClass
+
+TAXONOMY = Taxonomy(classes=(TissueClass(name="tumor"), TissueClass(name="stroma", seen=False)))
+
+TILES = [Tile(slide="noise", box=b, window=b, size=64) for b in (Box(64 * i, 0, 64, 64) for i in range(3))]
+
+
+@pytest.fixture(scope="module")
+def grids() -> GridStore:
+    image = np.random.default_rng(0).integers(0, 256, (64, 192, 3), dtype=np.uint8)
+    slide = ArraySlide("noise", image)
+    return embed_tiles(TILES, {"noise": slide}, locate_backbone("embedded", "cpu"), None)
+
+
+def model_of(preset: str, trained: bool) -> ProZS:
+    info = locate_backbone("embedded", "cpu").info
+    text = torch.nn.functional.normalize(torch.randn(2, info.dim, generator=torch.Generator().manual_seed(0)), dim=1)
+    model = build_model(find_preset(preset), info, text, torch.from_numpy(TAXONOMY.seen), 0)
+    if trained:
+        torch.nn.init.normal_(model.decoder.correct.weight, std=0.1)
+    return model
+
+
+def view(model: ProZS, grids: GridStore) -> Pool:
+    mask = np.full((64, 64), IGNORE, dtype=np.uint8)
+    mask[:, :32] = 0
+    return view_pool(model, grids, TILES, {1: mask}, TAXONOMY)
+
+
+def test_labels_lie_where_the_expert_drew(grids: GridStore):
+    pool = view(model_of("prozs", trained=False), grids)
+    rows, columns = pool.rows_and_columns
+    known = pool.known_labels().reshape(3, rows, columns)
+    assert (known[[0, 2]] == IGNORE).all()
+    assert (known[1][:, : columns // 2] == 0).all()
+    assert (known[1][:, (columns + 1) // 2 :] == IGNORE).all()
+    assert pool.labelled.tolist() == [False, True, False]
+
+
+def test_dropout_states_differ_and_repeat_and_leave_the_model_alone(grids: GridStore):
+    model = model_of("prozs", trained=True)
+    pool = view(model, grids)
+    first, again = list(pool.disturbed()), list(pool.disturbed())
+    assert len(first) > 1
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.allclose(first[0], first[1], atol=1e-3)
+    assert not model.training
+    assert not any(m.training for m in model.modules())
+    assert first[0] == pytest.approx(pool.posterior(), abs=0.9)
+    assert first[0].sum(axis=-1) == pytest.approx(np.ones((3, pool.inside.shape[1])), abs=1e-5)
+
+
+def test_a_model_without_dropout_has_one_state(grids: GridStore):
+    model = model_of("paper", trained=False)
+    states = list(disturbed_posteriors(model, grids, number=2))
+    assert np.array_equal(states[0], states[1])
+    assert states[0] == pytest.approx(view(model, grids).posterior(), abs=1e-5)
