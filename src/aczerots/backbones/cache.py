@@ -235,7 +235,8 @@ class GridStore:
         finally:
             # An interrupt or an unreadable slide must not cost the tiles that are finished.
             if rows:
-                aligned, layers = (np.concatenate(column) for column in zip(*rows, strict=True))
+                # In C order as they come from disk: sums over another order of memory differ in the last digits.
+                aligned, layers = (np.ascontiguousarray(np.concatenate(c)) for c in zip(*rows, strict=True))
                 self._held.update({k: self._own(a, x) for k, a, x in zip(done, aligned, layers, strict=True)})
                 if self._cache is not None:
                     self._note(self._cache.put(done, aligned, layers))
