@@ -58,8 +58,10 @@ def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
     strategy: Annotated[str, typer.Option(help="aczerots, paper, random, entropy, coreset, badge, ...")] = "aczerots",
     without: Annotated[list[str] | None, typer.Option(help="Switch off a term of the strategy.")] = None,
     preset: Annotated[str, typer.Option(help="prozs, paper or zeroshot.")] = "prozs",
-    backbone: Annotated[str, typer.Option(help="embedded, or hf:ID_OR_FOLDER.")] = "embedded",
-    refine_with: Annotated[str | None, typer.Option(help="Vision-only helper: hf:ID_OR_FOLDER.")] = None,
+    backbone: Annotated[
+        str, typer.Option(help="embedded, or KIND:MODEL with hf, open_clip, conch, keep or musk.")
+    ] = "embedded",
+    refine_with: Annotated[str | None, typer.Option(help="Vision-only helper: hf:MODEL or timm:MODEL.")] = None,
     precision: Annotated[str, typer.Option(help="Of the backbone on images: fp32, bf16 or fp16.")] = "fp32",
     text: Annotated[str, typer.Option(help="descriptions, names or templates.")] = "descriptions",
     descriptions: Annotated[Path | None, typer.Option(help="File of descriptions, as `describe` writes it.")] = None,
