@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -61,7 +62,7 @@ def _round(session: Session, row: RoundRow, now: datetime) -> RoundProgress:
 
 def _classes(session: Session) -> tuple[ClassProgress, ...]:
     query = select(AnswerRow.tile, AnswerRow.pixels).where(AnswerRow.reading == 0).order_by(AnswerRow.version)
-    newest = dict(session.execute(query).tuples().all())
+    newest: dict[int, dict[str, Any]] = dict(session.execute(query).tuples().all())
     tiles: Counter[int] = Counter()
     pixels: Counter[int] = Counter()
     for counts in newest.values():
