@@ -39,10 +39,10 @@ async function sentence(answer) {
 export const api = {
   project: () => ask("GET", "project"),
   next: () => ask("POST", "tasks/next"),
-  open: (position) => ask("POST", `tiles/${position}/open`),
+  open: (position, reading) => ask("POST", `tiles/${position}/open?reading=${reading}`),
   save: (position, work) => ask("PUT", `tiles/${position}/work`, work),
   answer: (position, answer) => ask("POST", `tiles/${position}/answer`, answer),
-  undo: (position) => ask("POST", `tiles/${position}/undo`),
+  undo: (position, reading) => ask("POST", `tiles/${position}/undo?reading=${reading}`),
   comment: (position, text) => ask("POST", `tiles/${position}/comment`, { text }),
   prediction: (position) => ask("GET", `tiles/${position}/prediction`),
   round: () => ask("GET", "round"),

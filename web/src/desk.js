@@ -19,7 +19,7 @@ export class Desk {
     this.timer = null;
     this.previous = null;
     this.comment = "";
-    this.fromDraft = false;
+    this.draftId = null;
     this.#startClock();
     setInterval(() => this.task && this.save(), RENEW);
     addEventListener("pagehide", () => this.#keepHere());
@@ -43,8 +43,8 @@ export class Desk {
     await this.#begin(task, left);
   }
 
-  async open(position) {
-    const task = await api.open(position);
+  async open(position, reading) {
+    const task = await api.open(position, reading);
     await this.#begin(task, null);
   }
 
@@ -52,7 +52,7 @@ export class Desk {
     this.task = task;
     this.seconds = 0;
     this.comment = "";
-    this.fromDraft = false;
+    this.draftId = null;
     this.key = crypto.randomUUID?.() ?? randomKey();
     if (!task) {
       this.editor.end();
@@ -80,7 +80,7 @@ export class Desk {
   #resume(work) {
     this.seconds = work.seconds;
     this.comment = work.comment;
-    this.fromDraft = work.fromDraft ?? this.task.draft !== null;
+    this.draftId = work.draft_id;
     this.tell.saved("Unfinished work restored");
     if (work.version !== this.task.version) {
       this.tell.notice("Somebody has answered this tile since you began. Your drawing is shown; handing it in replaces theirs.");
@@ -88,22 +88,28 @@ export class Desk {
   }
 
   #shelf(task) {
-    return `aczerots-work/${this.user}/${task.tile.slide}/${task.tile.position}`;
+    return `aczerots-work/${this.user}/${task.tile.slide}/${task.tile.position}/${task.reading}`;
   }
 
   #work() {
     return {
       mask: encodeRuns(this.editor.mask.data), version: this.task.version, comment: this.comment, seconds: this.seconds,
+      draft_id: this.draftId, reading: this.task.reading,
     };
   }
 
   #keepHere() {
     if (!this.task || !this.editor.mask) return;
     try {
-      localStorage.setItem(this.#shelf(this.task), JSON.stringify({ ...this.#work(), fromDraft: this.fromDraft }));
+      localStorage.setItem(this.#shelf(this.task), JSON.stringify(this.#work()));
     } catch {
       this.tell.saved("The browser has no room for a copy", true);
     }
+  }
+
+  /** The model's draft was taken over, in part or whole. */
+  usedDraft() {
+    this.draftId = this.task?.draft_id ?? null;
   }
 
   /** Something was drawn or written: keep it soon. */
@@ -144,21 +150,20 @@ export class Desk {
     this.#keepHere();
     this.sending = true;
     try {
-      const { mask, version, comment, seconds } = this.#work();
+      const work = this.#work();
       const drawn = verdict === "drawn" || verdict === "accepted";
-      await api.answer(task.tile.position, {
-        key: this.key, version, verdict, comment, seconds, from_draft: drawn && this.fromDraft, mask: drawn ? mask : null,
-      });
+      const mask = drawn ? work.mask : null;
+      await api.answer(task.tile.position, { ...work, key: this.key, verdict, mask, draft_id: drawn ? this.draftId : null });
     } catch (refused) {
       this.tell.saved("Not handed in", true);
-      const again = refused.status === 409 ? () => this.open(task.tile.position) : () => this.hand(verdict);
+      const again = refused.status === 409 ? () => this.open(task.tile.position, task.reading) : () => this.hand(verdict);
       this.tell.notice(`Not handed in: ${refused.message}`, refused.status === 409 ? "Load the newest" : "Try again", again);
       return false;
     } finally {
       this.sending = false;
     }
     localStorage.removeItem(this.#shelf(task));
-    this.previous = task.tile.position;
+    this.previous = { position: task.tile.position, reading: task.reading };
     this.tell.notice(null);
     await this.next();
     return true;
@@ -168,10 +173,10 @@ export class Desk {
   async takeBack() {
     if (this.previous === null) return;
     await this.save();
-    const position = this.previous;
-    await api.undo(position);
+    const { position, reading } = this.previous;
+    await api.undo(position, reading);
     this.previous = null;
-    await this.open(position);
+    await this.open(position, reading);
   }
 }
 

@@ -7,7 +7,8 @@ import { IGNORE, regionAt } from "./mask.js";
 const CLOSE = 9;
 
 export class Editor {
-  constructor(stage, { changed, say }) {
+  constructor(stage, { changed, say, usedDraft }) {
+    this.usedDraft = usedDraft;
     this.stage = stage;
     this.changed = changed;
     this.say = say;
@@ -110,6 +111,7 @@ export class Editor {
 
   acceptAll() {
     if (!this.draft) return this.say("there is no draft for this tile");
+    this.usedDraft();
     if (this.#step((mask) => mask.accept(this.draft, this.seen)) === 0) this.say("nothing of the draft is left to accept");
   }
 
@@ -118,6 +120,7 @@ export class Editor {
     if (!this.mask.contains(x, y)) return;
     const label = this.draft[Math.floor(y) * this.mask.size + Math.floor(x)];
     if (!this.seen.has(label)) return this.say("this class is found from words; it is not drawn");
+    this.usedDraft();
     const region = regionAt(this.draft, this.mask.size, x, y);
     this.#step((mask) => mask.accept(this.draft, this.seen, region));
   }

@@ -10,7 +10,7 @@ import { ResultsView } from "./results.js";
 import { Stage } from "./stage.js";
 
 const stage = new Stage($("slide"), $("overlay"));
-const editor = new Editor(stage, { changed, say });
+const editor = new Editor(stage, { changed, say, usedDraft: () => desk.usedDraft() });
 let project, desk, views, ownColors = false;
 
 const colors = () => colorsOf(project.classes, ownColors);
@@ -82,7 +82,7 @@ async function showTask(task, left) {
 
 function showEmpty(left) {
   const text = left > 0
-    ? `Nothing is free for you: ${left} tiles are with other annotators or were skipped.`
+    ? `Nothing is free for you: ${left} tiles are with other annotators.`
     : "All tiles of this round are answered.";
   $("empty").replaceChildren(el("div", {}, text), el("button", { className: "primary", onclick: () => show("round") }, "Go to the round"));
   $("why").replaceChildren();
@@ -160,7 +160,7 @@ async function show(name) {
 async function hand(verdict) {
   if (!desk.task || (verdict === "drawn" && $("hand-in").disabled)) return;
   if (editor.closePolygon()) return;
-  const whole = verdict === "drawn" && desk.fromDraft && sameAsDraft();
+  const whole = verdict === "drawn" && desk.draftId !== null && sameAsDraft();
   desk.comment = $("comment").value;
   await attempt(() => desk.hand(whole ? "accepted" : verdict));
   refresh();
@@ -176,10 +176,7 @@ function sameAsDraft() {
 const actions = {
   undo: () => (editor.undo(), refresh()),
   redo: () => (editor.redo(), refresh()),
-  "accept-all": () => {
-    desk.fromDraft = true;
-    editor.acceptAll();
-  },
+  "accept-all": () => editor.acceptAll(),
   "fill-rest": () => editor.fillRest(),
   clear: () => editor.clear(),
   "take-back": () => attempt(() => desk.takeBack()).then(refresh),
@@ -263,9 +260,10 @@ async function start() {
     },
     notice,
   });
-  const open = async (position) => {
+  const open = async (position, reading) => {
+    await desk.save();
+    await attempt(() => desk.open(position, reading));
     await show("annotate");
-    await attempt(() => desk.open(position));
   };
   const advanced = async (job) => {
     desk.task = null;

@@ -72,11 +72,12 @@ export class RoundView {
   #tiles(round) {
     const chips = round.tiles.map((tile) => {
       const word = tile.verdict ? NAMES[tile.verdict] : tile.leased ? tile.author : "open";
+      const second = tile.reading > 0 ? " ·2" : "";
       const chip = el("button", { title: `Open tile ${tile.rank}${tile.author ? `, ${tile.author}` : ""}` },
-        String(tile.rank), el("small", {}, word));
+        String(tile.rank) + second, el("small", {}, word));
       chip.classList.toggle("answered", tile.verdict !== null);
       chip.classList.toggle("leased", tile.leased);
-      chip.onclick = () => this.open(tile.position);
+      chip.onclick = () => this.open(tile.position, tile.reading);
       return chip;
     });
     return el("section", { className: "card wide" }, el("h2", {}, "Tiles"), el("div", { className: "chips" }, ...chips));

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aczerots.annotation.records import standing
 from aczerots.annotation.records.answers import Answers
+from aczerots.annotation.records.board import BoardLine, read_board
 from aczerots.annotation.records.database import Database, sqlite_url
 from aczerots.annotation.records.facts import Progress
 from aczerots.annotation.records.loans import Loans
@@ -49,6 +50,10 @@ class ProjectStore:
     def progress(self, now: datetime | None = None) -> Progress:
         """Where the project stands; ``now`` is the moment that leases are judged by."""
         return standing.progress(self._database, now)
+
+    def board(self, number: int) -> list[BoardLine]:
+        """A round as its annotators see it."""
+        return read_board(self._database, number)
 
     def close(self) -> None:
         """Release all connections."""

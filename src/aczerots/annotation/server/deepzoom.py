@@ -11,6 +11,8 @@ import math
 from collections import OrderedDict
 from threading import Lock
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from aczerots.annotation.server.ports import UnknownTileError
@@ -61,6 +63,13 @@ def tile_box(slide: Slide, level: int, column: int, row: int) -> tuple[Box, tupl
     return Box(x, y, right - x, bottom - y), (width, height)
 
 
+def encode(pixels: NDArray[np.uint8]) -> bytes:
+    """RGB uint8 [h, w, 3] as JPEG."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY)
+    return buffer.getvalue()
+
+
 class DeepZoom:
     """Encoded tiles of slides, the newest kept in memory. May be used from several threads.
 
@@ -87,9 +96,7 @@ class DeepZoom:
                 self._kept.move_to_end(key)
                 return self._kept[key]
         box, size = tile_box(slide, level, column, row)
-        buffer = io.BytesIO()
-        Image.fromarray(slide.read(box, size)).save(buffer, "JPEG", quality=_QUALITY)
-        return self._keep(key, buffer.getvalue())
+        return self._keep(key, encode(slide.read(box, size)))
 
     def _keep(self, key: tuple[str, int, int, int], data: bytes) -> bytes:
         with self._lock:

@@ -11,6 +11,8 @@ from aczerots.annotation.server.jobs import JobState
 from aczerots.annotation.server.ports import Verdict
 
 MAX_COMMENT = 4000
+Reading = Annotated[int, Field(ge=0, le=1, description="1 for the second of two independent readings.")]
+DraftId = Annotated[int, Field(ge=0, lt=2**31, description="Draft that the work began from.")]
 MAX_RUNS = 2 * 2048 * 2048
 
 Position = Annotated[int, Field(ge=0, lt=2**31, description="Place of the tile in the pool.")]
@@ -101,6 +103,7 @@ class WorkInfo(_Model):
     comment: str
     seconds: float
     version: int
+    draft_id: int | None
 
 
 class TaskInfo(_Model):
@@ -109,11 +112,13 @@ class TaskInfo(_Model):
     tile: TileInfo
     round: int
     rank: int
+    reading: int
     score: float | None
     why: list[ScoreInfo]
     version: int
     expires: datetime
     draft: Runs | None
+    draft_id: int | None
     answer: Runs | None
     verdict: Verdict | None
     comments: list[str]
@@ -134,6 +139,8 @@ class WorkIn(_Model):
     version: Version
     comment: Comment = ""
     seconds: Seconds = 0.0
+    draft_id: DraftId | None = None
+    reading: Reading = 0
 
 
 class Kept(_Model):
@@ -150,15 +157,15 @@ class AnswerIn(_Model):
     verdict: Verdict
     mask: Runs | None = Field(default=None, description="Needed for `drawn` and `accepted`, ignored otherwise.")
     seconds: Seconds = 0.0
-    from_draft: bool = False
+    draft_id: DraftId | None = None
     comment: Comment = ""
+    reading: Reading = 0
 
 
 class Receipt(_Model):
     """The answer is kept for good."""
 
     version: int
-    left: int
 
 
 class CommentIn(_Model):
@@ -178,6 +185,7 @@ class TileStatusInfo(_Model):
 
     position: int
     rank: int
+    reading: int
     verdict: Verdict | None
     author: str | None
     leased: bool

@@ -44,12 +44,16 @@ class Work:
         comment: What the annotator noted.
         seconds: Time spent on the tile so far.
         version: Version of the tile that the work began from.
+        draft_id: Draft that it began from, None for an empty tile.
+        reading: As in the task.
     """
 
     mask: NDArray[np.uint8]
     comment: str
     seconds: float
     version: int
+    draft_id: int | None = None
+    reading: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,12 +64,14 @@ class Task:
         position: Its place in the pool.
         tile: The tile.
         round: Round it was chosen for.
-        rank: Its place in the selection, from 1.
+        rank: Its place in the selection, from 1; 0 where it was not selected.
+        reading: 0, or 1 for the second of two independent readings.
         score: What it was ranked by, None where it was not selected.
         components: Score components by name.
         version: Number of answers kept so far; an answer must name the version it began from.
         expires: End of the lease, UTC.
-        draft: The model's label ids uint8 [size, size], None where no model was fitted yet.
+        draft: The model's label ids uint8 [size, size], None where there is none.
+        draft_id: Number of the draft, None where there is none.
         answer: Newest answer's label ids uint8 [size, size], None where there is none.
         verdict: Newest answer's verdict, None where there is none.
         comments: Comments so far, oldest first.
@@ -76,11 +82,13 @@ class Task:
     tile: Tile
     round: int
     rank: int
+    reading: int
     score: float | None
     components: Mapping[str, float]
     version: int
     expires: datetime
     draft: NDArray[np.uint8] | None = None
+    draft_id: int | None = None
     answer: NDArray[np.uint8] | None = None
     verdict: Verdict | None = None
     comments: Sequence[str] = ()
@@ -97,8 +105,9 @@ class Answer:
         verdict: What is said.
         mask: Label ids uint8 [size, size]; IGNORE where nothing was drawn.
         seconds: Time spent.
-        from_draft: Whether the answer began from the model's draft.
+        draft_id: Draft that the answer began from, None for an empty tile.
         comment: Empty for none.
+        reading: As in the task.
     """
 
     key: str
@@ -106,8 +115,9 @@ class Answer:
     verdict: Verdict
     mask: NDArray[np.uint8]
     seconds: float
-    from_draft: bool
+    draft_id: int | None = None
     comment: str = ""
+    reading: int = 0
 
 
 @dataclass(frozen=True)
@@ -117,6 +127,7 @@ class TileStatus:
     Attributes:
         position: Its place in the pool.
         rank: Its place in the selection.
+        reading: 0, or 1 for the second of two independent readings.
         verdict: Newest answer, None where it is open.
         author: Who gave it, or who has the tile now.
         leased: Whether somebody works on it now.
@@ -124,6 +135,7 @@ class TileStatus:
 
     position: int
     rank: int
+    reading: int
     verdict: Verdict | None
     author: str | None
     leased: bool
@@ -226,20 +238,20 @@ class Desk(Protocol):
     def next_task(self, user: str) -> Task | None:
         """A tile of the round for ``user``, kept for them until the lease ends; None where none is left."""
 
-    def open_task(self, user: str, position: int) -> Task:
+    def open_task(self, user: str, position: int, reading: int) -> Task:
         """A tile by its place, for a second look.
 
         Raises:
             UnknownTileError: It is in no round.
-            ConflictError: Somebody else has it.
+            ConflictError: Somebody else has it, or it is the other reading's turn to stay unseen.
         """
 
     def save_work(self, user: str, position: int, work: Work) -> datetime:
         """Keep unfinished work and renew the lease; returns its end, UTC.
 
         Raises:
-            UnknownTileError: It is in no round.
-            ConflictError: The version is stale or somebody else has the tile; the work is kept even so.
+            UnknownTileError: No such tile.
+            ConflictError: The version is stale; the work is kept even so.
         """
 
     def answer(self, user: str, position: int, answer: Answer) -> int:
@@ -247,10 +259,10 @@ class Desk(Protocol):
 
         Raises:
             UnknownTileError: It is in no round.
-            ConflictError: The version is stale or somebody else has the tile; the drawing is kept as work.
+            ConflictError: The version is stale; the drawing is kept aside.
         """
 
-    def undo(self, user: str, position: int) -> int:
+    def undo(self, user: str, position: int, reading: int) -> int:
         """Take back the user's newest answer, so that the one before counts; returns the version after it.
 
         Raises:
@@ -267,6 +279,9 @@ class Desk(Protocol):
 
     def round_status(self) -> RoundStatus:
         """Where the round stands."""
+
+    def left(self) -> int:
+        """Tiles of the round without an answer; second readings count on their own."""
 
     def results(self) -> Results:
         """What the rounds brought."""

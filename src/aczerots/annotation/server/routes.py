@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.security import HTTPBearer
 from numpy.typing import NDArray
 
@@ -21,6 +21,7 @@ from aczerots.taxonomy import IGNORE
 
 User = Annotated[str, Depends(current_user)]
 PathPosition = Annotated[int, Path(ge=0, lt=2**31, description="Place of the tile in the pool.")]
+QueryReading = Annotated[int, Query(ge=0, le=1, description="1 for the second of two independent readings.")]
 Number = Annotated[int, Path(ge=0, lt=2**31, description="Number of the slide.")]
 Level = Annotated[int, Path(ge=0, lt=64, description="Deep-zoom level; 0 is one pixel.")]
 Place = Annotated[int, Path(ge=0, lt=2**31, description="Column or row of the deep-zoom tile.")]
@@ -30,6 +31,9 @@ _REFUSED: Answers = {401: {"model": models.Problem, "description": "No valid tok
 _MISSING: Answers = {404: {"model": models.Problem, "description": "No such thing."}}
 _CLASH: Answers = {409: {"model": models.Problem, "description": "Stale, or somebody else's; nothing is lost."}}
 _BAD: Answers = {422: {"model": models.Problem, "description": "The request cannot be used."}}
+
+JPEG: Answers = {200: {"content": {"image/jpeg": {}}, "description": "JPEG."}}
+XML: Answers = {200: {"content": {"application/xml": {}}, "description": "DZI."}}
 
 
 def _desk(request: Request) -> Desk:
@@ -72,14 +76,13 @@ def project(user: User, desk: DeskOf) -> models.ProjectInfo:
 def next_task(user: User, desk: DeskOf) -> models.NextTask:
     """A tile of the round that nobody else has; it is yours until the lease ends."""
     task = desk.next_task(user)
-    left = views.tiles_left(desk.round_status())
-    return models.NextTask(task=None if task is None else views.task_info(desk, task), left=left)
+    return models.NextTask(task=None if task is None else views.task_info(desk, task), left=desk.left())
 
 
 @api.post("/tiles/{position}/open", tags=["tiles"], responses={**_MISSING, **_CLASH})
-def open_tile(position: PathPosition, user: User, desk: DeskOf) -> models.TaskInfo:
+def open_tile(position: PathPosition, user: User, desk: DeskOf, reading: QueryReading = 0) -> models.TaskInfo:
     """A certain tile, for a second look; it is yours until the lease ends."""
-    return views.task_info(desk, desk.open_task(user, position))
+    return views.task_info(desk, desk.open_task(user, position, reading))
 
 
 def _mask(tile: Tile, runs: list[int], desk: Desk) -> NDArray[np.uint8]:
@@ -95,7 +98,7 @@ def _mask(tile: Tile, runs: list[int], desk: Desk) -> NDArray[np.uint8]:
 def save_work(position: PathPosition, work: models.WorkIn, user: User, desk: DeskOf) -> models.Kept:
     """Keep unfinished work and renew the lease."""
     mask = _mask(desk.tile(position), work.mask, desk)
-    kept = Work(mask, work.comment, work.seconds, work.version)
+    kept = Work(mask, work.comment, work.seconds, work.version, work.draft_id, work.reading)
     return models.Kept(expires=desk.save_work(user, position, kept))
 
 
@@ -112,18 +115,17 @@ def answer(position: PathPosition, given: models.AnswerIn, user: User, desk: Des
         verdict=given.verdict,
         mask=_mask(tile, drawn, desk),
         seconds=given.seconds,
-        from_draft=given.from_draft,
+        draft_id=given.draft_id,
         comment=given.comment,
+        reading=given.reading,
     )
-    version = desk.answer(user, position, kept)
-    return models.Receipt(version=version, left=views.tiles_left(desk.round_status()))
+    return models.Receipt(version=desk.answer(user, position, kept))
 
 
 @api.post("/tiles/{position}/undo", tags=["tiles"], responses={**_MISSING, **_CLASH})
-def undo(position: PathPosition, user: User, desk: DeskOf) -> models.Receipt:
+def undo(position: PathPosition, user: User, desk: DeskOf, reading: QueryReading = 0) -> models.Receipt:
     """Take back your newest answer on a tile; the one before it counts again."""
-    version = desk.undo(user, position)
-    return models.Receipt(version=version, left=views.tiles_left(desk.round_status()))
+    return models.Receipt(version=desk.undo(user, position, reading))
 
 
 @api.post("/tiles/{position}/comment", tags=["tiles"], responses=_MISSING)
@@ -137,6 +139,14 @@ def comment(position: PathPosition, given: models.CommentIn, user: User, desk: D
 def prediction(position: PathPosition, desk: DeskOf) -> models.PredictionInfo:
     """The newest model's labels on a tile."""
     return models.PredictionInfo(mask=encode_runs(desk.prediction(position)))
+
+
+@api.get("/tiles/{position}/image.jpeg", tags=["results"], response_class=Response, responses={**_MISSING, **JPEG})
+def tile_image(position: PathPosition, desk: DeskOf) -> Response:
+    """The picture under the masks of a tile: its window as the model sees it."""
+    tile = desk.tile(position)
+    slide = next(s for s in desk.slides if s.id == tile.slide)
+    return Response(deepzoom.encode(slide.read(tile.window, (tile.size, tile.size))), media_type="image/jpeg")
 
 
 @api.get("/round", tags=["round"])
@@ -167,10 +177,6 @@ def _slide(desk: Desk, number: int) -> Slide:
     if number >= len(desk.slides):
         raise UnknownTileError(f"there is no slide {number}")
     return desk.slides[number]
-
-
-JPEG: Answers = {200: {"content": {"image/jpeg": {}}, "description": "JPEG."}}
-XML: Answers = {200: {"content": {"application/xml": {}}, "description": "DZI."}}
 
 
 @api.get("/slides/{number}.dzi", tags=["slides"], response_class=Response, responses={**_MISSING, **XML})

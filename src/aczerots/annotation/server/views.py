@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from aczerots.annotation.server import models
-from aczerots.annotation.server.ports import Desk, Results, RoundStatus, Task, Verdict
+from aczerots.annotation.server.ports import Desk, Results, RoundStatus, Task
 from aczerots.annotation.server.runs import encode_runs
 from aczerots.slides.base import Box, Tile
 from aczerots.taxonomy import TissueClass
@@ -59,6 +59,7 @@ def task_info(desk: Desk, task: Task) -> models.TaskInfo:
         tile=tile_info(desk, task.position, task.tile),
         round=task.round,
         rank=task.rank,
+        reading=task.reading,
         score=finite(task.score),
         why=[
             models.ScoreInfo(name=name, value=finite(value), meaning=MEANINGS.get(name, ""))
@@ -67,19 +68,24 @@ def task_info(desk: Desk, task: Task) -> models.TaskInfo:
         version=task.version,
         expires=task.expires,
         draft=None if task.draft is None else encode_runs(task.draft),
+        draft_id=task.draft_id,
         answer=None if task.answer is None else encode_runs(task.answer),
         verdict=task.verdict,
         comments=list(task.comments),
         work=None
         if work is None
         else models.WorkInfo(
-            mask=encode_runs(work.mask), comment=work.comment, seconds=work.seconds, version=work.version
+            mask=encode_runs(work.mask),
+            comment=work.comment,
+            seconds=work.seconds,
+            version=work.version,
+            draft_id=work.draft_id,
         ),
     )
 
 
 def tiles_left(status: RoundStatus) -> int:
-    """Tiles of the round without an answer; skipped ones wait for somebody else."""
+    """Tiles of the round without an answer; second readings count on their own."""
     return sum(t.verdict is None for t in status.tiles)
 
 
@@ -90,7 +96,9 @@ def round_info(status: RoundStatus) -> models.RoundInfo:
         number=status.number,
         state=status.state,
         tiles=[
-            models.TileStatusInfo(position=t.position, rank=t.rank, verdict=t.verdict, author=t.author, leased=t.leased)
+            models.TileStatusInfo(
+                position=t.position, rank=t.rank, reading=t.reading, verdict=t.verdict, author=t.author, leased=t.leased
+            )
             for t in status.tiles
         ],
         left=left,
@@ -116,8 +124,3 @@ def results_info(desk: Desk, results: Results) -> models.ResultsInfo:
         ],
         advice=models.AdviceInfo(stop=results.advice.stop, reason=results.advice.reason),
     )
-
-
-def answered(verdict: Verdict | None) -> bool:
-    """Whether somebody said something that the model may use."""
-    return verdict is not None and verdict is not Verdict.SKIPPED
