@@ -110,6 +110,7 @@ function buildPalette() {
     el("span", { className: "swatch", style: { background: css(palette[c.id]) } }),
     el("span", { className: "name" }, c.name), el("small", {}, "from words, not drawn")));
   $("palette").replaceChildren(...rows, ...others);
+  $("palette").classList.toggle("many", rows.length > 6);
   editor.colors = palette;
   editor.seen = new Set(seen().map((c) => c.id));
   pick(editor.seen.has(editor.label) ? editor.label : seen()[0].id);
@@ -267,6 +268,8 @@ async function start() {
   };
   const advanced = async (job) => {
     desk.task = null;
+    editor.end();
+    await live();
     await show(job.state === "done" ? "results" : "round");
     if (job.state === "done") notice("The model is fitted and the next tiles are chosen.", "Annotate them", () => show("annotate"));
   };

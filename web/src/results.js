@@ -85,8 +85,8 @@ function curve(rounds) {
   }
   for (const { round, metrics } of rounds) {
     const tiles = Number.isFinite(metrics.tiles) ? `${metrics.tiles} tiles` : "";
-    picture.append(svg("text", { x: x(round), y: HEIGHT - 18, "text-anchor": "middle" }, `round ${round}`),
-      svg("text", { x: x(round), y: HEIGHT - 4, "text-anchor": "middle" }, tiles));
+    const anchor = { x: x(round), "text-anchor": round === last ? "end" : "middle" };
+    picture.append(svg("text", { ...anchor, y: HEIGHT - 18 }, `round ${round}`), svg("text", { ...anchor, y: HEIGHT - 4 }, tiles));
   }
   for (const [key, , color, dash] of lines) {
     const points = rounds.filter((r) => Number.isFinite(r.metrics[key])).map((r) => [x(r.round), y(r.metrics[key])]);

@@ -16,6 +16,9 @@ export class RoundView {
 
   async show() {
     const [round, job, results] = await Promise.all([api.round(), api.job(), api.results()]);
+    const state = JSON.stringify([round, job, results.advice, this.colors()]);
+    if (state === this.state && this.root.childElementCount > 0) return; // nothing new: focus stays where it is
+    this.state = state;
     this.root.replaceChildren(el("div", {},
       this.#summary(round), this.#go(round, job), advice(results.advice), this.#tiles(round), this.#balance(round),
       this.#authors(round)));

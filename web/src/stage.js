@@ -8,12 +8,20 @@ import { paintMask } from "./paint.js";
 const CONTEXT = 3.2;
 const MARGIN = 1.12;
 
+/** OpenSeadragon would insert a style of its own, which the page's content policy forbids; page.css has the rule. */
+function keepItFromInsertingStyle() {
+  const style = document.createElement("style");
+  style.setAttribute("data-openseadragon-mobile-css", "true");
+  document.head.append(style);
+}
+
 export class Stage {
   constructor(element, canvas) {
     this.canvas = canvas;
+    keepItFromInsertingStyle();
     this.viewer = OpenSeadragon({
       element, showNavigationControl: false, showNavigator: false, animationTime: 0.25, drawer: "canvas",
-      maxZoomPixelRatio: 24, minZoomImageRatio: 0.5, visibilityRatio: 0.2, imageSmoothingEnabled: false,
+      maxZoomPixelRatio: 24, minZoomImageRatio: 0.5, visibilityRatio: 0.2,
       gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: false },
       gestureSettingsPen: { clickToZoom: false }, keyboardNavEnabled: false,
     });

@@ -13,7 +13,7 @@ from aczerots.taxonomy import TissueClass
 MEANINGS = {
     "uncertainty": "how unsure the model is about this tile",
     "diversity": "how different it is from tiles already drawn",
-    "coverage": "how much it would improve what stands for each class",
+    "coverage": "how much each class would gain from it",
     "EUN": "entropy: how unsure the model is about this tile",
     "COT": "how far its features are from those drawn so far",
     "CSA": "how well it matches the classes described in words",
