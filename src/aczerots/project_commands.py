@@ -64,9 +64,8 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
     init_project(project, slides, settings)
     with open_project(project) as made:
         count, tiles = len(made.store.rounds.slides()), len(made.store.rounds.tiles())
-    typer.echo(
-        f"Made {project}: {_count(count, 'slide')}, {_count(tiles, 'tile')}, {_count(len(settings.classes), 'class', 'classes')}"
-    )
+    sizes = _count(count, "slide"), _count(tiles, "tile"), _count(len(settings.classes), "class", "classes")
+    typer.echo(f"Made {project}: {', '.join(sizes)}")
     typer.echo(f"Next: aczerots select {project}")
 
 
