@@ -30,7 +30,7 @@ LEVELS: dict[str, int] = {
             ("loop", "apply", "embed", "doctor"),
             ("experiment", "project"),
             ("console",),
-            ("commands",),
+            ("commands", "project_commands"),
             ("cli",),
             ("__main__",),
         )

@@ -247,6 +247,16 @@ class Draft:
 
 
 @dataclass(frozen=True)
+class NewDraft:
+    """A proposal to keep; attributes as of :class:`Draft`, the mask as an array."""
+
+    tile: int
+    mask: NDArray[np.uint8]
+    geometry: Mapping[str, Any]
+    model: str
+
+
+@dataclass(frozen=True)
 class Sketch:
     """Unfinished work of one user on one tile, as the page saved it.
 

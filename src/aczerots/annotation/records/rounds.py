@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import func, select
 
 from aczerots.annotation.records.database import Database, now_utc
-from aczerots.annotation.records.facts import Draft, PickFact, RoundFact, RoundState, SlideFact
+from aczerots.annotation.records.facts import Draft, NewDraft, PickFact, RoundFact, RoundState, SlideFact
 from aczerots.annotation.records.people import log
-from aczerots.annotation.records.rows import draft_of, pick_of, round_of, tile_of, without_nan
+from aczerots.annotation.records.rows import draft_of, encode_mask, pick_of, round_of, tile_of, without_nan
 from aczerots.annotation.records.tables import DraftRow, FactRow, PickRow, RoundRow, SlideRow, TileRow
 from aczerots.errors import InputError, SettingsError
 from aczerots.slides.base import Tile
@@ -82,8 +82,8 @@ class Rounds:
         rounds = self.all()
         return rounds[-1] if rounds else None
 
-    def propose(self, number: int, strategy: str, picks: Sequence[PickFact]) -> None:
-        """Begin a round with its selection (empty for round 0).
+    def propose(self, number: int, strategy: str, picks: Sequence[PickFact], drafts: Sequence[NewDraft] = ()) -> None:
+        """Begin a round with its selection (empty for round 0) and the model's proposals for it.
 
         Raises:
             SettingsError: The round before is not fitted yet, or the round is there already.
@@ -108,6 +108,7 @@ class Rounds:
             )
             s.flush()
             s.add_all(_pick_row(number, p) for p in picks)
+            s.add_all(_draft_row(number, d) for d in drafts)
             log(s, "", "propose", {"round": number, "strategy": strategy, "tiles": len(picks)})
 
     def advance(
@@ -144,10 +145,10 @@ class Rounds:
         with self._database.reading() as s:
             return [pick_of(r) for r in s.scalars(query)]
 
-    def keep_draft(self, tile: int, number: int, mask: bytes, geometry: Mapping[str, Any], model: str) -> int:
+    def keep_draft(self, number: int, draft: NewDraft) -> int:
         """Keep the model's proposal for a tile; gives its id. Older drafts stay, since answers name theirs."""
         with self._database.writing() as s:
-            row = DraftRow(tile=tile, round=number, mask=mask, geometry=dict(geometry), model=model, created=now_utc())
+            row = _draft_row(number, draft)
             s.add(row)
             s.flush()
             return row.id
@@ -174,6 +175,17 @@ def _tile_row(position: int, tile: Tile) -> TileRow:
         window_side=window.width,
         size=tile.size,
         mpp=tile.mpp,
+    )
+
+
+def _draft_row(number: int, draft: NewDraft) -> DraftRow:
+    return DraftRow(
+        tile=draft.tile,
+        round=number,
+        mask=encode_mask(draft.mask),
+        geometry=dict(draft.geometry),
+        model=draft.model,
+        created=now_utc(),
     )
 
 
