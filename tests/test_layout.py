@@ -29,8 +29,10 @@ LEVELS: dict[str, int] = {
             ("runfolder", "sharing"),
             ("loop", "apply", "embed", "doctor"),
             ("experiment", "project"),
+            ("serve",),
             ("console",),
-            ("commands", "project_commands"),
+            ("commands",),
+            ("project_commands", "annotate_command"),
             ("cli",),
             ("__main__",),
         )

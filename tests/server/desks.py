@@ -13,14 +13,14 @@ import uvicorn
 from numpy.typing import NDArray
 
 from aczerots.annotation.oracle import draw, read_truth
-from aczerots.annotation.records.facts import PickFact, RoundState, SlideFact
-from aczerots.annotation.records.rows import encode_mask
+from aczerots.annotation.records.facts import NewDraft, PickFact, RoundState, SlideFact
 from aczerots.annotation.records.store import ProjectStore
 from aczerots.annotation.server.access import Tokens
 from aczerots.annotation.server.app import guarded, make_app
 from aczerots.annotation.server.store_desk import StoreDesk
 from aczerots.datasets.base import Dataset
 from aczerots.datasets.phantom import phantom_dataset
+from aczerots.errors import StorageError
 from aczerots.progress import Progress
 from aczerots.slides.tiling import cut_tiles
 
@@ -42,13 +42,16 @@ class SmallProject:
         self.data = Dataset("phantom", taxonomy, data.samples)
         self.taxonomy = taxonomy
         self.store = ProjectStore(database)
+        self.fail_next = ""
+        self._gate = threading.Event()
+        self._gate.set()
         for sample in self.data.samples:
             s = sample.slide
             fact = SlideFact(s.id, f"{s.id}.png", s.fingerprint, *s.size, s.mpp)
             self.store.rounds.add_slide(fact, cut_tiles(s, tile))
         self.pool = self.store.rounds.tiles()
         slide_list = [s.slide for s in self.data.samples]
-        self.desk = StoreDesk("Phantom study", self.store, taxonomy, slide_list, self.advance)
+        self.desk = StoreDesk("Phantom study", self.store, taxonomy, lambda: slide_list, self.advance)
 
     def propose(self, number: int, tiles: list[int], *, draft: bool = True, shift: int = 9) -> None:
         """Begin a round with the given tiles."""
@@ -58,9 +61,8 @@ class SmallProject:
             PickFact(number, i + 1, t, float(shares[i].sum()), dict(zip(names, shares[i].tolist(), strict=True)))
             for i, t in enumerate(tiles)
         ]
-        self.store.rounds.propose(number, "aczerots", picks)
-        for t in tiles if draft else []:
-            self.store.rounds.keep_draft(t, number, encode_mask(self.draft(t, shift)), {}, f"round-{number}")
+        drafts = [NewDraft(t, self.draft(t, shift), {}, f"round-{number}") for t in tiles] if draft else []
+        self.store.rounds.propose(number, "aczerots", picks, drafts)
 
     def draft(self, position: int, shift: int) -> NDArray[np.uint8]:
         """The truth, shifted to the right."""
@@ -72,8 +74,21 @@ class SmallProject:
         tile = self.pool[position]
         return draw(self.data[tile.slide].truth, tile, self.taxonomy)
 
+    def advance_to(self, number: int, tiles: list[int]) -> None:
+        """Close the newest round and propose another."""
+        self.store.rounds.advance(number - 1, RoundState.FITTED)
+        self.propose(number, tiles)
+
+    def hold_next(self) -> threading.Event:
+        """The next fit waits until the event is set."""
+        self._gate = threading.Event()
+        return self._gate
+
     def advance(self, progress: Progress) -> None:
         """Measure nothing, propose the next tiles; the draft is better than before."""
+        self._gate.wait(20)
+        if self.fail_next:
+            raise StorageError(self.fail_next)
         newest = self.store.rounds.newest()
         assert newest is not None
         for i in range(3):

@@ -46,7 +46,7 @@ def read_board(database: Database, number: int, now: datetime | None = None) -> 
     """
     with database.reading() as s:
         picks = select(PickRow.tile, PickRow.rank, PickRow.readings).where(PickRow.round == number)
-        rows = list(s.execute(picks.order_by(PickRow.rank)).tuples())
+        rows = list(s.execute(picks.order_by(PickRow.rank)))
         answers, loans = _answers(s, number), _loans(s, number, now or now_utc())
     lines = []
     for reading in range(max((r[2] for r in rows), default=0)):
@@ -72,7 +72,7 @@ def _answers(session: Session, number: int) -> dict[_Place, _Said]:
     columns = select(AnswerRow.tile, AnswerRow.reading, AnswerRow.kind, AnswerRow.author, AnswerRow.seconds)
     found: dict[_Place, _Said] = {}
     query = columns.where(AnswerRow.round == number).order_by(AnswerRow.version)
-    for tile, reading, kind, author, spent in session.execute(query).tuples():
+    for tile, reading, kind, author, spent in session.execute(query):
         seconds = found.get((tile, reading), (None, None, 0.0))[2] + spent
         gone = kind == AnswerKind.WITHDRAWN
         found[tile, reading] = (None, None, seconds) if gone else (AnswerKind(kind), author, seconds)
@@ -82,4 +82,4 @@ def _answers(session: Session, number: int) -> dict[_Place, _Said]:
 def _loans(session: Session, number: int, now: datetime) -> dict[_Place, str]:
     query = select(LeaseRow.tile, LeaseRow.reading, LeaseRow.user)
     query = query.where(LeaseRow.round == number, LeaseRow.expires > now)
-    return {(tile, reading): user for tile, reading, user in session.execute(query).tuples()}
+    return {(tile, reading): user for tile, reading, user in session.execute(query)}

@@ -48,7 +48,7 @@ class StoreDesk:
         name: Name of the project.
         store: Its database.
         taxonomy: Its classes.
-        slides: Its slides.
+        slides: Opens its slides, in the order in which they were imported; asked again when the pool has grown.
         advance: Fits, measures and proposes the next round.
     """
 
@@ -57,12 +57,12 @@ class StoreDesk:
         name: str,
         store: ProjectStore,
         taxonomy: Taxonomy,
-        slides: Sequence[Slide],
+        slides: Callable[[], Sequence[Slide]],
         advance: Callable[[Progress], None],
     ) -> None:
         self._name, self._store, self._taxonomy = name, store, taxonomy
-        self._slides, self._advance = tuple(slides), advance
-        self._pool = store.rounds.tiles()
+        self._open_slides, self._advance = slides, advance
+        self._slides, self._pool = tuple(slides()), store.rounds.tiles()
         self._ranked: tuple[int, Mapping[int, PickFact]] = -1, {}
         self._lock = Lock()
 
@@ -83,9 +83,18 @@ class StoreDesk:
 
     def tile(self, position: int) -> Tile:
         """See :class:`~aczerots.annotation.server.ports.Desk`."""
+        if position >= len(self._pool):
+            self._grow()
         if not 0 <= position < len(self._pool):
             raise UnknownTileError(f"there is no tile {position}")
         return self._pool[position]
+
+    def _grow(self) -> None:
+        """Take in what was imported since the desk was opened."""
+        pool = self._store.rounds.tiles()
+        if len(pool) > len(self._pool):
+            self._slides = tuple(self._open_slides())
+            self._pool = pool
 
     def _picks(self) -> Mapping[int, PickFact]:
         """Newest pick of every tile that was ever chosen; read again when a round is new."""
@@ -141,7 +150,7 @@ class StoreDesk:
         kind = None if answer is None or answer.kind is AnswerKind.WITHDRAWN else answer.kind
         return Task(
             position=pick.tile,
-            tile=self._pool[pick.tile],
+            tile=self.tile(pick.tile),
             round=pick.round,
             rank=pick.rank,
             reading=reading,
@@ -167,7 +176,7 @@ class StoreDesk:
         content = sketch.content
         if content["reading"] != reading:
             return None
-        mask = decode_runs(content["mask"], self._pool[sketch.tile].size)
+        mask = decode_runs(content["mask"], self.tile(sketch.tile).size)
         return Work(mask, content["comment"], content["seconds"], sketch.based_on, content["draft_id"], reading)
 
     def save_work(self, user: str, position: int, work: Work) -> datetime:
@@ -312,7 +321,7 @@ class StoreDesk:
         for pick in [] if newest is None else self._store.rounds.picks(newest.number):
             draft = self._store.rounds.draft(pick.tile)
             if draft is not None:
-                tile = self._pool[pick.tile]
+                tile = self.tile(pick.tile)
                 inside = decode_mask(draft.mask)[tile.inner]
                 shares = [(label, float(np.mean(inside == label))) for label in self._taxonomy.unseen_ids]
                 found += [Overlay(pick.tile, tile, label, share) for label, share in shares if share > 0]
