@@ -30,7 +30,8 @@ LEVELS: dict[str, int] = {
             ("loop", "apply", "embed", "doctor"),
             ("experiment", "project"),
             ("console",),
-            ("commands", "project_commands"),
+            ("commands",),
+            ("exchange_commands", "project_commands"),
             ("cli",),
             ("__main__",),
         )

@@ -15,6 +15,7 @@ from aczerots import __version__
 from aczerots.commands import Compile, Device, Json, RemoteCode, describe, doctor, embed
 from aczerots.console import ConsoleProgress, show_json, show_rows
 from aczerots.errors import AczerotsError, InputError
+from aczerots.exchange_commands import EXCHANGE_COMMANDS
 from aczerots.project_commands import PROJECT_COMMANDS
 
 app = typer.Typer(
@@ -207,7 +208,7 @@ def report(
 
 for _command in (embed, describe, doctor):
     app.command()(_command)
-for _name, _command in PROJECT_COMMANDS.items():
+for _name, _command in (PROJECT_COMMANDS | EXCHANGE_COMMANDS).items():
     app.command(_name)(_command)
 
 
