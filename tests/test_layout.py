@@ -32,7 +32,10 @@ LEVELS: dict[str, int] = {
             ("serve",),
             ("console",),
             ("commands",),
-            ("project_commands", "annotate_command"),
+            ("serve",),
+            ("console",),
+            ("commands",),
+            ("project_commands", "exchange_commands", "annotate_command"),
             ("cli",),
             ("__main__",),
         )

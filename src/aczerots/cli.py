@@ -16,6 +16,7 @@ from aczerots.annotate_command import annotate
 from aczerots.commands import Compile, Device, Json, RemoteCode, describe, doctor, embed
 from aczerots.console import ConsoleProgress, show_json, show_rows
 from aczerots.errors import AczerotsError, InputError
+from aczerots.exchange_commands import EXCHANGE_COMMANDS
 from aczerots.project_commands import PROJECT_COMMANDS
 
 app = typer.Typer(
@@ -208,7 +209,7 @@ def report(
 
 for _command in (embed, describe, doctor, annotate):
     app.command()(_command)
-for _name, _command in PROJECT_COMMANDS.items():
+for _name, _command in (PROJECT_COMMANDS | EXCHANGE_COMMANDS).items():
     app.command(_name)(_command)
 
 

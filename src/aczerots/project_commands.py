@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -154,7 +154,7 @@ def _count(number: int, one: str, several: str | None = None) -> str:
     return f"{number} {one if number == 1 else several or one + 's'}"
 
 
-PROJECT_COMMANDS: Mapping[str, Callable[..., None]] = {
+PROJECT_COMMANDS: dict[str, Callable[..., None]] = {
     "init": init,
     "select": select,
     "fit": fit,

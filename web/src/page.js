@@ -303,4 +303,5 @@ async function live() {
   if (!$("round").hidden && !views.round.running) await views.round.show();
 }
 
+window.aczerotsStage = stage; // for tests, which need to know where a pixel of the tile is on the screen
 attempt(start);
