@@ -291,6 +291,10 @@ async function start() {
     desk.touched();
   };
   addEventListener("keydown", key);
+  for (const id of ["panel", "stage-tools"]) {
+    // After a click of the mouse (not after Enter on a button) the keys belong to the drawing again.
+    $(id).addEventListener("click", (e) => e.detail > 0 && e.target.closest("button") && stage.canvas.focus({ preventScroll: true }));
+  }
   setInterval(() => attempt(() => live()), 5000);
   await show("annotate");
 }
