@@ -72,7 +72,7 @@ async function showTask(task, left) {
   if (!task) return showEmpty(left);
   const slide = project.slides[task.tile.slide];
   $("rank").textContent = task.rank > 0 ? `number ${task.rank} of its round` : "";
-  $("where").textContent = `${slide.id} · ${task.tile.mpp ? `${task.tile.mpp} µm per pixel` : "resolution not stated"}`;
+  $("where").textContent = `${slide.id} · ${task.tile.mpp ? `${task.tile.mpp} µm per pixel` : "resolution not stated"}${task.draft ? " · striped: the model's draft" : ""}`;
   $("comment").value = "";
   $("comments").replaceChildren(...task.comments.map((text) => el("div", {}, text)));
   showWhy(task);
@@ -110,7 +110,7 @@ function buildPalette() {
     el("span", { className: "swatch", style: { background: css(palette[c.id]) } }),
     el("span", { className: "name" }, c.name), el("small", {}, "from words, not drawn")));
   $("palette").replaceChildren(...rows, ...others);
-  $("palette").classList.toggle("many", rows.length > 6);
+  $("palette").classList.toggle("many", rows.length > 9);
   editor.colors = palette;
   editor.seen = new Set(seen().map((c) => c.id));
   pick(editor.seen.has(editor.label) ? editor.label : seen()[0].id);
