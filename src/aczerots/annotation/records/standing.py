@@ -62,7 +62,7 @@ def _round(session: Session, row: RoundRow, now: datetime) -> RoundProgress:
 
 def _classes(session: Session) -> tuple[ClassProgress, ...]:
     query = select(AnswerRow.tile, AnswerRow.pixels).where(AnswerRow.reading == 0).order_by(AnswerRow.version)
-    newest: dict[int, dict[str, Any]] = dict(session.execute(query).all())
+    newest: dict[int, dict[str, Any]] = {row[0]: row[1] for row in session.execute(query)}
     tiles: Counter[int] = Counter()
     pixels: Counter[int] = Counter()
     for counts in newest.values():
