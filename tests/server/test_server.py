@@ -302,6 +302,17 @@ def test_a_large_request_is_refused_unread(ada: TestClient) -> None:
     assert streamed.status_code == 413
 
 
+@pytest.mark.parametrize(
+    "body",
+    [b"[" * 200_000, b'{"mask": ' + b"9" * 5000 + b"}", b'{"mask": [1, 4096], "version": 0, "seconds": NaN}', b"\xff"],
+    ids=["nested", "digits", "nan", "bytes"],
+)
+def test_a_hostile_body_is_refused(ada: TestClient, body: bytes) -> None:
+    answer = ada.put("/api/tiles/1/work", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in {400, 422}
+    assert isinstance(answer.json()["detail"], str)
+
+
 def test_the_round_is_told_as_it_stands(ada: TestClient, ben: TestClient, project: SmallProject) -> None:
     for client, seconds in ((ada, 10.0), (ben, 30.0)):
         task = take(client)

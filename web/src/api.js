@@ -29,8 +29,7 @@ async function ask(method, path, body) {
 
 async function sentence(answer) {
   try {
-    const { detail } = await answer.json();
-    return typeof detail === "string" ? detail : detail.map((d) => `${d.loc.at(-1)}: ${d.msg}`).join("; ");
+    return (await answer.json()).detail;
   } catch {
     return `the server answered ${answer.status}`;
   }

@@ -56,6 +56,7 @@ export class Desk {
     this.key = crypto.randomUUID?.() ?? randomKey();
     if (!task) {
       this.editor.end();
+      this.tell.saved("");
       this.tell.task(null, left);
       return;
     }

@@ -94,7 +94,7 @@ function showEmpty(left) {
 /** Score components as bars; those outside 0..1 as numbers only. */
 function showWhy(task) {
   const rows = task.why.map(({ name, value, meaning }) => el("div", { className: "score" },
-    el("span", {}, name), bar(value ?? 0), el("output", {}, value === null ? "–" : value.toFixed(2)),
+    el("span", {}, name.replaceAll("_", " ")), bar(value ?? 0), el("output", {}, value === null ? "–" : value.toFixed(2)),
     meaning ? el("small", {}, meaning) : null));
   if (rows.length === 0) rows.push(el("small", {}, "Chosen without scores, for example by chance."));
   $("why").replaceChildren(...rows);

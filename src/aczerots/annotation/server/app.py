@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
@@ -42,6 +43,7 @@ def make_app(desk: Desk, jobs: Jobs | None = None) -> FastAPI:
     app.state.desk, app.state.jobs, app.state.zoom = desk, jobs or Jobs(), DeepZoom()
     for kind in _STATUS:
         app.add_exception_handler(kind, _refuse)
+    app.add_exception_handler(RequestValidationError, _explain)
     app.include_router(api)
     app.mount("/static", StaticFiles(directory=WEB), name="static")
     app.add_api_route("/", _page, include_in_schema=False)
@@ -65,3 +67,12 @@ async def _refuse(request: Request, error: Exception) -> JSONResponse:
     status = next(code for kind, code in _STATUS.items() if isinstance(error, kind))
     assert isinstance(error, AczerotsError)
     return JSONResponse({"detail": str(error)}, status_code=status)
+
+
+async def _explain(request: Request, error: Exception) -> JSONResponse:
+    """The first complaint about a request as a sentence."""
+    del request
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part != "body") or "request"
+    return JSONResponse({"detail": f"{where}: {first['msg'].lower()}"}, status_code=422)

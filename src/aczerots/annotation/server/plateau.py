@@ -25,7 +25,9 @@ def advise(change: Mapping[int, float], coverage: Mapping[int, float]) -> Advice
     """
     rounds = sorted(change)[-PATIENCE:]
     if len(rounds) < PATIENCE:
-        return Advice(False, f"After {PATIENCE} more measured rounds this says whether they still change much")
+        more = PATIENCE - len(rounds)
+        after = "one more fitted round" if more == 1 else f"{more} fitted rounds"
+        return Advice(False, f"After {after} this says whether they still change much")
     shares = ", ".join(f"{100 * change[r]:.1f} %" for r in rounds)
     text = f"The last {PATIENCE} rounds changed the prediction of {shares} of the pixels"
     small = all(change[r] < CHANGE for r in rounds)

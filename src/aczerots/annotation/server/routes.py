@@ -28,6 +28,11 @@ Place = Annotated[int, Path(ge=0, lt=2**31, description="Column or row of the de
 
 Answers: TypeAlias = dict[int | str, dict[str, Any]]
 _REFUSED: Answers = {401: {"model": models.Problem, "description": "No valid token."}}
+_COMMON: Answers = {
+    400: {"model": models.Problem, "description": "The body is no JSON."},
+    413: {"model": models.Problem, "description": "The body is too large or of unknown length."},
+    503: {"model": models.Problem, "description": "The database or the disk fails; try again."},
+}
 _MISSING: Answers = {404: {"model": models.Problem, "description": "No such thing."}}
 _CLASH: Answers = {409: {"model": models.Problem, "description": "Stale, or somebody else's; nothing is lost."}}
 _BAD: Answers = {422: {"model": models.Problem, "description": "The request cannot be used."}}
@@ -54,7 +59,9 @@ def _zoom(request: Request) -> deepzoom.DeepZoom:
 DeskOf = Annotated[Desk, Depends(_desk)]
 JobsOf = Annotated[Jobs, Depends(_jobs)]
 ZoomOf = Annotated[deepzoom.DeepZoom, Depends(_zoom)]
-api = APIRouter(prefix="/api", dependencies=[Depends(HTTPBearer(auto_error=False))], responses={**_REFUSED, **_BAD})
+api = APIRouter(
+    prefix="/api", dependencies=[Depends(HTTPBearer(auto_error=False))], responses={**_REFUSED, **_BAD, **_COMMON}
+)
 
 
 @api.get("/project", tags=["project"])

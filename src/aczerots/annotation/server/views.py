@@ -14,6 +14,7 @@ MEANINGS = {
     "uncertainty": "how unsure the model is about this tile",
     "diversity": "how different it is from tiles already drawn",
     "coverage": "how much each class would gain from it",
+    "seen_yield": "expected share of classes that you draw",
     "EUN": "entropy: how unsure the model is about this tile",
     "COT": "how far its features are from those drawn so far",
     "CSA": "how well it matches the classes described in words",
