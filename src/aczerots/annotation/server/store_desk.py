@@ -289,7 +289,7 @@ class StoreDesk:
     def left(self) -> int:
         """See :class:`~aczerots.annotation.server.ports.Desk`."""
         newest = self._store.rounds.newest()
-        return 0 if newest is None else sum(line.kind is None for line in self._store.board(newest.number))
+        return 0 if newest is None else self._store.left(newest.number)
 
     def _pixels(self) -> list[int]:
         drawn = {c.label: c.pixels for c in self._store.progress().classes}
