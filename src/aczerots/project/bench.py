@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from aczerots.backbones.base import Backbone
 from aczerots.backbones.locate import locate_backbone, resolve_device
 from aczerots.backbones.options import BackboneOptions
 from aczerots.datasets.base import Dataset, Sample
@@ -58,9 +59,7 @@ def open_bench(project: Project, running: Running) -> Workbench:
     tiles = project.store.rounds.tiles()
     if not tiles:
         raise InputError("has no slides", where=project.folder, fix="Add some: aczerots import")
-    device = resolve_device(running.device)
-    options = BackboneOptions(settings.refine_with, settings.precision, running.compiled, running.trust_remote_code)
-    model = locate_backbone(settings.backbone, device, options)
+    model = open_backbone(project, running)
     bare = undescribed(project.taxonomy) if settings.text == "descriptions" else ()
     if bare:
         fix = "project.yaml can hold sentences"
@@ -70,4 +69,16 @@ def open_bench(project: Project, running: Running) -> Workbench:
     samples = tuple(Sample(slide, Undrawn(), "train") for slide in project.slides.values())
     pool = embed_tile_set(tiles, project.slides, model, project.cache, running.progress, stage="embed pool")
     data = Dataset(project.folder.resolve().name, taxonomy, samples)
-    return Workbench(data, taxonomy, model, words, pool, TileSet([], pool.grids), device)
+    return Workbench(data, taxonomy, model, words, pool, TileSet([], pool.grids), resolve_device(running.device))
+
+
+def open_backbone(project: Project, running: Running) -> Backbone:
+    """The project's backbone.
+
+    Raises:
+        InputError: Its weights cannot be had.
+        SettingsError: It or the device is unknown.
+    """
+    settings = project.settings
+    options = BackboneOptions(settings.refine_with, settings.precision, running.compiled, running.trust_remote_code)
+    return locate_backbone(settings.backbone, resolve_device(running.device), options)
