@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.postgres import find_binaries, server
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
@@ -45,3 +48,16 @@ def shared_data() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """URL of a private PostgreSQL server; skipped where none is installed, on the checking machine it fails."""
+    binaries = find_binaries()
+    if binaries is None:
+        reason = "PostgreSQL is not installed (apt install postgresql)"
+        if IN_CI:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with server(binaries) as url:
+        yield url

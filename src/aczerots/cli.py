@@ -12,9 +12,12 @@ import typer
 from typer.exceptions import TyperException
 
 from aczerots import __version__
+from aczerots.annotate_command import annotate
 from aczerots.commands import Compile, Device, Json, RemoteCode, describe, doctor, embed
 from aczerots.console import ConsoleProgress, show_json, show_rows
 from aczerots.errors import AczerotsError, InputError
+from aczerots.exchange_commands import EXCHANGE_COMMANDS
+from aczerots.project_commands import PROJECT_COMMANDS
 
 app = typer.Typer(
     name="aczerots",
@@ -206,8 +209,10 @@ def report(
     typer.echo(f"Written: {out}")
 
 
-for _command in (embed, describe, doctor):
+for _command in (embed, describe, doctor, annotate):
     app.command()(_command)
+for _name, _command in (PROJECT_COMMANDS | EXCHANGE_COMMANDS).items():
+    app.command(_name)(_command)
 
 
 def _version(wanted: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,7 +18,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 
 def embed(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads them off the signature
-    dataset: Annotated[str, typer.Argument(help="Dataset whose tiles are embedded.")],
+    dataset: Annotated[str, typer.Argument(help="Dataset or project folder whose tiles are embedded.")],
     backbone: Annotated[
         str, typer.Option(help="embedded, or KIND:MODEL with hf, open_clip, conch, keep or musk.")
     ] = "embedded",
@@ -31,26 +31,26 @@ def embed(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads th
     trust_remote_code: RemoteCode = False,
     as_json: Json = False,
 ) -> None:
-    """Fill the cache with the grids of a dataset; go on after an interrupt."""
+    """Fill the cache with the grids of a dataset, or of a project as its settings say; go on after an interrupt."""
     from aczerots.config import read_settings
     from aczerots.embed import embed_dataset
     from aczerots.machine import size_text
+    from aczerots.project.embed import embed_project
+    from aczerots.project.folder import is_project
 
-    settings = read_settings(
-        dataset=dataset,
-        backbone=backbone,
-        refine_with=refine_with,
-        precision=precision,
-        tile_size=tile_size,
-        cache=cache,
-    )
-    done = embed_dataset(
-        settings,
-        device=device,
-        compiled=compiled,
-        trust_remote_code=trust_remote_code,
-        progress=ConsoleProgress(),
-    )
+    running: dict[str, Any] = {"device": device, "compiled": compiled, "trust_remote_code": trust_remote_code}
+    if is_project(dataset):
+        done = embed_project(Path(dataset), progress=ConsoleProgress(), **running)
+    else:
+        settings = read_settings(
+            dataset=dataset,
+            backbone=backbone,
+            refine_with=refine_with,
+            precision=precision,
+            tile_size=tile_size,
+            cache=cache,
+        )
+        done = embed_dataset(settings, progress=ConsoleProgress(), **running)
     if as_json:
         show_json({"tiles": done.tiles, "computed": done.computed, "bytes": done.size, "folder": str(done.folder)})
         return

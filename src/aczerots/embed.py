@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -73,18 +74,33 @@ def embed_dataset(
         GridStore(data.tiles("train", tile_size), slides, model, pool),
         GridStore(data.tiles("test", tile_size), slides, model, test),
     )
+    return fill_stores(stores, pool, progress)
+
+
+def fill_stores(stores: Sequence[GridStore], cache: GridCache, progress: Progress) -> Embedded:
+    """Compute what the cache lacks of several stores, after a check that there is room.
+
+    Args:
+        stores: Stores over caches in one folder.
+        cache: The first of these caches.
+        progress: Receives progress.
+
+    Raises:
+        InputError: A slide cannot be read.
+        StorageError: The disk has not the room, or cannot be written.
+    """
     plans = [store.plan() for store in stores]
     tiles, missing = sum(p.tiles for p in plans), sum(p.missing for p in plans)
     if missing:
         size = sum(p.size for p in plans)
-        free = size_text(free_space(pool.folder))
-        progress.say(f"embed: {missing} of {tiles} tiles to compute, {size_text(size)} in {pool.folder}, {free} free")
-        pool.check_room(size)
+        free = size_text(free_space(cache.folder))
+        progress.say(f"embed: {missing} of {tiles} tiles to compute, {size_text(size)} in {cache.folder}, {free} free")
+        cache.check_room(size)
     finished = 0
     for store in stores:
         store.fill(progress=partial(_step, progress, finished, tiles))
         finished += len(store)
-    return Embedded(tiles, missing, sum(store.size for store in stores), pool.folder)
+    return Embedded(tiles, missing, sum(store.size for store in stores), cache.folder)
 
 
 def _step(progress: Progress, before: int, tiles: int, done: int, _count: int) -> None:

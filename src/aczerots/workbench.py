@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from aczerots.prozs.calibrate import match_share
 from aczerots.prozs.fit import TrainingSet, fit
 from aczerots.prozs.model import PrototypeScorer, ProZS
 from aczerots.prozs.presets import Preset, build_model
-from aczerots.slides.base import Box, Tile
+from aczerots.slides.base import Box, Slide, Tile
 from aczerots.taxonomy import Taxonomy
 from aczerots.text.descriptions import describe_taxonomy, read_descriptions, undescribed, with_own_words
 from aczerots.text.prototypes import text_prototypes
@@ -162,7 +162,7 @@ def check_truth(dataset: Dataset, splits: Sequence[Split]) -> None:
             sample.truth.read(Box(0, 0, width, height), (width, height))
 
 
-def embed_split(  # what is embedded, by what, into what
+def embed_split(  # noqa: PLR0913  # what is embedded, by what, into what
     dataset: Dataset,
     split: Split,
     tile_size: int,
@@ -171,16 +171,32 @@ def embed_split(  # what is embedded, by what, into what
     progress: Progress,
     *,
     mode: CacheMode = "dense",
+    mpp: float | None = None,
 ) -> TileSet:
-    """Tiles of a split with their grids, from the cache where possible; says what it will take before it starts.
+    """Tiles of a split with their grids; see :func:`embed_tile_set`."""
+    slides = {s.slide.id: s.slide for s in dataset.samples}
+    stage = "embed pool" if split == "train" else "embed test"
+    return embed_tile_set(
+        dataset.tiles(split, tile_size, mpp), slides, backbone, cache, progress, mode=mode, stage=stage
+    )
+
+
+def embed_tile_set(
+    tiles: list[Tile],
+    slides: Mapping[str, Slide],
+    backbone: Backbone,
+    cache: Path | None,
+    progress: Progress,
+    *,
+    mode: CacheMode = "dense",
+    stage: str = "embed",
+) -> TileSet:
+    """Tiles with their grids, from the cache where possible; says what it will take before it starts.
 
     Raises:
         StorageError: The disk has not the room for the grids.
         SettingsError: The memory has not, where they are kept there.
     """
-    tiles = dataset.tiles(split, tile_size)
-    slides = {s.slide.id: s.slide for s in dataset.samples}
-    stage = "embed pool" if split == "train" else "embed test"
     if cache is None or mode == "off":
         store = GridStore(tiles, slides, backbone, None)
         _fill(store, stage, progress)

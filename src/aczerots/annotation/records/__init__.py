@@ -1,0 +1,1 @@
+"""The project's database: tiles, rounds, leases, answers, people. Start at :class:`store.ProjectStore`."""

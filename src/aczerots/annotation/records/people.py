@@ -1,0 +1,92 @@
+"""Users with their tokens, and the audit trail."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from aczerots.annotation.records.database import Database, now_utc
+from aczerots.annotation.records.facts import Event, User
+from aczerots.annotation.records.tables import EventRow, UserRow
+from aczerots.errors import InputError
+
+
+class People:
+    """Who may annotate, and who did what.
+
+    Args:
+        database: Of the project.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, name: str) -> str:
+        """Add a user, or give a known one a new token (the old one stops working).
+
+        Returns:
+            The token. Only its hash is kept: it cannot be shown again.
+
+        Raises:
+            InputError: The name is empty, too long or not printable.
+        """
+        if not 0 < len(name) <= 100 or not name.isprintable() or name != name.strip():
+            raise InputError("a name has 1 to 100 printable characters", where=repr(name))
+        token = secrets.token_urlsafe(32)
+        with self._database.writing() as s:
+            s.merge(UserRow(name=name, token_hash=hash_token(token), created=now_utc(), active=True))
+            log(s, name, "token", {})
+        return token
+
+    def of_token(self, token: str) -> User | None:
+        """The active user with this token, None if there is none."""
+        query = select(UserRow).where(UserRow.token_hash == hash_token(token), UserRow.active)
+        with self._database.reading() as s:
+            row = s.scalars(query).first()
+            return None if row is None else User(row.name, row.created, row.active)
+
+    def close_door(self, name: str) -> None:
+        """Make a user's token stop working; the answers stay.
+
+        Raises:
+            InputError: No such user.
+        """
+        with self._database.writing() as s:
+            row = s.get(UserRow, name)
+            if row is None:
+                raise InputError(f"no user '{name}'")
+            row.active = False
+            log(s, name, "closed", {})
+
+    def all(self) -> list[User]:
+        """All users by name."""
+        with self._database.reading() as s:
+            return [User(r.name, r.created, r.active) for r in s.scalars(select(UserRow).order_by(UserRow.name))]
+
+    def note(self, user: str, what: str, about: Mapping[str, Any]) -> None:
+        """Add an entry to the audit trail."""
+        with self._database.writing() as s:
+            log(s, user, what, about)
+
+    def events(self, what: str | None = None) -> list[Event]:
+        """The audit trail, oldest first; ``what`` keeps one kind only."""
+        query = select(EventRow).order_by(EventRow.id)
+        if what is not None:
+            query = query.where(EventRow.what == what)
+        with self._database.reading() as s:
+            return [Event(r.id, r.time, r.user, r.what, dict(r.about)) for r in s.scalars(query)]
+
+
+def log(session: Session, user: str, what: str, about: Mapping[str, Any]) -> None:
+    """Add an entry to the audit trail within a transaction."""
+    session.add(EventRow(time=now_utc(), user=user, what=what, about=dict(about)))
+
+
+def hash_token(token: str) -> str:
+    """SHA-256 of a token in hexadecimal. Tokens are random, 256 bits: they need no salt and no slow hash."""
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,106 @@
+"""From table rows to plain facts, and masks to PNG and back."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from aczerots.annotation.records import tables
+from aczerots.annotation.records.facts import Answer, AnswerKind, Draft, PickFact, RefusedAnswer, RoundFact, RoundState
+from aczerots.errors import StorageError
+from aczerots.slides.base import Box, Tile
+
+
+def encode_mask(mask: NDArray[np.uint8]) -> bytes:
+    """PNG of label ids uint8 [h, w]."""
+    buffer = io.BytesIO()
+    Image.fromarray(mask).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def decode_mask(data: bytes) -> NDArray[np.uint8]:
+    """Label ids uint8 [h, w] of a PNG made by :func:`encode_mask`.
+
+    Raises:
+        StorageError: The bytes are damaged.
+    """
+    try:
+        return np.array(Image.open(io.BytesIO(data)), dtype=np.uint8)
+    except (OSError, UnidentifiedImageError) as error:
+        raise StorageError("a stored mask is damaged", fix="Restore the database from a backup") from error
+
+
+def without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with NaN and infinities as None: JSON has neither, and PostgreSQL refuses them."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+
+
+def tile_of(row: tables.TileRow) -> Tile:
+    """The tile of a row."""
+    window = Box(row.window_x, row.window_y, row.window_side, row.window_side)
+    return Tile(row.slide, Box(row.x, row.y, row.width, row.height), window, row.size, row.mpp)
+
+
+def pick_of(row: tables.PickRow) -> PickFact:
+    """The pick of a row."""
+    return PickFact(row.round, row.rank, row.tile, row.score, dict(row.components), row.readings)
+
+
+def round_of(row: tables.RoundRow) -> RoundFact:
+    """The round of a row."""
+    state = RoundState(row.state)
+    return RoundFact(row.number, state, row.strategy, row.created, row.model, row.metrics, dict(row.seconds))
+
+
+def draft_of(row: tables.DraftRow) -> Draft:
+    """The draft of a row."""
+    return Draft(row.id, row.tile, row.round, row.mask, dict(row.geometry), row.model, row.created)
+
+
+def answer_of(row: tables.AnswerRow) -> Answer:
+    """The answer of a row."""
+    return Answer(
+        id=row.id,
+        tile=row.tile,
+        round=row.round,
+        reading=row.reading,
+        author=row.author,
+        created=row.created,
+        tool=row.tool,
+        kind=AnswerKind(row.kind),
+        version=row.version,
+        based_on=row.based_on,
+        mask=row.mask,
+        geometry=row.geometry,
+        comment=row.comment,
+        seconds=row.seconds,
+        draft=row.draft,
+        pixels={int(k): int(v) for k, v in row.pixels.items()},
+        reverts_to=row.reverts_to,
+        key=row.key,
+    )
+
+
+def refused_of(row: tables.RefusedRow) -> RefusedAnswer:
+    """The refused answer of a row."""
+    return RefusedAnswer(
+        id=row.id,
+        tile=row.tile,
+        round=row.round,
+        reading=row.reading,
+        author=row.author,
+        created=row.created,
+        kind=AnswerKind(row.kind),
+        based_on=row.based_on,
+        newest=row.newest,
+        mask=row.mask,
+        geometry=row.geometry,
+        comment=row.comment,
+        key=row.key,
+    )

@@ -1,0 +1,170 @@
+"""A project folder: made by ``init``, opened by every other command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from aczerots.annotation.records.store import ProjectStore
+from aczerots.errors import AczerotsError, InputError, SettingsError
+from aczerots.files import make_folder
+from aczerots.project.settings import FILE, ProjectSettings, read_settings, write_settings
+from aczerots.project.slides import describe_slide, find_files, open_file, reopen, slide_name
+from aczerots.slides.base import Slide
+from aczerots.slides.pixels import PixelCache
+from aczerots.slides.tiling import cut_tiles
+from aczerots.taxonomy import Taxonomy
+
+DATABASE = "project.sqlite"
+
+
+@dataclass(frozen=True)
+class Project:
+    """An open project.
+
+    Attributes:
+        folder: Its folder.
+        settings: Its settings.
+        store: Its database.
+    """
+
+    folder: Path
+    settings: ProjectSettings
+    store: ProjectStore
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The classes, without the bundled descriptions."""
+        return self.settings.taxonomy
+
+    @property
+    def cache(self) -> Path:
+        """Folder of cached grids; may be removed at any time."""
+        return self.folder / "cache"
+
+    @property
+    def exports(self) -> Path:
+        """Where exports go unless told otherwise."""
+        return self.folder / "exports"
+
+    def model_file(self, number: int) -> Path:
+        """Model of a round."""
+        return self.folder / "models" / f"round-{number}.safetensors"
+
+    @cached_property
+    def slides(self) -> dict[str, Slide]:
+        """All slides by id, opened once.
+
+        Raises:
+            InputError: One is missing or has changed.
+        """
+        cache = PixelCache()
+        return {f.id: reopen(f, self.folder, cache) for f in self.store.rounds.slides()}
+
+
+@contextmanager
+def open_project(folder: Path) -> Iterator[Project]:
+    """The project in a folder, closed at the end of the block.
+
+    Raises:
+        InputError: No project there, or its settings are wrong.
+        StorageError: The database cannot be opened.
+    """
+    settings = read_settings(folder)
+    store = ProjectStore(settings.database or folder / DATABASE)
+    try:
+        yield Project(folder, settings, store)
+    finally:
+        store.close()
+
+
+def is_project(path: str) -> bool:
+    """Whether a path is a project folder."""
+    return (Path(path) / FILE).is_file()
+
+
+def init_project(folder: Path, patterns: Sequence[str], settings: ProjectSettings) -> None:
+    """Make a project with its slides. Nothing is left if it fails.
+
+    Args:
+        folder: New or empty folder.
+        patterns: Files of slides.
+        settings: What the project is about.
+
+    Raises:
+        SettingsError: The folder holds a project already, or the database URL makes no sense.
+        InputError: A slide cannot be read.
+        StorageError: Folder or database cannot be written, or the database holds a project already.
+    """
+    if is_project(str(folder)):
+        raise SettingsError("is a project already", where=folder, fix="Add slides with: aczerots import")
+    _without_password(settings.database)
+    files = find_files(patterns)
+    make_folder(folder)
+    file = folder / DATABASE
+    new = settings.database is None and not file.exists()
+    try:
+        _fill(folder, settings, files)
+    except AczerotsError:
+        for path in folder.glob(f"{DATABASE}*") if new else ():
+            path.unlink()
+        raise
+
+
+def _fill(folder: Path, settings: ProjectSettings, files: Sequence[Path]) -> None:
+    """Slides, settings and round 0, in this order: an interrupted ``init`` may be run again."""
+    store = ProjectStore(settings.database or folder / DATABASE)
+    try:
+        tiles = store.rounds.tiles()
+        other = any(t.size != settings.tile_size for t in tiles)
+        if other or store.rounds.newest() is not None:
+            raise SettingsError("holds a project already", where=store.name, fix="Use a new folder or database")
+        add_slides(Project(folder, settings, store), files)
+        write_settings(folder, settings)
+        store.rounds.propose(0, "zeroshot", [])
+    finally:
+        store.close()
+
+
+def add_slides(project: Project, files: Sequence[Path]) -> list[str]:
+    """Add slides with their tiles; those that are there already are passed over.
+
+    All files are opened before the first one is added.
+
+    Returns:
+        Ids of the new ones.
+
+    Raises:
+        InputError: A file cannot be read, two have the same name, or one has changed since it was added.
+        SettingsError: Tiles are to be read at a resolution, and a slide states none.
+    """
+    names: dict[str, Path] = {}
+    found = []
+    for path in files:
+        name = slide_name(path)
+        if name in names:
+            raise InputError(f"has the same name as {names[name]}", where=path, fix="Rename one of them")
+        names[name] = path
+        slide = open_file(path, name, project.settings.slide_mpp)
+        tiles = cut_tiles(slide, project.settings.tile_size, project.settings.mpp)
+        found.append((describe_slide(slide, path, project.folder), tiles))
+    return [fact.id for fact, tiles in found if project.store.rounds.add_slide(fact, tiles)]
+
+
+def _without_password(database: str | None) -> None:
+    """Refuse a URL with a password: project.yaml is a plain file that people copy."""
+    if database is None:
+        return
+    try:
+        password = make_url(database).password
+    except ArgumentError:
+        return  # the store says what is wrong with it
+    if password is not None:
+        fix = "Leave it out and put it into ~/.pgpass or PGPASSWORD"
+        raise SettingsError("a password does not belong into project.yaml", where="--database", fix=fix)

@@ -1,0 +1,221 @@
+"""Drawings from QuPath become answers: assigned to tiles, rasterised, kept. Read :func:`ingest_files` first."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aczerots.annotation.geojson import Drawing, Drawings, Unused, read_drawings
+from aczerots.annotation.raster import rasterise
+from aczerots.annotation.records.facts import AnswerKind, NewAnswer, StaleAnswer
+from aczerots.annotation.records.rows import decode_mask
+from aczerots.errors import InputError, MissingExtraError
+from aczerots.progress import Progress, Silent
+from aczerots.project.folder import Project
+from aczerots.project.slides import slide_name
+from aczerots.slides.base import Tile
+from aczerots.taxonomy import IGNORE
+
+if TYPE_CHECKING:
+    from shapely import STRtree
+
+
+@dataclass(frozen=True)
+class Intake:
+    """How drawings are taken.
+
+    Attributes:
+        author: Who drew.
+        tool: Where.
+        everywhere: Take drawings on any tile, not only on those that a round asked for.
+        accept: Take tiles whose drafts came back unchanged as accepted; otherwise as not looked at.
+    """
+
+    author: str
+    tool: str = "qupath"
+    everywhere: bool = False
+    accept: bool = False
+
+
+@dataclass
+class Ingested:
+    """What became of a file.
+
+    Attributes:
+        file: The file.
+        slide: The slide it was for.
+        drawings: Classified outlines in it.
+        answers: Tiles with a new answer.
+        unchanged: Tiles whose drawing is known already.
+        untouched: Tiles that still show the model's draft as it was.
+        stale: Tiles that somebody answered for meanwhile; their drawings are kept aside.
+        unused: Features without a use, with the reason.
+    """
+
+    file: Path
+    slide: str
+    drawings: int
+    answers: int = 0
+    unchanged: int = 0
+    untouched: int = 0
+    stale: int = 0
+    unused: list[Unused] = field(default_factory=list)
+
+    @property
+    def reasons(self) -> Mapping[str, int]:
+        """How many features had no use, by reason."""
+        return dict(Counter(u.reason for u in self.unused).most_common())
+
+
+def ingest_files(
+    project: Project,
+    files: Sequence[Path],
+    intake: Intake,
+    *,
+    slide: str | None = None,
+    progress: Progress | None = None,
+) -> list[Ingested]:
+    """Take the drawings of GeoJSON files. All files are read and checked before the first answer is kept.
+
+    A tile gets an answer if something is drawn in it. The same file again changes nothing.
+
+    Args:
+        project: The project.
+        files: Named as their slides.
+        intake: How to take them.
+        slide: Slide of the only file, if it is named otherwise.
+        progress: Receives progress.
+
+    Returns:
+        What became of each file.
+
+    Raises:
+        InputError: A file is refused, with the number of the feature, or belongs to no slide; nothing is changed.
+    """
+    progress = progress or Silent()
+    if slide is not None and len(files) != 1:
+        raise InputError("one slide for several files", where="--slide", fix="Name the files as their slides")
+    names = [_slide_of(project, path, slide) for path in files]
+    found = []
+    for i, path in enumerate(files):
+        found.append(read_drawings(path, project.taxonomy))
+        progress.step("read", i + 1, len(files))
+    reports = []
+    for path, name, content in zip(files, names, found, strict=True):
+        report = Ingested(path, name, len(content.drawings), unused=list(content.unused))
+        _take(project, content, intake, report, progress)
+        reports.append(report)
+    return reports
+
+
+def _slide_of(project: Project, path: Path, given: str | None) -> str:
+    """Id of the slide that a file is for."""
+    known = {f.id for f in project.store.rounds.slides()}
+    name = given if given is not None else slide_name(path)
+    if name not in known:
+        some = ", ".join(sorted(known)[:5])
+        fix = f"Name the file as its slide ({some}, ...), or give --slide"
+        raise InputError(f"there is no slide {name!r}", where=path, fix=fix)
+    return name
+
+
+def _take(project: Project, content: Drawings, intake: Intake, report: Ingested, progress: Progress) -> None:
+    """Assign the drawings of a slide to tiles and keep what is new."""
+    rounds = {p.tile: p.round for p in project.store.rounds.picks()}
+    tiles = [
+        (i, t)
+        for i, t in enumerate(project.store.rounds.tiles())
+        if t.slide == report.slide and (intake.everywhere or i in rounds)
+    ]
+    newest = project.store.rounds.newest()
+    number = 0 if newest is None else newest.number
+    tree = _tree(content.drawings)
+    met: set[int] = set()
+    for done, (position, tile) in enumerate(tiles):
+        inside = _inside(tree, tile)
+        met.update(inside)
+        mask = draw_tile([content.drawings[i] for i in inside], tile)
+        if (mask != IGNORE).any():
+            version = content.versions.get(tile.id)
+            _keep(project, position, rounds.get(position, number), mask, intake, report, version)
+        progress.step("keep", done + 1, len(tiles))
+    where = "lies outside the slide" if intake.everywhere else "lies in no tile that was asked for"
+    report.unused += [Unused(d.number, where) for i, d in enumerate(content.drawings) if i not in met]
+    report.unused.sort(key=lambda u: u.number)
+
+
+def _tree(drawings: Sequence[Drawing]) -> STRtree:
+    try:
+        from shapely import STRtree
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("project", "reading drawings") from error
+    return STRtree([d.geometry for d in drawings])
+
+
+def _inside(tree: STRtree, tile: Tile) -> list[int]:
+    """Places of the drawings that touch the inside of a tile's box, in the order of the file."""
+    from shapely.geometry import box
+
+    b = tile.box
+    frame = box(b.x, b.y, b.x + b.width, b.y + b.height)
+    return sorted(int(i) for i in tree.query(frame, predicate="intersects"))
+
+
+def draw_tile(drawings: Sequence[Drawing], tile: Tile) -> NDArray[np.uint8]:
+    """Label ids uint8 [size, size] that drawings make of a tile; a later one covers an earlier one."""
+    mask = rasterise([(d.label, d.geometry) for d in drawings], tile.window, (tile.size, tile.size))
+    out = np.full_like(mask, IGNORE)
+    out[tile.inner] = mask[tile.inner]
+    return out
+
+
+def _keep(  # one tile with all that decides on it
+    project: Project,
+    position: int,
+    number: int,
+    mask: NDArray[np.uint8],
+    intake: Intake,
+    report: Ingested,
+    version: int | None,
+) -> None:
+    """Keep the drawing of a tile, unless it is known."""
+    key = _key(position, mask, intake.tool)
+    history = project.store.answers.history(position)
+    newest = next((a for a in reversed(history) if a.reading == 0), None)
+    same = newest is not None and newest.mask is not None and np.array_equal(decode_mask(newest.mask), mask)
+    if same or any(a.key == key for a in history):
+        report.unchanged += 1
+        return
+    draft = project.store.rounds.draft(position)
+    kind = AnswerKind.DRAWN
+    if draft is not None and newest is None and np.array_equal(_seen(project, decode_mask(draft.mask)), mask):
+        if not intake.accept:
+            report.untouched += 1
+            return
+        kind = AnswerKind.ACCEPTED
+    known = 0 if newest is None else newest.version
+    based_on = known if version is None else min(version, known)
+    answer = NewAnswer(position, number, intake.author, intake.tool, kind, based_on, mask, key=key)
+    try:
+        project.store.answers.add(answer)
+        report.answers += 1
+    except StaleAnswer:
+        report.stale += 1
+
+
+def _seen(project: Project, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The mask with unseen classes as IGNORE, as it was exported."""
+    return np.where(np.isin(mask, project.taxonomy.seen_ids), mask, np.uint8(IGNORE))
+
+
+def _key(position: int, mask: NDArray[np.uint8], tool: str) -> str:
+    """Identity of a drawing: handing in the same one again adds nothing."""
+    digest = hashlib.sha256(f"{tool} {position} {mask.shape} ".encode() + mask.tobytes())
+    return f"ingest-{digest.hexdigest()[:40]}"

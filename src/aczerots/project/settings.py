@@ -1,0 +1,123 @@
+"""``project.yaml``: what a project is about, checked on every reading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from aczerots.config import Precision, TextMode
+from aczerots.errors import AczerotsError, InputError, SettingsError
+from aczerots.files import write_text_atomic
+from aczerots.taxonomy import MAX_CLASSES, Taxonomy, TissueClass
+
+FILE = "project.yaml"
+
+
+class ProjectSettings(BaseModel):
+    """Content of ``project.yaml``.
+
+    Attributes:
+        version: Of the layout of the file.
+        classes: The tissue classes in the order of their label ids.
+        backbone: Backbone locator.
+        refine_with: Locator of a vision-only helper, or None.
+        precision: Floating-point format of the backbone's forward pass.
+        text: What stands for a class in words.
+        tile_size: Side of a tile in pixels as the backbone sees it.
+        mpp: Micrometres per pixel that tiles are read at; None reads level-0 pixels as they are.
+        slide_mpp: Micrometres per level-0 pixel of slides whose file states none.
+        preset: Model preset.
+        strategy: Chooses the tiles of a round.
+        budget: Tiles per round.
+        double: Share of the tiles of a round that two people draw.
+        seed: Seed of everything random.
+        database: URL of a PostgreSQL database, without a password; None is ``project.sqlite`` in the folder.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: int = Field(1, ge=1, le=1)
+    classes: tuple[TissueClass, ...] = Field(min_length=1, max_length=MAX_CLASSES)
+    backbone: str = "embedded"
+    refine_with: str | None = None
+    precision: Precision = "fp32"
+    text: TextMode = "descriptions"
+    tile_size: int = Field(224, ge=32, le=4096)
+    mpp: float | None = Field(None, gt=0)
+    slide_mpp: float | None = Field(None, gt=0)
+    preset: str = "prozs"
+    strategy: str = "aczerots"
+    budget: int = Field(10, ge=1)
+    double: float = Field(0.0, ge=0, le=1)
+    seed: int = Field(0, ge=0)
+    database: str | None = None
+
+    def model_post_init(self, context: object) -> None:
+        """Refuse classes that contradict each other, and settings without anything to draw."""
+        del context
+        if not any(c.seen for c in self.taxonomy.classes):
+            raise SettingsError("all classes are unseen", fix="Mark at least one class as seen: it will be drawn")
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The classes, without the bundled descriptions."""
+        return Taxonomy(classes=self.classes)
+
+
+def make_settings(**values: Any) -> ProjectSettings:
+    """Settings from keyword arguments.
+
+    Raises:
+        SettingsError: A value is out of range or of the wrong kind; the first is named as an option.
+    """
+    try:
+        return ProjectSettings.model_validate(values)
+    except ValidationError as error:
+        key, what = _first(error)
+        raise SettingsError(what, where="--" + key.partition(".")[0].replace("_", "-")) from error
+
+
+def read_settings(folder: Path) -> ProjectSettings:
+    """The settings of a project folder.
+
+    Raises:
+        InputError: No ``project.yaml``, or something in it is wrong; says what.
+    """
+    path = folder / FILE
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        fix = 'Make one: aczerots init FOLDER --slides "IMAGES/*" --classes "tumor:seen,necrosis:unseen"'
+        raise InputError(f"is no project: {FILE} is missing", where=folder, fix=fix) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read ({error})", where=path) from None
+    except yaml.YAMLError as error:
+        raise InputError(f"this is not YAML: {' '.join(str(error).split())}", where=path) from None
+    try:
+        return ProjectSettings.model_validate(content)
+    except ValidationError as error:
+        key, what = _first(error)
+        raise InputError(f"'{key}': {what}", where=path) from error
+    except AczerotsError as error:
+        raise InputError(error.what, where=path, fix=error.fix) from error
+
+
+def write_settings(folder: Path, settings: ProjectSettings) -> None:
+    """Write ``project.yaml``.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    content = settings.model_dump(mode="json", exclude_none=True)
+    write_text_atomic(folder / FILE, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def _first(error: ValidationError) -> tuple[str, str]:
+    """(key, what is wrong with it) of the first complaint."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "content"
+    unknown = first["type"] == "extra_forbidden"
+    return key, "there is no such setting" if unknown else f"{first['msg'].lower()}, got {first['input']!r}"

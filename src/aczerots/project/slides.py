@@ -1,0 +1,76 @@
+"""The slides of a project: found by patterns, named, opened again later."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+
+from aczerots.annotation.records.facts import SlideFact
+from aczerots.errors import InputError
+from aczerots.slides.base import Slide
+from aczerots.slides.image import ImageSlide
+from aczerots.slides.pixels import PixelCache
+
+_LONGEST = 150
+
+
+def find_files(patterns: Sequence[str]) -> list[Path]:
+    """Files that the patterns name, each once, in order of name; ``**`` goes into folders.
+
+    Raises:
+        InputError: A pattern that names no file.
+    """
+    found: set[Path] = set()
+    for pattern in patterns:
+        whole = str(Path(pattern).expanduser())
+        # Path.glob takes no absolute patterns.
+        files = [Path(p) for p in glob.glob(whole, recursive=True) if Path(p).is_file()]  # noqa: PTH207
+        if not files:
+            raise InputError("no file has such a name", where=pattern, fix='Put the pattern in quotes: "images/*.png"')
+        found |= {f.resolve() for f in files}
+    return sorted(found, key=lambda p: (p.stem, p))
+
+
+def slide_name(path: Path) -> str:
+    """Id of the slide in a file: its name without ending. It becomes part of the names of files that are written.
+
+    Raises:
+        InputError: It cannot be part of a file name everywhere.
+    """
+    name = path.name.removesuffix(".ome.tif").removesuffix(".ome.tiff")
+    name = path.stem if name == path.name else name
+    if not name.isprintable() or name.startswith(".") or len(name) > _LONGEST or set(name) & set('\\/:*?"<>|@'):
+        raise InputError("the name of the file cannot name a slide", where=repr(str(path)), fix="Rename the file")
+    return name
+
+
+def open_file(path: Path, name: str, mpp: float | None, cache: PixelCache | None = None) -> Slide:
+    """The slide in a file; ``mpp`` counts where the file states none.
+
+    Raises:
+        InputError: Missing or broken.
+    """
+    return ImageSlide(path, name, mpp, cache=cache)
+
+
+def describe_slide(slide: Slide, path: Path, folder: Path) -> SlideFact:
+    """What the project keeps of a slide; files inside the project are named relative to it."""
+    width, height = slide.size
+    inside = path.is_relative_to(folder.resolve())
+    place = path.relative_to(folder.resolve()).as_posix() if inside else str(path)
+    return SlideFact(slide.id, place, slide.fingerprint, width, height, slide.mpp)
+
+
+def reopen(fact: SlideFact, folder: Path, cache: PixelCache | None = None) -> Slide:
+    """The slide that was imported.
+
+    Raises:
+        InputError: Missing, or its pixels are not those that were imported.
+    """
+    path = folder.resolve() / fact.path
+    slide = open_file(path, fact.id, fact.mpp, cache)
+    if slide.fingerprint != fact.fingerprint:
+        fix = "Put the old file back, or import the new one under another name"
+        raise InputError("the image is not the one that was imported", where=path, fix=fix)
+    return slide

@@ -1,0 +1,66 @@
+"""Where a project stands, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aczerots.annotation.records.facts import AnswerKind, Progress, RoundState
+from aczerots.project.folder import Project
+
+
+def round_rows(project: Project, progress: Progress) -> list[dict[str, Any]]:
+    """A row per round: state, strategy, answers, minutes, what the model changed."""
+    known = {r.number: r for r in project.store.rounds.all()}
+    rows = []
+    for one in progress.rounds:
+        kinds: Mapping[AnswerKind, int] = one.kinds
+        metrics = known[one.number].metrics or {}
+        rows.append(
+            {
+                "round": one.number,
+                "state": str(one.state),
+                "strategy": known[one.number].strategy,
+                "asked": one.asked,
+                "answered": one.answered,
+                "left": one.left,
+                "drawn": kinds.get(AnswerKind.DRAWN, 0) + kinds.get(AnswerKind.ACCEPTED, 0),
+                "no_seen_class": kinds.get(AnswerKind.NO_SEEN_CLASS, 0),
+                "cannot_tell": kinds.get(AnswerKind.CANNOT_TELL, 0),
+                "skipped": kinds.get(AnswerKind.SKIPPED, 0),
+                "lent": one.leased,
+                "minutes": round(one.seconds / 60, 1),
+                "change": metrics.get("change"),
+            }
+        )
+    return rows
+
+
+def class_rows(project: Project, progress: Progress) -> list[dict[str, Any]]:
+    """A row per class: whether it is seen, tiles and share of the drawn pixels."""
+    counts = {c.label: c for c in progress.classes}
+    total = sum(c.pixels for c in progress.classes) or 1
+    rows = []
+    for label, tissue in enumerate(project.taxonomy.classes):
+        found = counts.get(label)
+        rows.append(
+            {
+                "class": tissue.name,
+                "seen": "yes" if tissue.seen else "no",
+                "tiles": found.tiles if found else 0,
+                "share_of_drawn": found.pixels / total if found else 0.0,
+            }
+        )
+    return rows
+
+
+def next_step(project: Project, progress: Progress | None = None) -> str:
+    """The command that goes on from here."""
+    progress = progress or project.store.progress()
+    folder = project.folder
+    newest = progress.rounds[-1] if progress.rounds else None
+    if newest is None or newest.state in {RoundState.FITTED, RoundState.EVALUATED} or not newest.asked:
+        return f"aczerots select {folder}"
+    if newest.left:
+        return f"aczerots export {folder} --format qupath, draw in QuPath, and then aczerots ingest {folder} FILES"
+    return f"aczerots fit {folder}"

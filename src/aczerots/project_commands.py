@@ -1,0 +1,163 @@
+"""Commands on a lab's own project: init, import, select, fit, status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aczerots.commands import Compile, Device, Json, RemoteCode
+from aczerots.console import ConsoleProgress, show_json, show_rows
+
+Folder = Annotated[Path, typer.Argument(help="Project folder.")]
+
+
+def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads them off the signature
+    project: Annotated[Path, typer.Argument(help="New folder for the project.")],
+    slides: Annotated[list[str], typer.Option(help='Images, as a quoted pattern: "scans/*.png"; several times.')],
+    classes: Annotated[str, typer.Option(help='YAML file, or "tumor:seen,stroma:seen,necrosis:unseen".')],
+    tile_size: Annotated[int, typer.Option(help="Side of a tile in pixels.")] = 224,
+    mpp: Annotated[
+        float | None, typer.Option(help="Micrometres per pixel to read at; without it, pixels as is.")
+    ] = None,
+    slide_mpp: Annotated[float | None, typer.Option(help="Of slides whose file states no resolution.")] = None,
+    backbone: Annotated[str, typer.Option(help="embedded, or hf:ID_OR_FOLDER.")] = "embedded",
+    refine_with: Annotated[str | None, typer.Option(help="Vision-only helper: hf:ID_OR_FOLDER.")] = None,
+    precision: Annotated[str, typer.Option(help="Of the backbone on images: fp32, bf16 or fp16.")] = "fp32",
+    text: Annotated[str, typer.Option(help="descriptions, names or templates.")] = "descriptions",
+    preset: Annotated[str, typer.Option(help="prozs or paper.")] = "prozs",
+    strategy: Annotated[
+        str, typer.Option(help="Chooses the tiles: aczerots, paper, random, entropy, ...")
+    ] = "aczerots",
+    budget: Annotated[int, typer.Option(help="Tiles per round.")] = 10,
+    double: Annotated[float, typer.Option(help="Share of the tiles that two people draw independently.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    database: Annotated[str | None, typer.Option(help="postgresql+psycopg://USER@HOST/NAME for a group.")] = None,
+) -> None:
+    """Make a project: a folder with your slides, your classes and a database."""
+    from aczerots.backbones.locator import parse_locator
+    from aczerots.project.classes import read_classes
+    from aczerots.project.folder import init_project, open_project
+    from aczerots.project.settings import make_settings
+    from aczerots.prozs.presets import find_preset
+    from aczerots.selection.locate import locate_strategy
+
+    settings = make_settings(
+        classes=read_classes(classes),
+        backbone=backbone,
+        refine_with=refine_with,
+        precision=precision,
+        text=text,
+        tile_size=tile_size,
+        mpp=mpp,
+        slide_mpp=slide_mpp,
+        preset=find_preset(preset).name,
+        strategy=locate_strategy(strategy).name,
+        budget=budget,
+        double=double,
+        seed=seed,
+        database=database,
+    )
+    parse_locator(backbone)
+    init_project(project, slides, settings)
+    with open_project(project) as made:
+        count, tiles = len(made.store.rounds.slides()), len(made.store.rounds.tiles())
+    sizes = _count(count, "slide"), _count(tiles, "tile"), _count(len(settings.classes), "class", "classes")
+    typer.echo(f"Made {project}: {', '.join(sizes)}")
+    typer.echo(f"Next: aczerots select {project}")
+
+
+def select(
+    project: Folder,
+    strategy: Annotated[str | None, typer.Option(help="Instead of the project's.")] = None,
+    budget: Annotated[int | None, typer.Option(min=1, help="Tiles, instead of the project's.")] = None,
+    device: Device = "cpu",
+    compiled: Compile = False,
+    trust_remote_code: RemoteCode = False,
+    as_json: Json = False,
+) -> None:
+    """Propose the tiles of the next round, each with the model's draft."""
+    from aczerots.project.bench import Running
+    from aczerots.project.folder import open_project
+    from aczerots.project.rounds import propose_round
+    from aczerots.project.status import next_step
+
+    running = Running(device, compiled, trust_remote_code, ConsoleProgress())
+    with open_project(project) as opened:
+        done = propose_round(opened, running, strategy=strategy, budget=budget)
+        tiles = opened.store.rounds.tiles()
+        rows = [{"rank": p.rank, "tile": tiles[p.tile].id, "score": p.score, **p.components} for p in done.picks]
+        following = next_step(opened)
+    if as_json:
+        show_json({"round": done.number, "new": done.new, "tiles": rows, "next": following})
+        return
+    show_rows(rows, f"Round {done.number}" if done.new else f"Round {done.number} is open already")
+    typer.echo(f"Next: {following}")
+
+
+def fit(
+    project: Folder,
+    device: Device = "cpu",
+    compiled: Compile = False,
+    trust_remote_code: RemoteCode = False,
+    as_json: Json = False,
+) -> None:
+    """Fit the model of the newest round to all answers."""
+    from dataclasses import asdict
+
+    from aczerots.project.bench import Running
+    from aczerots.project.folder import open_project
+    from aczerots.project.rounds import fit_round
+    from aczerots.project.status import next_step
+
+    running = Running(device, compiled, trust_remote_code, ConsoleProgress())
+    with open_project(project) as opened:
+        done = fit_round(opened, running)
+        following = next_step(opened)
+    if as_json:
+        show_json({**asdict(done), "next": following})
+        return
+    typer.echo(f"Round {done.number}: model fitted to {_count(done.tiles, 'drawn tile')}, in {project / done.file}")
+    if done.left:
+        typer.echo(f"{_count(done.left, 'tile')} of the round had no answer; they may be chosen again")
+    if done.change is not None:
+        typer.echo(f"{100 * done.change:.1f} % of the pool has another class than with the model before")
+    typer.echo(f"Next: {following}; or use the model: aczerots predict {project / done.file} IMAGES --out FOLDER")
+
+
+def status(project: Folder, as_json: Json = False) -> None:
+    """Where the project stands, per round and per class, and what to do next."""
+    from aczerots.project.folder import open_project
+    from aczerots.project.status import class_rows, next_step, round_rows
+
+    with open_project(project) as opened:
+        progress = opened.store.progress()
+        rounds, classes = round_rows(opened, progress), class_rows(opened, progress)
+        slides, following = len(opened.store.rounds.slides()), next_step(opened, progress)
+    if as_json:
+        counts = {"slides": slides, "tiles": progress.tiles, "refused": progress.refused}
+        show_json({**counts, "rounds": rounds, "classes": classes, "next": following})
+        return
+    typer.echo(f"{project}: {_count(slides, 'slide')}, {_count(progress.tiles, 'tile')}")
+    if rounds:
+        show_rows(rounds, "Rounds")
+    show_rows(classes, "Classes")
+    if progress.refused:
+        typer.echo(f"{_count(progress.refused, 'answer')} came too late and were kept aside")
+    typer.echo(f"Next: {following}")
+
+
+def _count(number: int, one: str, several: str | None = None) -> str:
+    """A number with its noun."""
+    return f"{number} {one if number == 1 else several or one + 's'}"
+
+
+PROJECT_COMMANDS: dict[str, Callable[..., None]] = {
+    "init": init,
+    "select": select,
+    "fit": fit,
+    "status": status,
+}
+"""Commands by name, in the order of their use."""

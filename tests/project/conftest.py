@@ -1,0 +1,51 @@
+"""Small projects: two images of procedural tissue, three seen classes and an unseen one."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aczerots.annotation.records.facts import PickFact, RoundState
+from aczerots.project.folder import Project, init_project, open_project
+from aczerots.project.settings import make_settings
+
+CLASSES = [
+    {"name": "tumor", "color": [200, 0, 0]},
+    {"name": "stroma", "color": [0, 200, 0]},
+    {"name": "lymphocytes", "color": [0, 0, 200]},
+    {"name": "necrosis", "seen": False},
+]
+
+
+def write_image(path: Path, width: int, height: int, seed: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(90, 230, (height // 8 + 1, width // 8 + 1, 3)).astype(np.uint8)
+    Image.fromarray(coarse).resize((width, height)).save(path)
+    return path
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Folder with ``a.png`` (128 x 96) and ``b.png`` (64 x 64)."""
+    write_image(tmp_path / "images" / "a.png", 128, 96, 0)
+    write_image(tmp_path / "images" / "b.png", 64, 64, 1)
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def project(tmp_path: Path, images: Path) -> Iterator[Project]:
+    """A project of both images, tiles of 64 pixels: positions 0-3 on a (64 x 48), 4 on b."""
+    settings = make_settings(classes=CLASSES, tile_size=64, budget=2)
+    init_project(tmp_path / "project", [str(images / "*.png")], settings)
+    with open_project(tmp_path / "project") as opened:
+        yield opened
+
+
+def ask_for(project: Project, tiles: Sequence[int]) -> None:
+    """Open round 1 with these tiles, without a model."""
+    project.store.rounds.advance(0, RoundState.FITTED)
+    picks = [PickFact(1, i + 1, t, 1.0 - i / 10, {"coverage": 0.5}) for i, t in enumerate(tiles)]
+    project.store.rounds.propose(1, "random", picks)
