@@ -129,6 +129,7 @@ def evaluate_model(
 
     Raises:
         InputError: The dataset has other classes than the model, or cannot be read.
+        SettingsError: It states no resolution and the model needs one.
     """
     progress = progress or Silent()
     segmenter = load_segmenter(model, device, compiled=compiled, trust_remote_code=trust_remote_code)
@@ -136,8 +137,8 @@ def evaluate_model(
     taxonomy = segmenter.card.taxonomy
     _check_classes(data, taxonomy.names, model)
     check_truth(data, ("test",))
-    size = segmenter.card.tile_size
-    test = embed_split(data, "test", size, segmenter.backbone, cache or cache_folder(), progress)
+    card, folder = segmenter.card, cache or cache_folder()
+    test = embed_split(data, "test", card.tile_size, segmenter.backbone, folder, progress, mpp=card.mpp)
     return measure(segmenter.model, data, test, taxonomy, progress).row(taxonomy)
 
 

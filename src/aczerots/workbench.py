@@ -162,7 +162,7 @@ def check_truth(dataset: Dataset, splits: Sequence[Split]) -> None:
             sample.truth.read(Box(0, 0, width, height), (width, height))
 
 
-def embed_split(  # what is embedded, by what, into what
+def embed_split(  # noqa: PLR0913  # what is embedded, by what, into what, and how
     dataset: Dataset,
     split: Split,
     tile_size: int,
@@ -171,14 +171,17 @@ def embed_split(  # what is embedded, by what, into what
     progress: Progress,
     *,
     mode: CacheMode = "dense",
+    mpp: float | None = None,
 ) -> TileSet:
     """Tiles of a split with their grids, from the cache where possible; says what it will take before it starts.
+
+    Tiles are read at ``mpp`` micrometres per pixel, None takes level-0 pixels as they are.
 
     Raises:
         StorageError: The disk has not the room for the grids.
         SettingsError: The memory has not, where they are kept there.
     """
-    tiles = dataset.tiles(split, tile_size)
+    tiles = dataset.tiles(split, tile_size, mpp)
     slides = {s.slide.id: s.slide for s in dataset.samples}
     stage = "embed pool" if split == "train" else "embed test"
     if cache is None or mode == "off":

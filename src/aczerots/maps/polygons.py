@@ -36,8 +36,11 @@ def polygon_features(
         smallest: Smaller regions, in pixels of ``labels``, become part of the neighbour with the longest border.
 
     Returns:
-        Features with coordinates in level-0 pixels, in reading order of their first pixel; ``properties`` as
-        QuPath has them (``objectType``, ``classification`` with name and colour) and ``measurements``.
+        Features with coordinates in level-0 pixels, from top to bottom; ``properties`` as QuPath has them
+        (``objectType``, ``classification`` with name and colour) and ``measurements``.
+
+    Raises:
+        MissingExtraError: rasterio or shapely is not installed.
     """
     try:
         import shapely
@@ -54,8 +57,9 @@ def polygon_features(
         return []
     regions = shapely.coverage_simplify(np.array([g for g, _ in found]), TOLERANCE)
     regions = shapely.transform(regions, lambda points: np.round(points * np.array(scale), 2))
+    order = sorted(range(len(found)), key=lambda i: (regions[i].bounds[1], regions[i].bounds[0], found[i][1]))
     features = []
-    for region, (_, value) in zip(regions, found, strict=True):
+    for region, (_, value) in ((regions[i], found[i]) for i in order):
         tissue = taxonomy.classes[value]
         area = None if mpp is None else float(region.area) * mpp**2 / 1e6
         features.append(

@@ -45,6 +45,31 @@ def look_at(path: Path) -> Kind:
     return "dicom" if head[128:132] == b"DICM" else "other"
 
 
+def is_cut_off(path: Path) -> bool:
+    """Whether a TIFF ends before its last directory does: what is left when copying was interrupted.
+
+    Directories are chained by offsets (TIFF 6.0, section 2; 64 bits wide in BigTIFF).
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(16)
+        order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
+        big = int.from_bytes(head[2:4], order) == 43
+        count_bytes, entry, width = (8, 20, 8) if big else (2, 12, 4)
+        at = int.from_bytes(head[8:16] if big else head[4:8], order)
+        visited: set[int] = set()
+        while at and at not in visited:
+            visited.add(at)
+            file.seek(at)
+            entries = int.from_bytes(file.read(count_bytes), order)
+            end = at + count_bytes + entries * entry
+            if end + width > size:
+                return True
+            file.seek(end)
+            at = int.from_bytes(file.read(width), order)
+    return False
+
+
 def fingerprint_files(paths: Sequence[Path]) -> str:
     """Hash of the files of a slide that does not read all of them.
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from aczerots.errors import InputError
 from aczerots.slides.base import Slide
-from aczerots.slides.files import MPP_RANGE, look_at
+from aczerots.slides.files import MPP_RANGE, is_cut_off, look_at
 from aczerots.slides.image import MAX_PIXELS, ImageSlide, open_image
 from aczerots.slides.pixels import PixelCache
 from aczerots.slides.tiff import TiffSlide, open_tiff, stated_mpp
-from aczerots.slides.whole import WholeSlide, vendor
+from aczerots.slides.whole import DAMAGED, WholeSlide, vendor
 
 SLIDE_SUFFIXES = (".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".svslide", ".bif", ".dcm")
 """File name endings that only whole slides have, lower case."""
@@ -71,6 +71,9 @@ def _content(kind: str) -> str:
 
 def _tiled(path: Path, name: str, mpp: float | None) -> Slide:
     """A TIFF that is read in parts: OME by tifffile, which knows its levels, others by OpenSlide if it can."""
+    # Hamamatsu's files have offsets of their own kind, which OpenSlide knows.
+    if path.suffix.lower() != ".ndpi" and is_cut_off(path):
+        raise InputError("the file cannot be read whole: it is cut off", where=path, fix=DAMAGED)
     with open_tiff(path) as tiff:
         # OpenSlide would show deeper pixels in a way of its own; the other reader refuses them.
         simple = not tiff.is_ome and tiff.pages[0].dtype == "uint8"
