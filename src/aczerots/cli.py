@@ -15,7 +15,7 @@ from aczerots import __version__
 from aczerots.annotate_command import annotate
 from aczerots.commands import Compile, Device, Json, RemoteCode, describe, doctor, embed
 from aczerots.console import ConsoleProgress, show_json, show_rows
-from aczerots.errors import AczerotsError, InputError
+from aczerots.errors import AczerotsError, InputError, SettingsError
 from aczerots.exchange_commands import EXCHANGE_COMMANDS
 from aczerots.project_commands import PROJECT_COMMANDS
 
@@ -153,24 +153,38 @@ def experiment(  # noqa: PLR0913, PLR0917  # one parameter per option: typer rea
 
 
 @app.command()
-def predict(
+def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads them off the signature
     model: Annotated[Path, typer.Argument(help="model.safetensors of a run.")],
-    images: Annotated[list[Path], typer.Argument(help="Images to segment.")],
-    out: Annotated[Path, typer.Option(help="Output folder.")],
+    slides: Annotated[list[Path], typer.Argument(help="Whole slides or plain images to segment.")],
+    out: Annotated[Path, typer.Option(help="Output folder; interrupted work goes on there.")],
+    mpp: Annotated[float | None, typer.Option(help="Micrometres per pixel of files that state none.")] = None,
+    add_class: Annotated[
+        list[str] | None, typer.Option(help="A further class by words: 'name' or 'name: description'.")
+    ] = None,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Write class probabilities too.")] = False,
+    everywhere: Annotated[bool, typer.Option("--everywhere", help="Label glass too, not only tissue.")] = False,
+    overlap: Annotated[float, typer.Option(help="Share that a window has in common with the next.")] = 0.25,
     device: Device = "cpu",
     compiled: Compile = False,
     trust_remote_code: RemoteCode = False,
     as_json: Json = False,
 ) -> None:
-    """Write a palette mask and an overlay per image."""
-    from aczerots.apply import predict_images
+    """Segment slides: label pyramids or masks, polygons, areas, overlays."""
+    from aczerots.apply import predict_slides
+    from aczerots.maps.run import MapOptions
 
+    if not 0 <= overlap <= 0.75:
+        raise SettingsError(f"an overlap of {overlap:g} is out of range", where="--overlap", fix="Use 0 to 0.75")
     running: dict[str, Any] = {"device": device, "compiled": compiled, "trust_remote_code": trust_remote_code}
-    rows, failures = predict_images(model, images, out, progress=ConsoleProgress(), **running)
+    options = MapOptions(probabilities, everywhere, overlap)
+    words = add_class or ()
+    rows, failures = predict_slides(
+        model, slides, out, mpp=mpp, add_classes=words, options=options, progress=ConsoleProgress(), **running
+    )
     if as_json:
         show_json(rows)
     elif rows:
-        show_rows(rows, f"Area share per class; masks and overlays are in {out}")
+        show_rows(rows, f"Area share per class; the maps and areas.csv are in {out}")
     for failure in failures:
         typer.echo(f"error: {failure}", err=True)
     if failures:
