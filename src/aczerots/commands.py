@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from aczerots.console import ConsoleProgress, show_checks, show_json
+from aczerots.errors import SettingsError
 
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, auto, cuda, cuda:1, mps.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the backbone: slow start, then faster.")]
@@ -40,6 +41,8 @@ def embed(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads th
 
     running: dict[str, Any] = {"device": device, "compiled": compiled, "trust_remote_code": trust_remote_code}
     if is_project(dataset):
+        if (backbone, tile_size, cache, refine_with, precision) != ("embedded", 224, "dense", None, "fp32"):
+            raise SettingsError("backbone, tile size and precision of a project stand in its project.yaml")
         done = embed_project(Path(dataset), progress=ConsoleProgress(), **running)
     else:
         settings = read_settings(

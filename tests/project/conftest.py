@@ -1,6 +1,7 @@
 """Small projects: two images of procedural tissue, three seen classes and an unseen one."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from aczerots.annotation.records.facts import PickFact, RoundState
 from aczerots.project.folder import Project, init_project, open_project
 from aczerots.project.settings import make_settings
+from aczerots.prozs.presets import Preset, find_preset
 
 CLASSES = [
     {"name": "tumor", "color": [200, 0, 0]},
@@ -49,3 +51,14 @@ def ask_for(project: Project, tiles: Sequence[int]) -> None:
     project.store.rounds.advance(0, RoundState.FITTED)
     picks = [PickFact(1, i + 1, t, 1.0 - i / 10, {"coverage": 0.5}) for i, t in enumerate(tiles)]
     project.store.rounds.propose(1, "random", picks)
+
+
+@pytest.fixture
+def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits of three steps: who is fitted to what can be seen, and nobody waits."""
+
+    def shortened(name: str) -> Preset:
+        preset = find_preset(name)
+        return preset if preset.recipe is None else replace(preset, recipe=replace(preset.recipe, steps=3))
+
+    monkeypatch.setattr("aczerots.project.rounds.find_preset", shortened)

@@ -74,10 +74,10 @@ class SmallProject:
         tile = self.pool[position]
         return draw(self.data[tile.slide].truth, tile, self.taxonomy)
 
-    def advance_to(self, number: int, tiles: list[int]) -> None:
+    def advance_to(self, number: int, tiles: list[int], *, draft: bool = True) -> None:
         """Close the newest round and propose another."""
         self.store.rounds.advance(number - 1, RoundState.FITTED)
-        self.propose(number, tiles)
+        self.propose(number, tiles, draft=draft)
 
     def hold_next(self) -> threading.Event:
         """The next fit waits until the event is set."""

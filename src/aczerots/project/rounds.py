@@ -85,6 +85,9 @@ def propose_round(
     if newest.number > 0 and newest.state in _OPEN:
         return Proposal(newest.number, rounds.picks(newest.number), new=False)
     chosen = locate_strategy(strategy or project.settings.strategy)
+    done = _known(project)
+    if len(done) == len(rounds.tiles()) > 0:
+        raise SettingsError("no tile is left to draw", fix="Add slides with: aczerots import")
     bench = open_bench(project, running)
     if newest.state in _OPEN:
         _fit(project, bench, newest, running)
@@ -92,9 +95,7 @@ def propose_round(
     number = newest.number + 1
     model = _model(project, bench, newest.number)
     running.progress.say(f"round {number}: {chosen.name} looks at {len(bench.pool.tiles)} tiles")
-    pool = view_pool(model, bench.pool.regions, bench.pool.tiles, _known(project), bench.taxonomy)
-    if not len(pool.candidates):
-        raise SettingsError("no tile is left to draw", fix="Add slides with: aczerots import")
+    pool = view_pool(model, bench.pool.regions, bench.pool.tiles, done, bench.taxonomy)
     rng = np.random.default_rng([project.settings.seed, number])
     selection = chosen.select(pool, budget or project.settings.budget, rng)
     readings = _readings(len(selection.tiles), project.settings.double, rng)
