@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from aczerots.backbones.base import Backbone, Grids
 from aczerots.backbones.feed import batch_size, embed_ahead
@@ -81,6 +83,16 @@ class ChunkScores:
         y = self._places(1, box.y, box.height)
         rows = torch.lerp(self.scores[:, y[0]], self.scores[:, y[1]], y[2][:, None])
         return torch.lerp(rows[..., x[0]], rows[..., x[1]], x[2])
+
+    def best(self, box: Box) -> NDArray[np.uint8]:
+        """Label ids uint8 [height, width] of map pixels: the class of the highest score, the first of equal ones."""
+        scores = self.at(box)
+        highest, labels = scores[0].clone(), torch.zeros(scores.shape[1:], dtype=torch.uint8)
+        # Several times as fast as argmax over the leading axis.
+        for i in range(1, len(scores)):
+            labels.masked_fill_(scores[i] > highest, i)
+            torch.maximum(highest, scores[i], out=highest)
+        return labels.numpy()
 
     def _places(self, axis: int, start: int, extent: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Cells before and after each pixel, and how far it is on its way from one to the other."""

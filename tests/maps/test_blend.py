@@ -34,6 +34,10 @@ def test_scores_lie_where_the_cells_are() -> None:
     got = scores.at(Box(100, 3, 90, 5))
     assert got.shape == (1, 5, 90)
     assert torch.allclose(got[0, 0], torch.arange(100, 190) + 0.5, atol=1e-3)
+    three = torch.randn(3, bottom - top, right - left, generator=torch.manual_seed(0)).round()
+    blended = ChunkScores(plan, three, (left, top))
+    box = Box(100, 3, 90, 5)
+    assert np.array_equal(blended.best(box), blended.at(box).numpy().argmax(axis=0))
 
 
 def test_blocks_partition_a_box() -> None:

@@ -159,7 +159,7 @@ def paint(scores: ChunkScores, plan: Plan, tissue: TissueMask, box: Box, labels:
     for block in blocks(box):
         area = plan.level0(block)
         if tissue.any(area):
-            best = scores.at(block).argmax(dim=0).numpy().astype(np.uint8)
+            best = scores.best(block)
             inside = tissue.read(area, (block.width, block.height))
             y, x = block.y - box.y, block.x - box.x
             labels[y : y + block.height, x : x + block.width] = np.where(inside, best, IGNORE)
