@@ -196,7 +196,8 @@ def _keep(
         return
     draft = project.store.rounds.draft(position)
     kind = AnswerKind.DRAWN
-    if draft is not None and newest is None and np.array_equal(_seen(project, decode_mask(draft.mask)), mask):
+    opened = newest is None or newest.kind in {AnswerKind.SKIPPED, AnswerKind.WITHDRAWN}
+    if draft is not None and opened and np.array_equal(_seen(project, decode_mask(draft.mask)), mask):
         if not intake.accept:
             report.untouched += 1
             return
