@@ -1,10 +1,11 @@
 # Everything below needs make and Python 3.11 or newer; the rest is installed into .venv from requirements.lock.
 #   make demo   the whole loop on built-in data            make test   the tests
 #   make lint   style and types                            make clean  removes .venv and build leftovers
+#   make web    builds the annotation page (Node 20)       make web-test  tests of its drawing
 #   make test-extras   tests beside open_clip and timm, in an environment of their own (.venv-extras)
 # Another interpreter: make test PYTHON=/path/to/python3.12
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-extras lint clean
+.PHONY: help setup demo test test-extras web web-test lint clean
 SHELL := /bin/sh
 
 PYTHON ?=
@@ -17,7 +18,7 @@ EXTRAS_READY := $(EXTRAS)/.ready
 JOBS ?= 2
 
 help:
-	@sed -n '1,6s/^# \{0,1\}//p' Makefile
+	@sed -n '1,7s/^# \{0,1\}//p' Makefile
 
 setup: $(READY)
 
@@ -55,6 +56,16 @@ $(EXTRAS_READY): requirements-extras.lock requirements.lock pyproject.toml $(REA
 
 test-extras: $(EXTRAS_READY)
 	@$(EXTRAS)/bin/python -m pytest tests_extras -n $(JOBS)
+
+web/node_modules: web/package.json web/package-lock.json
+	@cd web && npm ci --no-audit --no-fund
+	@touch $@
+
+web: web/node_modules
+	@cd web && npm run build
+
+web-test:
+	@cd web && npm test
 
 lint: $(READY)
 	@$(BIN)/ruff check .

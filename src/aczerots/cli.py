@@ -12,9 +12,10 @@ import typer
 from typer.exceptions import TyperException
 
 from aczerots import __version__
+from aczerots.annotate_command import annotate
 from aczerots.commands import Compile, Device, Json, RemoteCode, describe, doctor, embed
 from aczerots.console import ConsoleProgress, show_json, show_rows
-from aczerots.errors import AczerotsError, InputError
+from aczerots.errors import AczerotsError, InputError, SettingsError
 from aczerots.exchange_commands import EXCHANGE_COMMANDS
 from aczerots.project_commands import PROJECT_COMMANDS
 
@@ -60,8 +61,10 @@ def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
     strategy: Annotated[str, typer.Option(help="aczerots, paper, random, entropy, coreset, badge, ...")] = "aczerots",
     without: Annotated[list[str] | None, typer.Option(help="Switch off a term of the strategy.")] = None,
     preset: Annotated[str, typer.Option(help="prozs, paper or zeroshot.")] = "prozs",
-    backbone: Annotated[str, typer.Option(help="embedded, or hf:ID_OR_FOLDER.")] = "embedded",
-    refine_with: Annotated[str | None, typer.Option(help="Vision-only helper: hf:ID_OR_FOLDER.")] = None,
+    backbone: Annotated[
+        str, typer.Option(help="embedded, or KIND:MODEL with hf, open_clip, conch, keep or musk.")
+    ] = "embedded",
+    refine_with: Annotated[str | None, typer.Option(help="Vision-only helper: hf:MODEL or timm:MODEL.")] = None,
     precision: Annotated[str, typer.Option(help="Of the backbone on images: fp32, bf16 or fp16.")] = "fp32",
     text: Annotated[str, typer.Option(help="descriptions, names or templates.")] = "descriptions",
     descriptions: Annotated[Path | None, typer.Option(help="File of descriptions, as `describe` writes it.")] = None,
@@ -150,24 +153,38 @@ def experiment(  # noqa: PLR0913, PLR0917  # one parameter per option: typer rea
 
 
 @app.command()
-def predict(
+def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads them off the signature
     model: Annotated[Path, typer.Argument(help="model.safetensors of a run.")],
-    images: Annotated[list[Path], typer.Argument(help="Images to segment.")],
-    out: Annotated[Path, typer.Option(help="Output folder.")],
+    slides: Annotated[list[Path], typer.Argument(help="Whole slides or plain images to segment.")],
+    out: Annotated[Path, typer.Option(help="Output folder; interrupted work goes on there.")],
+    mpp: Annotated[float | None, typer.Option(help="Micrometres per pixel of files that state none.")] = None,
+    add_class: Annotated[
+        list[str] | None, typer.Option(help="A further class by words: 'name' or 'name: description'.")
+    ] = None,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Write class probabilities too.")] = False,
+    everywhere: Annotated[bool, typer.Option("--everywhere", help="Label glass too, not only tissue.")] = False,
+    overlap: Annotated[float, typer.Option(help="Share that a window has in common with the next.")] = 0.25,
     device: Device = "cpu",
     compiled: Compile = False,
     trust_remote_code: RemoteCode = False,
     as_json: Json = False,
 ) -> None:
-    """Write a palette mask and an overlay per image."""
-    from aczerots.apply import predict_images
+    """Segment slides: label pyramids or masks, polygons, areas, overlays."""
+    from aczerots.apply import predict_slides
+    from aczerots.maps.run import MapOptions
 
+    if not 0 <= overlap <= 0.75:
+        raise SettingsError(f"an overlap of {overlap:g} is out of range", where="--overlap", fix="Use 0 to 0.75")
     running: dict[str, Any] = {"device": device, "compiled": compiled, "trust_remote_code": trust_remote_code}
-    rows, failures = predict_images(model, images, out, progress=ConsoleProgress(), **running)
+    options = MapOptions(probabilities, everywhere, overlap)
+    words = add_class or ()
+    rows, failures = predict_slides(
+        model, slides, out, mpp=mpp, add_classes=words, options=options, progress=ConsoleProgress(), **running
+    )
     if as_json:
         show_json(rows)
     elif rows:
-        show_rows(rows, f"Area share per class; masks and overlays are in {out}")
+        show_rows(rows, f"Area share per class; the maps and areas.csv are in {out}")
     for failure in failures:
         typer.echo(f"error: {failure}", err=True)
     if failures:
@@ -206,7 +223,7 @@ def report(
     typer.echo(f"Written: {out}")
 
 
-for _command in (embed, describe, doctor):
+for _command in (embed, describe, doctor, annotate):
     app.command()(_command)
 for _name, _command in (PROJECT_COMMANDS | EXCHANGE_COMMANDS).items():
     app.command(_name)(_command)

@@ -20,10 +20,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 def embed(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads them off the signature
     dataset: Annotated[str, typer.Argument(help="Dataset or project folder whose tiles are embedded.")],
-    backbone: Annotated[str, typer.Option(help="embedded, or hf:ID_OR_FOLDER.")] = "embedded",
+    backbone: Annotated[
+        str, typer.Option(help="embedded, or KIND:MODEL with hf, open_clip, conch, keep or musk.")
+    ] = "embedded",
     tile_size: Annotated[int, typer.Option(help="Side of a tile in pixels.")] = 224,
     cache: Annotated[str, typer.Option(help="dense, or pooled (coarse grids of the pool).")] = "dense",
-    refine_with: Annotated[str | None, typer.Option(help="Vision-only helper: hf:ID_OR_FOLDER.")] = None,
+    refine_with: Annotated[str | None, typer.Option(help="Vision-only helper: hf:MODEL or timm:MODEL.")] = None,
     precision: Annotated[str, typer.Option(help="Of the backbone on images: fp32, bf16 or fp16.")] = "fp32",
     device: Device = "cpu",
     compiled: Compile = False,

@@ -25,6 +25,7 @@ from aczerots.runfolder import RunFolder
 from aczerots.selection.base import Selection, Strategy
 from aczerots.selection.locate import locate_strategy
 from aczerots.sharing import Sharing, bench_for
+from aczerots.slides.tiling import common_mpp
 from aczerots.workbench import Workbench
 
 EXPERT = "simulated expert"
@@ -243,6 +244,7 @@ class _Run:
             backbone=self.bench.backbone.info,
             backbone_hash=self.bench.backbone.info.hash,
             tile_size=self.settings.tile_size,
+            mpp=common_mpp(self.bench.pool.tiles),
             rounds=number,
         )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 
 from aczerots.backbones.base import Backbone, Grids
 from aczerots.backbones.options import BackboneOptions
+from aczerots.blend import blocks, chunk_scores, chunk_side, output_cells
 from aczerots.errors import InputError
 from aczerots.prozs.checkpoint import ModelCard, load_model
 from aczerots.prozs.fit import GridSource
@@ -21,8 +24,9 @@ from aczerots.prozs.model import ProZS
 from aczerots.selection.base import Pool
 from aczerots.selection.uncertainty import entropy
 from aczerots.slides.base import Slide, Tile
-from aczerots.slides.tiling import cut_tiles
-from aczerots.taxonomy import IGNORE, Taxonomy
+from aczerots.slides.tissue import everything
+from aczerots.slides.windows import OVERLAP, Plan, plan_windows
+from aczerots.taxonomy import IGNORE, Taxonomy, TissueClass
 
 DROPOUT_STATES = 8
 _BATCH = 8
@@ -218,18 +222,72 @@ class Segmenter:
             )
         self.model, self.card, self.backbone = model, card, backbone
 
-    def segment(self, slide: Slide) -> Segmentation:
-        """Label map and uncertainty of a whole slide, tile by tile."""
-        from aczerots.backbones.cache import embed_tiles
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 of weights, card and backbone: what decides the scores."""
+        digest = hashlib.sha256(self.card.model_dump_json().encode())
+        for name, value in sorted(self.model.state_dict().items()):
+            digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
-        tiles = cut_tiles(slide, self.card.tile_size, self.card.mpp)
-        canvas = Canvas(slide.size)
-        for start in range(0, len(tiles), 8 * _BATCH):
-            part = tiles[start : start + 8 * _BATCH]
-            grids = embed_tiles(part, {slide.id: slide}, self.backbone, None)
-            for tile, p in tile_probabilities(self.model, grids, part):
-                canvas.paint(tile, p)
-        return canvas.finish()
+    def plan(
+        self, slide: Slide, overlap: float = OVERLAP, chunk: int | None = None, shift: tuple[int, int] = (0, 0)
+    ) -> Plan:
+        """Windows over a slide at the resolution the model was fitted at; see :func:`plan_windows`.
+
+        Args:
+            slide: The slide.
+            overlap: Share of its side that a window has in common with the next.
+            chunk: Side of a chunk in map pixels, None takes what memory allows.
+            shift: Moves the grid of windows.
+
+        Raises:
+            InputError: The slide states no resolution and the model needs one.
+        """
+        size = self.card.tile_size
+        cells = output_cells(self.model, self.backbone, size)
+        side = chunk or chunk_side(len(self.card.taxonomy), size / cells)
+        return plan_windows(slide, size, cells, self.card.mpp, chunk=side, overlap=overlap, shift=shift)
+
+    def segment(self, slide: Slide) -> Segmentation:
+        """Label map and uncertainty of a whole slide in memory, from overlapping windows."""
+        plan = self.plan(slide)
+        width, height = plan.size
+        labels = np.zeros((height, width), dtype=np.uint8)
+        doubt = np.zeros((height, width), dtype=np.float32)
+        for chunk in plan.chunks():
+            scores = chunk_scores(self.model, self.backbone, slide, plan, everything(slide), chunk)
+            for block in blocks(chunk.box):
+                p = scores.at(block).softmax(dim=0).numpy()
+                area = slice(block.y, block.y + block.height), slice(block.x, block.x + block.width)
+                labels[area] = p.argmax(axis=0)
+                doubt[area] = entropy(np.moveaxis(p, 0, -1))
+        if plan.size == slide.size:
+            return Segmentation(labels, doubt)
+        rows, columns = (
+            np.minimum((np.arange(n) + 0.5) / plan.scale, m - 1).astype(np.intp)
+            for n, m in zip(slide.size[::-1], labels.shape, strict=True)
+        )
+        at_level0 = np.ix_(rows, columns)
+        return Segmentation(labels[at_level0], doubt[at_level0])
+
+    def with_classes(self, extra: Sequence[TissueClass]) -> Segmenter:
+        """The same with further classes known by words alone; see :func:`aczerots.prozs.vocabulary.with_classes`.
+
+        Args:
+            extra: Unseen classes, in words of their own or of the bundle.
+
+        Raises:
+            SettingsError: A class of that name is there.
+        """
+        from aczerots.prozs.vocabulary import with_classes
+        from aczerots.text.descriptions import describe_taxonomy
+        from aczerots.text.prototypes import text_prototypes
+
+        told = describe_taxonomy(Taxonomy(classes=tuple(extra)), "descriptions")
+        taxonomy = Taxonomy(classes=(*self.card.taxonomy.classes, *told.classes))
+        model, card = with_classes(self.model, self.card, taxonomy, text_prototypes(self.backbone, told))
+        return Segmenter(model, card, self.backbone)
 
 
 def load_segmenter(

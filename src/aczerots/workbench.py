@@ -173,7 +173,10 @@ def embed_split(  # noqa: PLR0913  # what is embedded, by what, into what
     mode: CacheMode = "dense",
     mpp: float | None = None,
 ) -> TileSet:
-    """Tiles of a split with their grids; see :func:`embed_tile_set`."""
+    """Tiles of a split with their grids; see :func:`embed_tile_set`.
+
+    Tiles are read at ``mpp`` micrometres per pixel, None takes level-0 pixels as they are.
+    """
     slides = {s.slide.id: s.slide for s in dataset.samples}
     stage = "embed pool" if split == "train" else "embed test"
     return embed_tile_set(

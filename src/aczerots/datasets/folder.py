@@ -14,8 +14,8 @@ from aczerots.datasets.base import Dataset, Sample, Split
 from aczerots.datasets.pairs import existing_folder, images_in, require_masks, some_names
 from aczerots.datasets.split import seeded_split
 from aczerots.errors import InputError
-from aczerots.slides.image import ImageSlide
 from aczerots.slides.labels import MaskFile
+from aczerots.slides.open import open_slide
 from aczerots.slides.pixels import PixelCache
 from aczerots.taxonomy import IGNORE, MAX_CLASSES, Taxonomy, TissueClass
 
@@ -70,7 +70,7 @@ def folder_dataset(path: Path, seed: int = 0) -> Dataset:
     cache = PixelCache()
     samples = []
     for name, file in images.items():
-        slide = ImageSlide(file, name, description.mpp, cache=cache)
+        slide = open_slide(file, description.mpp, id=name, cache=cache)
         truth = MaskFile(masks[name], slide, codes, cache=cache)
         samples.append(Sample(slide, truth, rows[name].split, rows[name].patient))
     return Dataset(description.name, taxonomy, tuple(samples))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 from aczerots.errors import SettingsError
@@ -52,3 +53,15 @@ def cut_tiles(slide: Slide, tile_size: int, mpp: float | None = None) -> list[Ti
         for y, h, wy in _spans(height, side)
         for x, w, wx in _spans(width, side)
     ]
+
+
+def common_mpp(tiles: Sequence[Tile]) -> float | None:
+    """The resolution at which tiles are read: their median micrometres per pixel.
+
+    Returns:
+        None where a tile has none, or where they differ by more than 10 %: then pixels are taken as they are.
+    """
+    known = sorted(t.mpp for t in tiles if t.mpp is not None)
+    if not known or len(known) < len(tiles) or known[-1] > 1.1 * known[0]:
+        return None
+    return known[len(known) // 2]

@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 from aczerots.annotation.records.answers import Answers
 from aczerots.annotation.records.checks import check_json, check_position
 from aczerots.annotation.records.database import Database, now_utc
-from aczerots.annotation.records.facts import AnswerKind, RoundState, Sketch, Work
+from aczerots.annotation.records.facts import RoundState, Sketch, Work
+from aczerots.annotation.records.openings import is_open, next_opening
 from aczerots.annotation.records.rounds import Rounds
 from aczerots.annotation.records.rows import pick_of, tile_of
-from aczerots.annotation.records.tables import AnswerRow, LeaseRow, PickRow, RoundRow, SketchRow, TileRow
+from aczerots.annotation.records.tables import LeaseRow, PickRow, RoundRow, SketchRow, TileRow
 from aczerots.errors import InputError
 
 LEASE = timedelta(minutes=15)
@@ -57,7 +58,7 @@ class Loans:
                 return None
             loan = _held(s, number, user, now)
             if loan is None:
-                choice = _next(s, number, user, now)
+                choice = next_opening(s, number, user, now)
                 if choice is None:
                     return None
                 loan = s.merge(LeaseRow(round=number, tile=choice[0], reading=choice[1], user=user, expires=now))
@@ -128,41 +129,6 @@ def _open_round(session: Session) -> int | None:
 def _held(session: Session, number: int, user: str, now: datetime) -> LeaseRow | None:
     query = select(LeaseRow).where(LeaseRow.round == number, LeaseRow.user == user, LeaseRow.expires > now)
     for loan in session.scalars(query.order_by(LeaseRow.tile)):
-        if loan.tile not in _answered(session, number).get(loan.reading, {}):
+        if is_open(session, number, loan.tile, loan.reading):
             return loan
-    return None
-
-
-def _answered(session: Session, number: int) -> dict[int, dict[int, str]]:
-    """Author of the newest answer given in a round, by reading and tile; withdrawn ones do not count."""
-    query = select(AnswerRow.tile, AnswerRow.reading, AnswerRow.author, AnswerRow.kind, AnswerRow.reverts_to)
-    out: dict[int, dict[int, str]] = {}
-    for tile, reading, author, kind, _ in session.execute(
-        query.where(AnswerRow.round == number).order_by(AnswerRow.version)
-    ):
-        done = out.setdefault(reading, {})
-        if kind == AnswerKind.WITHDRAWN:
-            done.pop(tile, None)
-        else:
-            done[tile] = author
-    return out
-
-
-def _next(session: Session, number: int, user: str, now: datetime) -> tuple[int, int] | None:
-    """(tile, reading) to lend, first readings first, by rank."""
-    answered = _answered(session, number)
-    lent = {
-        (row.tile, row.reading): row.user
-        for row in session.scalars(select(LeaseRow).where(LeaseRow.round == number, LeaseRow.expires > now))
-    }
-    picks = list(session.scalars(select(PickRow).where(PickRow.round == number).order_by(PickRow.rank)))
-    for reading in range(max((p.readings for p in picks), default=0)):
-        for pick in picks:
-            place = pick.tile, reading
-            if reading >= pick.readings or pick.tile in answered.get(reading, {}) or place in lent:
-                continue
-            others = [r for r in range(pick.readings) if r != reading]
-            mine = [answered.get(r, {}).get(pick.tile) == user or lent.get((pick.tile, r)) == user for r in others]
-            if not any(mine):
-                return place
     return None

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from aczerots.annotation.records import standing
 from aczerots.annotation.records.answers import Answers
+from aczerots.annotation.records.board import BoardLine, read_board
 from aczerots.annotation.records.database import Database, sqlite_url
 from aczerots.annotation.records.facts import Progress
 from aczerots.annotation.records.loans import Loans
+from aczerots.annotation.records.openings import count_open
 from aczerots.annotation.records.people import People
 from aczerots.annotation.records.rounds import Rounds
 
@@ -49,6 +51,15 @@ class ProjectStore:
     def progress(self, now: datetime | None = None) -> Progress:
         """Where the project stands; ``now`` is the moment that leases are judged by."""
         return standing.progress(self._database, now)
+
+    def board(self, number: int) -> list[BoardLine]:
+        """A round as its annotators see it."""
+        return read_board(self._database, number)
+
+    def left(self, number: int) -> int:
+        """Readings of a round that nobody has answered."""
+        with self._database.reading() as s:
+            return count_open(s, number)
 
     def close(self) -> None:
         """Release all connections."""

@@ -1,0 +1,144 @@
+"""Who may ask: every request carries the token of a user, or is refused before anything else happens."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Mapping
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs, urlencode
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_EMPTY = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
+"""Hash of nothing: the viewer asks whether its style is there, and an empty one answers."""
+
+SAFETY = {
+    "Content-Security-Policy": (
+        f"default-src 'none'; script-src 'self'; style-src 'self' {_EMPTY}; img-src 'self' data: blob:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""Headers of every answer: the page loads nothing from elsewhere and cannot be put into another page."""
+
+
+def new_token() -> str:
+    """A random token of 256 bits that fits into a link."""
+    return secrets.token_urlsafe(32)
+
+
+class Tokens:
+    """Tokens that hold as long as the server runs, then those of the project; only hashes are held.
+
+    Args:
+        tokens: Token by user name.
+        known: Whose token it is among the project's own users, None for nobody's.
+    """
+
+    def __init__(self, tokens: Mapping[str, str], known: Callable[[str], str | None] | None = None) -> None:
+        self._hashes = {user: _digest(token) for user, token in tokens.items()}
+        self._known = known
+
+    def user(self, token: str) -> str | None:
+        """Whose token it is, None for nobody's; comparing takes equally long for any token."""
+        given, found = _digest(token), None
+        for name, digest in self._hashes.items():
+            if hmac.compare_digest(given, digest):
+                found = name
+        return self._known(token) if found is None and self._known is not None else found
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+class Gate:
+    """ASGI layer around the app: lets in who has a token, as header, cookie or link.
+
+    ``/?token=...`` is the link: it sets the cookie and leads to ``/``, so that the token stays in no history and
+    in no log of a later request. Every request let in carries the user's name in ``scope["state"]["user"]``.
+
+    Args:
+        app: What is guarded.
+        tokens: Who may enter.
+        cookie: Name of the cookie; browsers share cookies between ports, so servers must not share names.
+    """
+
+    def __init__(self, app: ASGIApp, tokens: Tokens, cookie: str = "aczerots") -> None:
+        self._app = app
+        self._tokens = tokens
+        self._cookie = cookie
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the request in or refuse it."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # there are no web sockets
+            return
+        answer = await run_in_threadpool(self._link, scope)
+        if answer is None:
+            user = await run_in_threadpool(self._user, Headers(scope=scope))
+            if user is not None:
+                scope.setdefault("state", {})["user"] = user
+                await self._app(scope, receive, _with_safety(send))
+                return
+            answer = JSONResponse(
+                {"detail": "this needs a valid token; open the link that `aczerots annotate` printed"},
+                status_code=401,
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        await answer(scope, receive, _with_safety(send))
+
+    def _user(self, headers: Headers) -> str | None:
+        """Who sent these headers."""
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer":
+            return self._tokens.user(token.strip())
+        jar = SimpleCookie()
+        try:
+            jar.load(headers.get("cookie", ""))
+        except CookieError:
+            return None
+        morsel = jar.get(self._cookie)
+        return None if morsel is None else self._tokens.user(morsel.value)
+
+    def _link(self, scope: Scope) -> Response | None:
+        """The answer to somebody who follows the link, None for any other request."""
+        if scope["method"] != "GET" or scope["path"] != "/":
+            return None
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        token = query.pop("token", [""])[-1]
+        if not token or self._tokens.user(token) is None:
+            return None
+        rest = f"?{urlencode(query, doseq=True)}" if query else ""
+        answer = RedirectResponse("./" + rest, status_code=303)
+        secure = scope.get("scheme") == "https"
+        answer.set_cookie(self._cookie, token, httponly=True, samesite="lax", secure=secure, path="/")
+        return answer
+
+
+def _with_safety(send: Send) -> Send:
+    """``send`` that adds the headers of :data:`SAFETY`."""
+
+    async def wrapped(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            extra = [(k.lower().encode(), v.encode()) for k, v in SAFETY.items()]
+            message = {**message, "headers": [*message.get("headers", []), *extra]}
+        await send(message)
+
+    return wrapped
+
+
+def current_user(request: Request) -> str:
+    """Who sent the request; the gate has let them in."""
+    user: str = request.state.user
+    return user

@@ -1,0 +1,78 @@
+"""The web application over a desk: routes, gate, errors as sentences, and the page itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from aczerots import __version__
+from aczerots.annotation.server.access import Gate, Tokens
+from aczerots.annotation.server.bounded import Bounded
+from aczerots.annotation.server.deepzoom import DeepZoom
+from aczerots.annotation.server.jobs import Jobs
+from aczerots.annotation.server.ports import ConflictError, Desk, UnknownTileError
+from aczerots.annotation.server.routes import api
+from aczerots.errors import AczerotsError, InputError, SettingsError, StorageError
+
+WEB = Path(__file__).parents[1] / "web"
+"""The built page; made by ``make web``."""
+
+_STATUS = {ConflictError: 409, UnknownTileError: 404, InputError: 422, SettingsError: 422, StorageError: 503}
+
+
+def make_app(desk: Desk, jobs: Jobs | None = None) -> FastAPI:
+    """The application without its gate, for :func:`guarded` and for its OpenAPI description.
+
+    Args:
+        desk: The project.
+        jobs: Where fitting runs.
+    """
+    app = FastAPI(
+        title="aczerots",
+        version=__version__,
+        summary="Annotate the tiles that help most",
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # the usual pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.desk, app.state.jobs, app.state.zoom = desk, jobs or Jobs(), DeepZoom()
+    for kind in _STATUS:
+        app.add_exception_handler(kind, _refuse)
+    app.add_exception_handler(RequestValidationError, _explain)
+    app.include_router(api)
+    app.mount("/static", StaticFiles(directory=WEB), name="static")
+    app.add_api_route("/", _page, include_in_schema=False)
+    app.add_middleware(Bounded)
+    return app
+
+
+def guarded(app: FastAPI, tokens: Tokens, cookie: str = "aczerots") -> ASGIApp:
+    """The application behind its gate: nothing answers without a valid token."""
+    return Gate(app, tokens, cookie)
+
+
+def _page() -> FileResponse:
+    """The page; the rest it loads from ``static/``."""
+    return FileResponse(WEB / "index.html", headers={"Cache-Control": "no-store"})
+
+
+async def _refuse(request: Request, error: Exception) -> JSONResponse:
+    """A deliberate error as a sentence with the status that fits."""
+    del request
+    status = next(code for kind, code in _STATUS.items() if isinstance(error, kind))
+    assert isinstance(error, AczerotsError)
+    return JSONResponse({"detail": str(error)}, status_code=status)
+
+
+async def _explain(request: Request, error: Exception) -> JSONResponse:
+    """The first complaint about a request as a sentence."""
+    del request
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part != "body") or "request"
+    return JSONResponse({"detail": f"{where}: {first['msg'].lower()}"}, status_code=422)

@@ -1,0 +1,163 @@
+"""Scores of overlapping windows become one map: no window ends visibly, whatever chunk it is part of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from aczerots.backbones.base import Backbone, Grids
+from aczerots.backbones.feed import batch_size, embed_ahead
+from aczerots.prozs.model import ProZS
+from aczerots.slides.base import Box, Slide, Tile
+from aczerots.slides.tissue import TissueMask
+from aczerots.slides.windows import TIFF_TILE, Chunk, Plan
+
+_CHUNKS = (8192, 4096, 2048, 1024, 512)
+_SCORE_BYTES = 256 * 2**20
+"""Of the scores of a chunk with their weights."""
+
+
+@torch.no_grad()
+def output_cells(model: ProZS, backbone: Backbone, tile: int) -> int:
+    """Cells along each axis that a model gives for a window of ``tile`` pixels."""
+    info = backbone.info
+    cells = math.ceil(tile / info.stride)
+    device = model.text.device
+    grids = Grids(
+        torch.zeros(1, info.dim, cells, cells, device=device),
+        torch.zeros(1, info.layer_dim, cells, cells, device=device),
+    )
+    return int(model(grids).shape[-1])
+
+
+def chunk_side(classes: int, cell: float) -> int:
+    """Side of a chunk in map pixels: as large as its scores may be, so that few windows are computed twice.
+
+    Args:
+        classes: Number of classes.
+        cell: Map pixels per cell.
+    """
+    fit = [s for s in _CHUNKS if 8 * classes * (s / cell) ** 2 <= _SCORE_BYTES]
+    return fit[0] if fit else _CHUNKS[-1]
+
+
+def window_weights(cells: int, step: int) -> torch.Tensor:
+    """Weights float32 [cells] along one axis of a window, > 0.
+
+    Cosine ramps as long as the overlap (a Tukey window): where two windows overlap, the squared sine of one and the
+    squared cosine of the other add up to 1.
+    """
+    ramp = min(cells - step, cells // 2)
+    weights = torch.ones(cells)
+    if ramp > 0:
+        rise = torch.sin((torch.arange(ramp) + 0.5) * math.pi / (2 * ramp)) ** 2
+        weights[:ramp] = rise
+        weights[-ramp:] = rise.flip(0)
+    return weights
+
+
+@dataclass(frozen=True)
+class ChunkScores:
+    """Blended class scores around a chunk.
+
+    Attributes:
+        plan: The plan.
+        scores: Float32 [C, rows, columns] of cells; 0 where no window was computed.
+        corner: Cell (x, y) of the plan that the first one is.
+    """
+
+    plan: Plan
+    scores: torch.Tensor
+    corner: tuple[int, int]
+
+    def at(self, box: Box) -> torch.Tensor:
+        """Scores float32 [C, height, width] of map pixels, bilinear between the centres of cells."""
+        x = self._places(0, box.x, box.width)
+        y = self._places(1, box.y, box.height)
+        rows = torch.lerp(self.scores[:, y[0]], self.scores[:, y[1]], y[2][:, None])
+        return torch.lerp(rows[..., x[0]], rows[..., x[1]], x[2])
+
+    def _places(self, axis: int, start: int, extent: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Cells before and after each pixel, and how far it is on its way from one to the other."""
+        line = self.plan.lines[axis]
+        last = self.scores.shape[2 - axis] - 1
+        places = (torch.arange(start, start + extent, dtype=torch.float64) + 0.5 - line.origin) / self.plan.cell
+        places = (places - 0.5 - self.corner[axis]).clamp(0, last)
+        before = places.floor().long()
+        share = (places - before).float()
+        return before, (before + 1).clamp_max(last), share
+
+
+@torch.no_grad()
+def chunk_scores(
+    model: ProZS, backbone: Backbone, slide: Slide, plan: Plan, tissue: TissueMask, chunk: Chunk
+) -> ChunkScores:
+    """Class scores around a chunk from all windows that have a share in it and show tissue.
+
+    Every pixel of tissue gets all its windows, so the result at tissue does not depend on the chunk.
+
+    Args:
+        model: The model.
+        backbone: Its backbone.
+        slide: The slide.
+        plan: Its windows.
+        tissue: Windows without tissue are left out.
+        chunk: Which part.
+
+    Raises:
+        InputError: The slide cannot be read.
+    """
+    b = chunk.box
+    (left, right), (top, bottom) = plan.needed(0, b.x, b.width), plan.needed(1, b.y, b.height)
+    places = {
+        plan.window(i, j): (i * plan.step - left, j * plan.step - top)
+        for j in plan.meeting(1, top, bottom)
+        for i in plan.meeting(0, left, right)
+    }
+    places = {tile: place for tile, place in places.items() if tissue.any(_grown(tile.window))}
+    total = torch.zeros(len(model.text), bottom - top, right - left)
+    weight = torch.zeros(bottom - top, right - left)
+    ramp = window_weights(plan.cells, plan.step)
+    share = ramp[:, None] * ramp
+    for tile, scores in _window_scores(model, backbone, slide, list(places)):
+        (x0, x1), (y0, y1) = (
+            (max(0, p), min(n, p + plan.cells)) for p, n in zip(places[tile], weight.shape[::-1], strict=True)
+        )
+        own = slice(y0 - places[tile][1], y1 - places[tile][1]), slice(x0 - places[tile][0], x1 - places[tile][0])
+        total[:, y0:y1, x0:x1] += share[own] * scores[:, own[0], own[1]]
+        weight[y0:y1, x0:x1] += share[own]
+    return ChunkScores(plan, total / weight.clamp_min(1e-6), (left, top))
+
+
+def _grown(box: Box) -> Box:
+    """One pixel more on every side: windows lie between level-0 pixels and are rounded to them."""
+    return Box(box.x - 1, box.y - 1, box.width + 2, box.height + 2)
+
+
+def _window_scores(
+    model: ProZS, backbone: Backbone, slide: Slide, tiles: list[Tile]
+) -> Iterator[tuple[Tile, torch.Tensor]]:
+    """Scores float32 [C, cells, cells] of each window, on the CPU."""
+    if not tiles:
+        return
+    number = batch_size(backbone.info, tiles[0].size, backbone.device)
+    batches = [tiles[i : i + number] for i in range(0, len(tiles), number)]
+    slides: Mapping[str, Slide] = {slide.id: slide}
+    with closing(embed_ahead(batches, slides, backbone, None)) as grids:
+        for part, (aligned, layers) in zip(batches, grids, strict=True):
+            # As from the cache: half precision, unit length again.
+            unit = F.normalize(torch.from_numpy(aligned).float(), dim=1)
+            scores = model(Grids(unit, torch.from_numpy(layers).float()).to(model.text.device)).float().cpu()
+            yield from zip(part, scores, strict=True)
+
+
+def blocks(box: Box) -> Iterator[Box]:
+    """A box in parts of at most :data:`TIFF_TILE` pixels a side, in reading order."""
+    for y in range(box.y, box.y + box.height, TIFF_TILE):
+        for x in range(box.x, box.x + box.width, TIFF_TILE):
+            yield Box(x, y, min(TIFF_TILE, box.x + box.width - x), min(TIFF_TILE, box.y + box.height - y))

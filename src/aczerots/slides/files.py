@@ -1,0 +1,123 @@
+"""What a file on disk is, and a fingerprint of large files that costs milliseconds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from aczerots.errors import InputError
+
+Kind = Literal["png", "jpeg", "tiff", "dicom", "other"]
+
+_ENDS = 64 * 2**10
+_SAMPLES, _SAMPLE = 64, 4096
+
+MPP_RANGE = (0.02, 50.0)
+"""Micrometres per pixel that a microscope slide can state; 72 dots per inch, which many programs write without having
+been asked, are 353."""
+
+
+def look_at(path: Path) -> Kind:
+    """What the first bytes say.
+
+    Raises:
+        InputError: Missing, a folder, empty, or not readable.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(132)
+    except FileNotFoundError:
+        raise InputError("the file is missing", where=path) from None
+    except IsADirectoryError:
+        raise InputError("this is a folder", where=path, fix="Give the slides in it by name") from None
+    except OSError as error:
+        raise InputError(f"the file cannot be read ({error.strerror})", where=path) from None
+    if not head:
+        raise InputError("the file is empty (0 bytes)", where=path, fix="Copy it again")
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if head[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
+        return "tiff"
+    return "dicom" if head[128:132] == b"DICM" else "other"
+
+
+def is_cut_off(path: Path) -> bool:
+    """Whether a TIFF ends before its last directory does: what is left when copying was interrupted.
+
+    Directories are chained by offsets (TIFF 6.0, section 2; 64 bits wide in BigTIFF).
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(16)
+        order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
+        big = int.from_bytes(head[2:4], order) == 43
+        count_bytes, entry, width = (8, 20, 8) if big else (2, 12, 4)
+        at = int.from_bytes(head[8:16] if big else head[4:8], order)
+        visited: set[int] = set()
+        while at and at not in visited:
+            visited.add(at)
+            file.seek(at)
+            entries = int.from_bytes(file.read(count_bytes), order)
+            end = at + count_bytes + entries * entry
+            if end + width > size:
+                return True
+            file.seek(end)
+            at = int.from_bytes(file.read(width), order)
+    return False
+
+
+def fingerprint_files(paths: Sequence[Path]) -> str:
+    """Hash of the files of a slide that does not read all of them.
+
+    SHA-256 over, for each file: its name and size, its first and last 64 KiB, and 64 evenly spaced blocks of 4 KiB in
+    between. Files up to 384 KiB are thus hashed whole; times do not matter. Pixels that are changed in place without
+    changing the size of the file may be missed if no block meets them; files that scanners and converters write
+    anew differ in their headers.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            size = path.stat().st_size
+            # Not the whole name: a renamed slide has the same pixels.
+            digest.update(f"{path.suffix}|{size}|".encode())
+            with path.open("rb") as file:
+                if size <= 2 * _ENDS + _SAMPLES * _SAMPLE:
+                    digest.update(file.read())
+                    continue
+                digest.update(file.read(_ENDS))
+                for i in range(_SAMPLES):
+                    file.seek(_ENDS + (size - 2 * _ENDS - _SAMPLE) * i // (_SAMPLES - 1))
+                    digest.update(file.read(_SAMPLE))
+                file.seek(size - _ENDS)
+                digest.update(file.read(_ENDS))
+        except OSError as error:
+            raise InputError(f"the slide cannot be read ({error.strerror})", where=path) from None
+    return digest.hexdigest()
+
+
+def checked_mpp(x: float | None, y: float | None, path: Path) -> float | None:
+    """The one resolution of a slide from what its file states along both axes; None where it states none.
+
+    Args:
+        x: Micrometres per pixel to the right.
+        y: Downwards.
+        path: The file.
+
+    Returns:
+        The geometric mean of both; None where one is missing or outside :data:`MPP_RANGE`, which is no statement.
+
+    Raises:
+        InputError: They differ by more than 2 %: pixels that are not square.
+    """
+    if x is None or y is None or not all(MPP_RANGE[0] <= v <= MPP_RANGE[1] for v in (x, y)):
+        return None
+    if max(x, y) / min(x, y) > 1.02:
+        raise InputError(f"states {x:g} x {y:g} micrometres per pixel, which are not square", where=path)
+    return float((x * y) ** 0.5)

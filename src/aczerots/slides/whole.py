@@ -1,0 +1,151 @@
+"""Whole slides through OpenSlide: SVS, NDPI, MRXS, SCN, BIF, DICOM, generic tiled TIFF."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aczerots.errors import InputError, MissingExtraError
+from aczerots.slides.base import Box
+from aczerots.slides.files import checked_mpp, fingerprint_files
+from aczerots.slides.levels import Level, Patch, make_levels, read_levels
+
+if TYPE_CHECKING:
+    import openslide
+
+DAMAGED = "Copy the slide again, or leave it out"
+
+
+def vendor(path: Path) -> str | None:
+    """Which of OpenSlide's formats the file has, None if it knows none.
+
+    Raises:
+        MissingExtraError: OpenSlide is not installed.
+        InputError: The file is of a known format and damaged.
+    """
+    try:
+        import openslide
+    except ImportError as error:
+        raise MissingExtraError("slides", "reading whole slides") from error
+    try:
+        found: str | None = openslide.OpenSlide.detect_format(path)
+    except openslide.OpenSlideError as error:
+        raise InputError(f"the slide is damaged ({error})", where=path, fix=DAMAGED) from error
+    return found
+
+
+@final
+class WholeSlide:
+    """A slide that OpenSlide reads; satisfies :class:`~aczerots.slides.base.Slide`.
+
+    Level 0 is the whole scan, also where the file marks a smaller part as the one with tissue. Where nothing was
+    scanned it has the background colour that the file states, else white. Reading is safe from several threads.
+
+    Args:
+        path: The file; of slides that are folders, the index file.
+        id: Unique name within the dataset.
+        mpp: Micrometres per level-0 pixel for a file that states none; otherwise the file's own holds.
+
+    Raises:
+        InputError: Not a slide, damaged, or with pixels that are not square.
+        MissingExtraError: OpenSlide is not installed.
+    """
+
+    def __init__(self, path: Path, id: str, mpp: float | None = None) -> None:
+        vendor(path)
+        import openslide
+
+        self.path = Path(path)
+        self._id = id
+        try:
+            self._slide: openslide.OpenSlide = openslide.OpenSlide(self.path)
+        except (openslide.OpenSlideError, OSError) as error:
+            raise InputError(f"the slide cannot be opened ({error})", where=path, fix=DAMAGED) from error
+        facts = self._slide.properties
+        stated = [_number(facts.get(name)) for name in ("openslide.mpp-x", "openslide.mpp-y")]
+        self._mpp = checked_mpp(stated[0], stated[1], self.path) or mpp
+        self._background = _colour(facts.get("openslide.background-color"))
+        self.levels: tuple[Level, ...] = make_levels(self._slide.level_dimensions)
+
+    @property
+    def id(self) -> str:
+        """Unique name within the dataset."""
+        return self._id
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in level-0 pixels."""
+        return self.levels[0].size
+
+    @property
+    def mpp(self) -> float | None:
+        """Micrometres per level-0 pixel, None where neither the file nor the caller states them."""
+        return self._mpp
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """See :func:`~aczerots.slides.files.fingerprint_files`; of all files that make up the slide.
+
+        Raises:
+            InputError: A file cannot be read.
+        """
+        return fingerprint_files(_parts(self.path))
+
+    def read(self, box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Pixels of ``box`` (level-0 pixels) resampled to ``size``, see :func:`~aczerots.slides.levels.read_levels`.
+
+        Returns:
+            RGB uint8 [height, width, 3].
+
+        Raises:
+            InputError: A part of the file is damaged.
+        """
+        return read_levels(self.levels, self._fetch, box, size)
+
+    def _fetch(self, level: int, box: Box) -> Patch:
+        """Pixels of a level; OpenSlide starts only at whole level-0 pixels, hence the shift."""
+        import openslide
+
+        ratio = float(self._slide.level_downsamples[level])
+        corner = int(box.x * ratio + 1e-6), int(box.y * ratio + 1e-6)
+        try:
+            image = self._slide.read_region(corner, level, (box.width, box.height))
+        except openslide.OpenSlideError as error:
+            what = f"level {level} cannot be read at {corner[0]}, {corner[1]} ({error})"
+            raise InputError(what, where=self.path, fix=DAMAGED) from error
+        pixels = np.asarray(image)
+        shift = min(0.0, corner[0] / ratio - box.x), min(0.0, corner[1] / ratio - box.y)
+        opacity = pixels[..., 3:]
+        if opacity.min() == 255:
+            return Patch(pixels[..., :3], shift)
+        mixed = (
+            pixels[..., :3].astype(np.uint16) * opacity + self._background * (255 - opacity.astype(np.uint16))
+        ) / 255
+        return Patch(np.rint(mixed).astype(np.uint8), shift)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
+
+
+def _colour(text: str | None) -> NDArray[np.uint16]:
+    """RGB uint16 [3] of six hex digits; white without."""
+    value = bytes.fromhex(text) if text is not None and len(text) == 6 else b"\xff\xff\xff"
+    return np.frombuffer(value, dtype=np.uint8).astype(np.uint16)
+
+
+def _parts(path: Path) -> list[Path]:
+    """The files that make up a slide: MRXS has a folder beside the file, DICOM other files beside it."""
+    folder = path.with_suffix("")
+    if path.suffix.lower() == ".mrxs" and folder.is_dir():
+        return [path, *sorted(p for p in folder.iterdir() if p.is_file())]
+    if path.suffix.lower() == ".dcm":
+        return [path, *sorted(p for p in path.parent.glob("*.dcm") if p != path)]
+    return [path]

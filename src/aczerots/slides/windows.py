@@ -1,0 +1,171 @@
+"""Overlapping windows over a slide whose cells fall onto one grid, and the chunks in which they are worked through."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from aczerots.errors import InputError
+from aczerots.slides.base import Box, Slide, Tile
+
+TIFF_TILE = 512
+"""Side in pixels of a tile of the files that are written; chunks are multiples of it."""
+
+OVERLAP = 0.25
+"""Share of its side that a window has in common with the next one."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A part of the map, the unit of work.
+
+    Attributes:
+        row: Position from the top.
+        column: Position from the left.
+        box: Map pixels.
+    """
+
+    row: int
+    column: int
+    box: Box
+
+    @property
+    def name(self) -> str:
+        """Stable within a plan, sorts in reading order."""
+        return f"{self.row:04d}-{self.column:04d}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """Windows along one axis, in cells; cell 0 is the first cell of the first window.
+
+    Attributes:
+        origin: Where cell 0 begins, map pixels; negative, since windows reach beyond the slide.
+        count: Number of windows.
+    """
+
+    origin: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a slide is read and what its map looks like.
+
+    The *map* is the slide at the resolution that the model reads: map pixel p covers level-0 pixels
+    ``scale * p`` .. ``scale * (p + 1)``.
+
+    Attributes:
+        slide: Id of the slide.
+        size: (width, height) of the map in its pixels.
+        scale: Level-0 pixels per map pixel.
+        mpp: Micrometres per map pixel, None where the slide states none.
+        tile: Side of a window in map pixels.
+        cells: Cells of a window along each axis.
+        step: Cells from one window to the next.
+        lines: Windows along x and y.
+        chunk: Side of a chunk in map pixels, a multiple of :data:`TIFF_TILE`.
+    """
+
+    slide: str
+    size: tuple[int, int]
+    scale: float
+    mpp: float | None
+    tile: int
+    cells: int
+    step: int
+    lines: tuple[Line, Line]
+    chunk: int
+
+    @property
+    def cell(self) -> float:
+        """Map pixels per cell."""
+        return self.tile / self.cells
+
+    def window(self, column: int, row: int) -> Tile:
+        """The window at a place of the grid of windows; its box is the window itself."""
+        side = round(self.tile * self.scale)
+        x, y = (
+            round((line.origin + i * self.step * self.cell) * self.scale)
+            for line, i in zip(self.lines, (column, row), strict=True)
+        )
+        box = Box(x, y, side, side)
+        return Tile(self.slide, box, box, self.tile, self.mpp)
+
+    def meeting(self, axis: int, start: int, stop: int) -> range:
+        """Windows along an axis (0 is x) that have any of the cells ``start`` .. ``stop``."""
+        first = max(0, (start - self.cells) // self.step + 1)
+        last = min(self.lines[axis].count, -(-stop // self.step))
+        return range(first, max(first, last))
+
+    def needed(self, axis: int, start: int, extent: int) -> tuple[int, int]:
+        """Cells between whose centres the centres of ``extent`` map pixels from ``start`` lie, half-open."""
+        line = self.lines[axis]
+        first = math.floor((start + 0.5 - line.origin) / self.cell - 0.5)
+        last = math.floor((start + extent - 0.5 - line.origin) / self.cell - 0.5) + 2
+        return max(0, first), min((line.count - 1) * self.step + self.cells, last)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All chunks in reading order."""
+        width, height = self.size
+        for row, y in enumerate(range(0, height, self.chunk)):
+            for column, x in enumerate(range(0, width, self.chunk)):
+                box = Box(x, y, min(self.chunk, width - x), min(self.chunk, height - y))
+                yield Chunk(row, column, box)
+
+    def level0(self, box: Box) -> Box:
+        """Level-0 pixels that a box of the map covers."""
+        x, y = round(box.x * self.scale), round(box.y * self.scale)
+        right, bottom = round((box.x + box.width) * self.scale), round((box.y + box.height) * self.scale)
+        return Box(x, y, max(1, right - x), max(1, bottom - y))
+
+
+def plan_windows(
+    slide: Slide,
+    tile: int,
+    cells: int,
+    mpp: float | None,
+    *,
+    chunk: int,
+    overlap: float = OVERLAP,
+    shift: tuple[int, int] = (0, 0),
+) -> Plan:
+    """Windows that cover a slide.
+
+    The fewest windows with that overlap; what they cover more than the slide is shared by both ends, where the slide
+    is mirrored.
+
+    Args:
+        slide: The slide.
+        tile: Side of a window as the backbone sees it, pixels.
+        cells: Cells that the model gives for a window along each axis.
+        mpp: Micrometres per pixel to read at; None reads level-0 pixels as they are.
+        chunk: Side of a chunk in map pixels, a multiple of :data:`TIFF_TILE`.
+        overlap: Share of its side that a window has in common with the next, 0 to below 1.
+        shift: Map pixels (x, y) >= 0 by which the grid of windows is moved to the left and up; for measuring how
+            much it matters where windows lie.
+
+    Raises:
+        InputError: ``mpp`` asked of a slide that states none.
+    """
+    if mpp is not None and slide.mpp is None:
+        fix = "Give its micrometres per pixel with --mpp"
+        raise InputError("the slide states no resolution and the model needs one", where=slide.id, fix=fix)
+    scale = 1.0 if mpp is None or slide.mpp is None else mpp / slide.mpp
+    width, height = (max(1, round(s / scale)) for s in slide.size)
+    step = max(1, round(cells * (1 - overlap)))
+    cell = tile / cells
+    x, y = (_line(n, tile, cells, step, cell, moved) for n, moved in zip((width, height), shift, strict=True))
+    own = None if slide.mpp is None else slide.mpp * scale
+    return Plan(slide.id, (width, height), scale, own, tile, cells, step, (x, y), chunk)
+
+
+def _line(length: int, tile: int, cells: int, step: int, cell: float, moved: int) -> Line:
+    """Windows along an axis of ``length`` map pixels."""
+    count = max(0, math.ceil((length - tile) / (step * cell) - 1e-9)) + 1
+    spare = ((count - 1) * step + cells) * cell - length
+    # Whole cells before the slide, so that a slide of whole cells has its cells where a tile alone has them.
+    before = math.floor(spare / cell / 2) * cell
+    more = math.ceil(max(0.0, moved - (spare - before)) / (step * cell))
+    return Line(-before - moved, count + more)

@@ -1,0 +1,1 @@
+"""Tests of the annotation page: server, page in a browser, load."""

@@ -1,0 +1,130 @@
+"""A small project on phantom slides whose next round is proposed without training."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uvicorn
+from numpy.typing import NDArray
+
+from aczerots.annotation.oracle import draw, read_truth
+from aczerots.annotation.records.facts import NewDraft, PickFact, RoundState, SlideFact
+from aczerots.annotation.records.store import ProjectStore
+from aczerots.annotation.server.access import Tokens
+from aczerots.annotation.server.app import guarded, make_app
+from aczerots.annotation.server.store_desk import StoreDesk
+from aczerots.datasets.base import Dataset
+from aczerots.datasets.phantom import phantom_dataset
+from aczerots.errors import StorageError
+from aczerots.progress import Progress
+from aczerots.slides.tiling import cut_tiles
+
+TOKENS = {"ada": "token-of-ada", "ben": "token-of-ben"}
+
+
+class SmallProject:
+    """Phantom slides cut into tiles; drafts are the truth, shifted: right in the main, wrong at the edges.
+
+    Attributes:
+        data: Slides with truth; necrosis is unseen.
+        store: The database.
+        desk: What the server works on.
+    """
+
+    def __init__(self, database: Path | str, *, slides: int = 2, size: int = 896, tile: int = 224) -> None:
+        data = phantom_dataset(slides, size=size, seed=3)
+        taxonomy = data.taxonomy.with_unseen(["necrosis"])
+        self.data = Dataset("phantom", taxonomy, data.samples)
+        self.taxonomy = taxonomy
+        self.store = ProjectStore(database)
+        self.fail_next = ""
+        self._gate = threading.Event()
+        self._gate.set()
+        for sample in self.data.samples:
+            s = sample.slide
+            fact = SlideFact(s.id, f"{s.id}.png", s.fingerprint, *s.size, s.mpp)
+            self.store.rounds.add_slide(fact, cut_tiles(s, tile))
+        self.pool = self.store.rounds.tiles()
+        slide_list = [s.slide for s in self.data.samples]
+        self.desk = StoreDesk("Phantom study", self.store, taxonomy, lambda: slide_list, self.advance)
+
+    def propose(self, number: int, tiles: list[int], *, draft: bool = True, shift: int = 9) -> None:
+        """Begin a round with the given tiles."""
+        shares = np.random.default_rng(number).random((len(tiles), 3))
+        names = ("uncertainty", "diversity", "coverage")
+        picks = [
+            PickFact(number, i + 1, t, float(shares[i].sum()), dict(zip(names, shares[i].tolist(), strict=True)))
+            for i, t in enumerate(tiles)
+        ]
+        drafts = [NewDraft(t, self.draft(t, shift), {}, f"round-{number}") for t in tiles] if draft else []
+        self.store.rounds.propose(number, "aczerots", picks, drafts)
+
+    def draft(self, position: int, shift: int) -> NDArray[np.uint8]:
+        """The truth, shifted to the right."""
+        tile = self.pool[position]
+        return np.roll(read_truth(self.data[tile.slide].truth, tile), shift, axis=1)
+
+    def truth(self, position: int) -> NDArray[np.uint8]:
+        """What an expert would draw."""
+        tile = self.pool[position]
+        return draw(self.data[tile.slide].truth, tile, self.taxonomy)
+
+    def advance_to(self, number: int, tiles: list[int]) -> None:
+        """Close the newest round and propose another."""
+        self.store.rounds.advance(number - 1, RoundState.FITTED)
+        self.propose(number, tiles)
+
+    def hold_next(self) -> threading.Event:
+        """The next fit waits until the event is set."""
+        self._gate = threading.Event()
+        return self._gate
+
+    def advance(self, progress: Progress) -> None:
+        """Measure nothing, propose the next tiles; the draft is better than before."""
+        self._gate.wait(20)
+        if self.fail_next:
+            raise StorageError(self.fail_next)
+        newest = self.store.rounds.newest()
+        assert newest is not None
+        for i in range(3):
+            progress.step("fit", i + 1, 3)
+        metrics: dict[str, Any] = {"hiou": 0.3 + 0.1 * newest.number, "tiles": 4 * newest.number, "change": 0.1}
+        metrics |= {"miou_seen": 0.5, "miou_unseen": 0.2}
+        metrics |= {f"iou:{name}": 0.6 for name in self.taxonomy.names}
+        self.store.rounds.advance(newest.number, RoundState.FITTED, model="m.safetensors")
+        self.store.rounds.advance(newest.number, RoundState.EVALUATED, metrics=metrics)
+        chosen = {p.tile for p in self.store.rounds.picks()}
+        rest = [i for i in range(len(self.pool)) if i not in chosen]
+        self.propose(newest.number + 1, rest[:4], shift=2)
+
+
+@contextmanager
+def serving(project: SmallProject, tokens: dict[str, str] | None = None) -> Any:
+    """The server on a free port in a thread; gives its address."""
+    app = guarded(make_app(project.desk), Tokens(tokens or TOKENS))
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off", ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    wait_until(lambda: server.started)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+def wait_until(happened: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait for something that another thread does."""
+    step = threading.Event()
+    for _ in range(int(seconds / 0.02)):
+        if happened():
+            return
+        step.wait(0.02)
+    raise AssertionError("it did not happen in time")

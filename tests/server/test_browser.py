@@ -1,0 +1,261 @@
+"""A whole round in headless Chromium, as a person would do it. Screenshots go to ``ACZEROTS_SCREENSHOTS``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aczerots.annotation.records.facts import AnswerKind, RoundState
+from aczerots.annotation.records.rows import decode_mask
+from aczerots.taxonomy import IGNORE
+from tests.server.desks import SmallProject, serving, wait_until
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PICKS = [5, 9, 21]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+
+
+class Person:
+    """Somebody in front of the page.
+
+    Attributes:
+        page: The page.
+        troubles: What the browser complained about.
+    """
+
+    def __init__(self, page: Any, folder: Path) -> None:
+        self.page, self.folder = page, folder
+        self.troubles: list[str] = []
+        page.on("pageerror", lambda e: self.troubles.append(str(e)))
+        page.on("console", lambda m: self.troubles.append(m.text) if m.type == "error" else None)
+
+    def shoot(self, name: str) -> None:
+        self.page.screenshot(path=str(self.folder / f"{name}.png"))
+
+    def reads(self, selector: str, text: str) -> None:
+        """Wait until an element contains a text; without evaluating code, which the page's policy forbids."""
+        from playwright.sync_api import expect
+
+        expect(self.page.locator(selector)).to_contain_text(text, timeout=15_000)
+
+    def wait_for_tile(self, rank: int) -> None:
+        self.reads("#rank", f"number {rank} of its round")
+        self.page.wait_for_timeout(400)
+
+    def screen(self, x: float, y: float) -> tuple[float, float]:
+        """Where a mask pixel is on the screen, from the frame of the tile as the page shows it."""
+        spot = self.page.evaluate(f"window.aczerotsStage.toScreen([{x}, {y}])")
+        box = self.page.locator("#overlay").bounding_box()
+        return box["x"] + spot[0], box["y"] + spot[1]
+
+    def polygon(self, corners: list[tuple[float, float]]) -> None:
+        self.page.keyboard.press("p")
+        for x, y in corners:
+            self.page.mouse.click(*self.screen(x, y))
+        self.page.keyboard.press("Enter")
+
+    def stroke(self, path: list[tuple[float, float]]) -> None:
+        self.page.mouse.move(*self.screen(*path[0]))
+        self.page.mouse.down()
+        for x, y in path[1:]:
+            self.page.mouse.move(*self.screen(x, y), steps=8)
+        self.page.mouse.up()
+
+    def share(self, label: int) -> str:
+        return str(self.page.text_content(f"#class-{label} .share"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        started = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def shots(tmp_path: Path) -> Path:
+    folder = Path(os.environ.get("ACZEROTS_SCREENSHOTS") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[SmallProject]:
+    made = SmallProject(tmp_path / "project.sqlite")
+    made.propose(0, [])
+    made.store.rounds.advance(
+        0, RoundState.EVALUATED, metrics={"hiou": 0.2, "miou_seen": 0.3, "miou_unseen": 0.15, "tiles": 0}
+    )
+    made.propose(1, PICKS)
+    yield made
+    made.store.close()
+
+
+def newest_mask(project: SmallProject, position: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    kept = project.store.answers.newest(position)
+    assert kept is not None
+    assert kept.mask is not None
+    return decode_mask(kept.mask)
+
+
+def test_a_whole_round_as_a_person_would(  # noqa: PLR0915  # one story, told in one piece
+    browser: Any, project: SmallProject, shots: Path
+) -> None:
+    with serving(project) as address:
+        context = browser.new_context(viewport={"width": 1280, "height": 800})
+        ada = Person(context.new_page(), shots)
+        page = ada.page
+
+        # The link opens the first tile in its slide, with the model's draft.
+        page.goto(f"{address}/?token=token-of-ada")
+        ada.wait_for_tile(1)
+        assert "token" not in page.url
+        assert page.locator(".score").count() == 3
+        ada.shoot("1-draft")
+
+        # Correct the draft: accept it, then a polygon of another class and a brush stroke over it, and undo one.
+        page.keyboard.press("w")
+        draft = project.draft(PICKS[0], 9)
+        seen = np.isin(draft, project.taxonomy.seen_ids)
+        page.keyboard.press("2")
+        ada.polygon([(40, 40), (120, 40), (120, 90), (40, 90)])
+        after_polygon = ada.share(1)
+        page.keyboard.press("3")
+        page.keyboard.press("b")
+        ada.stroke([(150, 150), (180, 150), (180, 190)])
+        assert ada.share(2) != ""
+        ada.shoot("2-corrected")
+        page.keyboard.press("e")
+        ada.stroke([(20, 200), (60, 200)])
+        page.keyboard.press("z")
+        assert ada.share(1) == after_polygon
+        page.fill("#comment", "edge folded")
+        ada.reads("#saved", "Saved")
+
+        # The tab is closed and opened again: the work is there.
+        page.close()
+        ada = Person(context.new_page(), shots)
+        page = ada.page
+        page.goto(address)
+        ada.wait_for_tile(1)
+        ada.reads("#saved", "restored")
+        assert ada.share(1) == after_polygon
+        assert page.input_value("#comment") == "edge folded"
+        ada.shoot("3-restored")
+        page.click("#hand-in")
+        ada.wait_for_tile(2)
+        mask = newest_mask(project, PICKS[0])
+        assert (mask[45:85, 45:115] == 1).all(), "the polygon is where it was drawn"
+        assert (mask[148:152, 152:178] == 2).all(), "so is the brush stroke"
+        untouched = np.ones_like(seen)
+        untouched[36:94, 36:124] = untouched[135:205, 135:195] = False
+        expected = np.where(seen, draft, IGNORE)
+        np.testing.assert_array_equal(mask[untouched], expected[untouched])
+        kept = project.store.answers.newest(PICKS[0])
+        assert kept is not None
+        assert (kept.kind, kept.author, kept.comment) == (AnswerKind.DRAWN, "ada", "edge folded")
+        assert kept.draft is not None
+
+        # Accept the next as it is, skip the third.
+        page.click("#accept-all")
+        page.keyboard.press("Enter")
+        ada.wait_for_tile(3)
+        page.keyboard.press("s")
+        page.wait_for_selector("#empty:not([hidden])")
+        assert "All tiles of this round are answered" in page.text_content("#empty")
+        kinds = [a.kind for p in PICKS[1:] if (a := project.store.answers.newest(p))]
+        assert kinds == [AnswerKind.ACCEPTED, AnswerKind.SKIPPED]
+
+        # Finish the round: fit, results with overlays of the unseen class, next selection.
+        page.click("#empty button")
+        page.wait_for_selector("#advance")
+        ada.shoot("4-round")
+        page.click("#advance")
+        page.wait_for_selector("#results:not([hidden]) svg")
+        page.wait_for_timeout(700)
+        assert page.locator("#results figure").count() >= 1
+        ada.shoot("5-results")
+        page.click("#notice-action")
+        ada.wait_for_tile(1)
+        ada.reads("#progress", "Round 2 ")
+        ada.shoot("6-next-selection")
+        assert {p.tile for p in project.store.rounds.picks(2)}.isdisjoint(PICKS)
+        page.click("#theme")
+        ada.shoot("7-dark")
+        assert ada.troubles == []
+        context.close()
+
+
+def test_a_tile_with_the_keyboard_alone(browser: Any, project: SmallProject, shots: Path) -> None:
+    with serving(project) as address:
+        ben = Person(browser.new_page(viewport={"width": 1280, "height": 800}), shots)
+        page = ben.page
+        page.goto(f"{address}/?token=token-of-ben")
+        ben.wait_for_tile(1)
+        press = page.keyboard.press
+        # A polygon of 60 x 40 pixels from the middle of the tile.
+        press("1")
+        press("p")
+        for moves in ([], ["Shift+ArrowRight"] * 6, ["Shift+ArrowDown"] * 4, ["Shift+ArrowLeft"] * 6):
+            for key in moves:
+                press(key)
+            press("Space")
+        press("Enter")
+        # A brush stroke of 30 pixels upwards.
+        press("2")
+        press("b")
+        for key in ["Shift+ArrowUp"] * 6:
+            press(key)
+        press("Space")
+        for key in ["Shift+ArrowUp"] * 3:
+            press(key)
+        press("Space")
+        ben.shoot("8-keyboard")
+        press("z")
+        press("y")
+        press("Enter")
+        ben.wait_for_tile(2)
+        mask = newest_mask(project, PICKS[0])
+        assert (mask[112:152, 112:172] == 0).sum() == 40 * 60
+        assert (mask == 1).sum() > np.pi * 100
+        for key, kind in (("n", AnswerKind.NO_SEEN_CLASS), ("u", AnswerKind.CANNOT_TELL)):
+            press(key)
+            position = PICKS[1] if key == "n" else PICKS[2]
+            wait_until(lambda at=position: project.store.answers.newest(at) is not None)
+            page.wait_for_timeout(500)
+            kept = project.store.answers.newest(position)
+            assert kept is not None
+            assert kept.kind is kind
+        assert ben.troubles == []
+        page.close()
+
+
+def test_a_drawing_survives_a_server_that_is_gone(browser: Any, project: SmallProject, shots: Path) -> None:
+    with serving(project) as address:
+        ada = Person(browser.new_page(), shots)
+        page = ada.page
+        page.goto(f"{address}/?token=token-of-ada")
+        ada.wait_for_tile(1)
+        page.route("**/api/tiles/**", lambda route: route.abort())
+        page.keyboard.press("1")
+        ada.polygon([(10, 10), (60, 10), (60, 60), (10, 60)])
+        ada.reads("#saved", "Not saved")
+        page.click("#hand-in")
+        ada.reads("#notice-text", "cannot be reached")
+        page.unroute("**/api/tiles/**")
+        page.reload()
+        ada.wait_for_tile(1)
+        ada.reads("#saved", "restored")
+        page.keyboard.press("Enter")
+        ada.wait_for_tile(2)
+        assert (newest_mask(project, PICKS[0])[15:55, 15:55] == 0).all()
+        page.close()

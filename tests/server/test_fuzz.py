@@ -1,0 +1,61 @@
+"""Requests made from the OpenAPI description find no server error and no answer that is not described."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from aczerots.annotation.server.app import make_app
+from tests.server.desks import TOKENS, SmallProject, serving
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+MODES = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]
+EXAMPLES = 15
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallProject]:
+    made = SmallProject(tmp_path_factory.mktemp("fuzz") / "project.sqlite", slides=2, size=200, tile=64)
+    made.propose(0, [])
+    made.advance_to(1, [0, 1, 2, 5])
+    yield made
+    made.store.close()
+
+
+@pytest.fixture(scope="module")
+def address(small: SmallProject) -> Iterator[str]:
+    with serving(small) as url:
+        yield url
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda m: str(m.value))
+def test_no_request_is_a_server_error(small: SmallProject, address: str, mode: schemathesis.GenerationMode) -> None:
+    schema = schemathesis.openapi.from_dict(make_app(small.desk).openapi())
+    asked = 0
+    for found in schema.get_all_operations():
+        operation = found.ok()
+
+        @settings(
+            max_examples=EXAMPLES,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+            deadline=None,
+        )
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def ask(case: schemathesis.Case) -> None:
+            nonlocal asked
+            asked += 1
+            answer = case.call(base_url=address, headers={"Authorization": f"Bearer {TOKENS['ada']}"})
+            case.validate_response(answer, checks=CHECKS)
+
+        ask()
+    assert asked > 10 * len(list(schema.get_all_operations()))

@@ -1,0 +1,98 @@
+// The results view: curve, IoU per class, unseen classes to judge by eye.
+
+import { api } from "./api.js";
+import { css } from "./colors.js";
+import { bar, el, percent, svg } from "./dom.js";
+import { decodeRuns } from "./mask.js";
+import { paintMask } from "./paint.js";
+import { advice } from "./round.js";
+
+const LINES = [
+  ["hiou", "hIoU", "#0072b2", ""], ["miou_seen", "mIoU of seen classes", "#e69f00", "6 3"],
+  ["miou_unseen", "mIoU of unseen classes", "#009e73", "2 3"],
+];
+const [WIDTH, HEIGHT, LEFT, BOTTOM] = [540, 240, 40, 34];
+
+export class ResultsView {
+  constructor(root, { project, colors }) {
+    Object.assign(this, { root, project, colors });
+  }
+
+  async show() {
+    const results = await api.results();
+    this.root.replaceChildren(el("div", {},
+      advice(results.advice), curve(results.rounds), this.#ious(results), this.#change(results), this.#overlays(results)));
+  }
+
+  #ious({ ious }) {
+    const colors = this.colors();
+    const rows = ious.flatMap(({ id, iou }) => {
+      const c = this.project.classes[id];
+      return [
+        el("span", { className: "swatch", style: { background: css(colors[id]) } }),
+        el("span", {}, c.seen ? c.name : `${c.name} (unseen)`), bar(iou ?? 0),
+        el("span", { className: "num" }, iou === null ? "–" : iou.toFixed(2)),
+      ];
+    });
+    return el("section", { className: "card" }, el("h2", {}, "IoU per class on the validation tiles"),
+      rows.length > 0 ? el("div", { className: "balance" }, ...rows)
+        : el("p", {}, "Nothing to measure on: the project has no validation tiles with a mask, or no model yet."));
+  }
+
+  #change({ change }) {
+    const rows = change.map(({ round, share }) => el("tr", {}, el("td", {}, `Round ${round}`), el("td", {}, percent(share))));
+    if (rows.length === 0) return null;
+    return el("section", { className: "card wide" }, el("h2", {}, "Pixels whose prediction changed"), el("table", {}, ...rows));
+  }
+
+  #overlays({ overlays }) {
+    const figures = overlays.map((overlay) => this.#figure(overlay));
+    return el("section", { className: "card wide" },
+      el("h2", {}, "Classes that nobody draws: judge by eye"),
+      figures.length > 0 ? el("p", {}, "Click a picture to hide or show what the model found.") : el("p", {}, "Nothing to show yet."),
+      el("div", { className: "thumbs" }, ...figures));
+  }
+
+  #figure({ tile, label, share }) {
+    const canvas = el("canvas");
+    const name = this.project.classes[label].name;
+    const figure = el("figure", { tabIndex: 0 },
+      el("div", { className: "stack" }, el("img", { src: `api/tiles/${tile.position}/image.jpeg`, alt: name, loading: "lazy" }), canvas),
+      el("figcaption", {}, `${name}, ${percent(share)} of the tile`));
+    figure.onclick = () => figure.classList.toggle("bare");
+    figure.onkeydown = (event) => event.key === "Enter" && figure.onclick();
+    api.prediction(tile.position).then(({ mask }) => {
+      const data = decodeRuns(mask, tile.size);
+      paintMask(canvas, data, tile.size, this.colors(), { style: "fill", opacity: 0.45, only: label });
+    }).catch((refused) => figure.append(el("div", {}, refused.message)));
+    return figure;
+  }
+}
+
+/** The curve of the scores over the rounds, as SVG. */
+function curve(rounds) {
+  const lines = LINES.filter(([key]) => rounds.some((r) => Number.isFinite(r.metrics[key])));
+  if (lines.length === 0) {
+    return el("section", { className: "card" }, el("h2", {}, "Scores over the rounds"), el("p", {}, "No round was measured yet."));
+  }
+  const last = Math.max(1, ...rounds.map((r) => r.round));
+  const x = (round) => LEFT + (round / last) * (WIDTH - LEFT - 14);
+  const y = (value) => HEIGHT - BOTTOM - value * (HEIGHT - BOTTOM - 10);
+  const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
+  for (const value of [0, 0.25, 0.5, 0.75, 1]) {
+    picture.append(svg("line", { class: "axis", x1: LEFT, x2: WIDTH - 14, y1: y(value), y2: y(value) }),
+      svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, value.toFixed(2)));
+  }
+  for (const { round, metrics } of rounds) {
+    const tiles = Number.isFinite(metrics.tiles) ? `${metrics.tiles} tiles` : "";
+    const anchor = { x: x(round), "text-anchor": round === last ? "end" : "middle" };
+    picture.append(svg("text", { ...anchor, y: HEIGHT - 18 }, `round ${round}`), svg("text", { ...anchor, y: HEIGHT - 4 }, tiles));
+  }
+  for (const [key, , color, dash] of lines) {
+    const points = rounds.filter((r) => Number.isFinite(r.metrics[key])).map((r) => [x(r.round), y(r.metrics[key])]);
+    picture.append(svg("polyline", { points: points.map((p) => p.join(",")).join(" "), fill: "none", stroke: color, "stroke-width": 2.5, "stroke-dasharray": dash }),
+      ...points.map(([cx, cy]) => svg("circle", { cx, cy, r: 3.5, fill: color })));
+  }
+  const legend = lines.map(([, name, color]) => el("span", {}, el("i", { style: { background: color } }), name));
+  return el("section", { className: "card" }, el("h2", {}, "Scores over the rounds"), picture, el("div", { className: "legend" }, ...legend));
+}

@@ -1,0 +1,119 @@
+// The round view: what is left, class balance, time, and the button that goes on.
+
+import { api } from "./api.js";
+import { css } from "./colors.js";
+import { bar, el, minutes, percent } from "./dom.js";
+
+const NAMES = {
+  drawn: "drawn", accepted: "accepted", no_seen_class: "no seen", cannot_tell: "can't tell", skipped: "skipped",
+};
+
+export class RoundView {
+  constructor(root, { project, colors, open, advanced }) {
+    Object.assign(this, { root, project, colors, open, advanced });
+    this.running = false;
+  }
+
+  async show() {
+    const [round, job, results] = await Promise.all([api.round(), api.job(), api.results()]);
+    const state = JSON.stringify([round, job, results.advice, this.colors()]);
+    if (state === this.state && this.root.childElementCount > 0) return; // nothing new: focus stays where it is
+    this.state = state;
+    this.root.replaceChildren(el("div", {},
+      this.#summary(round), this.#go(round, job), advice(results.advice), this.#tiles(round), this.#balance(round),
+      this.#authors(round)));
+    if (job.state === "running") this.#watch();
+  }
+
+  #summary(round) {
+    const done = round.tiles.length - round.left;
+    const fact = (value, text) => el("div", {}, el("div", { className: "big" }, value), el("span", {}, text));
+    return el("section", { className: "card" },
+      el("h1", {}, round.number === 0 && round.tiles.length === 0 ? "No round yet" : `Round ${round.number}`),
+      el("div", { className: "facts" },
+        fact(String(round.left), `of ${round.tiles.length} tiles left`),
+        fact(minutes(round.seconds), "spent"),
+        fact(round.minutes_left === null ? "–" : minutes(round.minutes_left * 60), "expected until done")),
+      el("p", {}), bar(round.tiles.length === 0 ? 0 : done / round.tiles.length));
+  }
+
+  #go(round, job) {
+    this.line = el("p", { id: "job-line" }, jobText(job, round));
+    this.gauge = el("div", {}, bar(job.total > 0 && job.state === "running" ? job.done / job.total : 0));
+    this.gauge.hidden = job.state !== "running";
+    this.button = el("button", { id: "advance", className: "primary" }, "Fit and propose the next round");
+    this.button.disabled = job.state === "running";
+    this.button.onclick = async () => {
+      this.button.disabled = true;
+      try {
+        await api.startJob();
+        this.#watch();
+      } catch (refused) {
+        this.line.textContent = refused.message;
+        this.button.disabled = false;
+      }
+    };
+    return el("section", { className: "card" }, el("h2", {}, "Next"), this.line, this.gauge, this.button);
+  }
+
+  /** Follow the job until it ends. */
+  async #watch() {
+    if (this.running) return;
+    this.running = true;
+    let job = await api.job();
+    while (job.state === "running") {
+      this.line.textContent = jobText(job);
+      this.gauge.hidden = false;
+      this.gauge.replaceChildren(bar(job.total > 0 ? job.done / job.total : 0));
+      await new Promise((resolve) => setTimeout(resolve, 700));
+      job = await api.job();
+    }
+    this.running = false;
+    await this.advanced(job);
+  }
+
+  #tiles(round) {
+    const chips = round.tiles.map((tile) => {
+      const word = tile.verdict ? NAMES[tile.verdict] : tile.leased ? tile.author : "open";
+      const second = tile.reading > 0 ? " ·2" : "";
+      const chip = el("button", { title: `Open tile ${tile.rank}${tile.author ? `, ${tile.author}` : ""}` },
+        String(tile.rank) + second, el("small", {}, word));
+      chip.classList.toggle("answered", tile.verdict !== null);
+      chip.classList.toggle("leased", tile.leased);
+      chip.onclick = () => this.open(tile.position, tile.reading);
+      return chip;
+    });
+    return el("section", { className: "card wide" }, el("h2", {}, "Tiles"), el("div", { className: "chips" }, ...chips));
+  }
+
+  #balance(round) {
+    const total = round.pixels.reduce((a, b) => a + b, 0);
+    const most = Math.max(1, ...round.pixels);
+    const colors = this.colors();
+    const rows = this.project.classes.filter((c) => c.seen).flatMap((c) => [
+      el("span", { className: "swatch", style: { background: css(colors[c.id]) } }), el("span", {}, c.name),
+      bar((round.pixels[c.id] ?? 0) / most),
+      el("span", { className: "num" }, total === 0 ? "–" : percent((round.pixels[c.id] ?? 0) / total)),
+    ]);
+    return el("section", { className: "card" }, el("h2", {}, "Drawn so far, per class"), el("div", { className: "balance" }, ...rows));
+  }
+
+  #authors(round) {
+    const rows = Object.entries(round.authors).map(([name, count]) => el("tr", {}, el("td", {}, name), el("td", {}, String(count))));
+    return el("section", { className: "card" }, el("h2", {}, "Annotators"),
+      rows.length === 0 ? el("p", {}, "Nobody has answered in this round yet.")
+        : el("table", {}, el("tr", {}, el("th", {}, "Name"), el("th", {}, "Tiles answered")), ...rows));
+  }
+}
+
+export function advice({ stop, reason }) {
+  return el("section", { className: `card wide advice${stop ? " stop" : ""}` },
+    el("h2", {}, stop ? "You may stop here" : "Worth going on?"), el("div", {}, `${reason}.`));
+}
+
+function jobText(job, round = null) {
+  if (job.state === "running") return `${job.stage}${job.total > 0 ? ` ${job.done} of ${job.total}` : ""} … (started by ${job.user})`;
+  if (job.state === "failed") return `It failed: ${job.message}`;
+  if (round && round.left > 0) return `${round.left} tiles have no answer yet. You may go on all the same.`;
+  return "All tiles are answered.";
+}
