@@ -129,21 +129,27 @@ def fit(
 
 def status(project: Folder, as_json: Json = False) -> None:
     """Where the project stands, per round and per class, and what to do next."""
+    from dataclasses import asdict
+
+    from aczerots.project.agreement import agreement
     from aczerots.project.folder import open_project
     from aczerots.project.status import class_rows, next_step, round_rows
 
     with open_project(project) as opened:
         progress = opened.store.progress()
+        twice = [asdict(a) for a in agreement(opened) if a.tiles]
         rounds, classes = round_rows(opened, progress), class_rows(opened, progress)
         slides, following = len(opened.store.rounds.slides()), next_step(opened, progress)
     if as_json:
         counts = {"slides": slides, "tiles": progress.tiles, "refused": progress.refused}
-        show_json({**counts, "rounds": rounds, "classes": classes, "next": following})
+        show_json({**counts, "rounds": rounds, "classes": classes, "agreement": twice, "next": following})
         return
     typer.echo(f"{project}: {_count(slides, 'slide')}, {_count(progress.tiles, 'tile')}")
     if rounds:
         show_rows(rounds, "Rounds")
     show_rows(classes, "Classes")
+    if twice:
+        show_rows(twice, "Agreement of the two readings")
     if progress.refused:
         typer.echo(f"{_count(progress.refused, 'answer')} came too late and were kept aside")
     typer.echo(f"Next: {following}")

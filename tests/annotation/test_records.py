@@ -160,6 +160,14 @@ def test_the_newest_answer_counts_and_rounds_can_be_looked_back_at(store: Projec
         (silent(99, AnswerKind.SKIPPED), "there is no tile 99"),
         (NewAnswer(4, 7, "a", "page", AnswerKind.SKIPPED, 0), "there is no round 7"),
         (answer(4, based_on=2), "version 2, which does not exist"),
+        (answer(4, based_on=10**30), "based_on is out of range"),
+        (answer(10**30), "tile is out of range"),
+        (answer(4, comment="\0"), "comment holds characters that are no text"),
+        (answer(4, comment="\ud800"), "comment holds characters that are no text"),
+        (answer(4, comment="x" * 10_001), "more than 10000 characters"),
+        (answer(4, seconds=float("nan")), "no number of seconds"),
+        (answer(4, seconds=-1.0), "no number of seconds"),
+        (answer(4, geometry={"x": float("inf")}), "geometry is no JSON"),
     ],
 )
 def test_what_is_no_answer_is_refused(store: ProjectStore, new: NewAnswer, message: str):
@@ -298,6 +306,13 @@ def test_work_comes_with_draft_sketch_and_tile(store: ProjectStore):
     assert store.loans.sketch("bob", 7) is None
     store.answers.add(answer(7))
     assert store.loans.sketch("ann", 7) is None
+
+
+def test_a_sketch_that_cannot_be_kept_is_refused(store: ProjectStore):
+    for tile, content in ((99, {}), (10**30, {}), (4, {"x": float("nan")}), (4, {"x": object()})):
+        with pytest.raises(InputError):
+            store.loans.save_sketch("ann", tile, 0, content)
+    assert store.loans.sketch("ann", 4) is None
 
 
 def test_progress_per_round_and_per_class(store: ProjectStore):

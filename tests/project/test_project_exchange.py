@@ -11,8 +11,9 @@ from PIL import Image
 from shapely.geometry import Polygon, mapping, shape
 from tests.project.conftest import ask_for
 
-from aczerots.annotation.records.facts import AnswerKind, NewAnswer, NewDraft
+from aczerots.annotation.records.facts import AnswerKind, NewAnswer, NewDraft, PickFact, RoundState
 from aczerots.errors import InputError
+from aczerots.project.agreement import agreement
 from aczerots.project.folder import Project
 from aczerots.project.ingest import Ingested, Intake, ingest_files
 from aczerots.project.masks import export_masks, import_masks
@@ -173,6 +174,28 @@ def test_a_tile_that_changed_since_the_export_is_not_overwritten(project: Projec
     path.write_text(json.dumps(content["features"]))
     assert ingest(project, path).answers == 1
     assert int((project.store.answers.masks()[4] == 0).sum()) == 81
+
+
+def test_the_second_of_two_people_does_not_overwrite_the_first(project: Project, tmp_path: Path):
+    project.store.rounds.advance(0, RoundState.FITTED)
+    project.store.rounds.propose(1, "random", [PickFact(1, 1, 4, 1.0, {}, readings=2)])
+    first = written(tmp_path, "b.geojson", outline("tumor", square(5, 5, 10)))
+    for _ in range(2):
+        ingest(project, first)
+    second = written(tmp_path, "b.geojson", outline("tumor", square(5, 10, 10)))
+    for _ in range(2):
+        ingest(project, second, intake=Intake("bob"))
+    assert [(a.author, a.reading, a.version) for a in project.store.answers.history(4)] == [
+        ("ann", 0, 1),
+        ("bob", 1, 1),
+    ]
+    assert project.store.progress().rounds[1].left == 0
+    (row,) = [r for r in agreement(project) if r.tiles]
+    assert (row.name, row.tiles, row.dice) == ("tumor", 1, 0.5)  # 2 * 50 / (100 + 100)
+    # Observed agreement 1 - 100/4096; by chance p^2 + (1-p)^2 with p = 100/4096 for both.
+    p = 100 / 4096
+    chance = p**2 + (1 - p) ** 2
+    assert row.kappa == pytest.approx((1 - 100 / 4096 - chance) / (1 - chance))
 
 
 @pytest.mark.parametrize(

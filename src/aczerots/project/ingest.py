@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from aczerots.annotation.geojson import Drawing, Drawings, Unused, read_drawings
 from aczerots.annotation.raster import rasterise
-from aczerots.annotation.records.facts import AnswerKind, NewAnswer, StaleAnswer
+from aczerots.annotation.records.facts import Answer, AnswerKind, NewAnswer, PickFact, StaleAnswer
 from aczerots.annotation.records.rows import decode_mask
 from aczerots.errors import InputError, MissingExtraError
 from aczerots.progress import Progress, Silent
@@ -128,11 +128,11 @@ def _slide_of(project: Project, path: Path, given: str | None) -> str:
 
 def _take(project: Project, content: Drawings, intake: Intake, report: Ingested, progress: Progress) -> None:
     """Assign the drawings of a slide to tiles and keep what is new."""
-    rounds = {p.tile: p.round for p in project.store.rounds.picks()}
+    picks = {p.tile: p for p in project.store.rounds.picks()}
     tiles = [
         (i, t)
         for i, t in enumerate(project.store.rounds.tiles())
-        if t.slide == report.slide and (intake.everywhere or i in rounds)
+        if t.slide == report.slide and (intake.everywhere or i in picks)
     ]
     newest = project.store.rounds.newest()
     number = 0 if newest is None else newest.number
@@ -143,8 +143,8 @@ def _take(project: Project, content: Drawings, intake: Intake, report: Ingested,
         met.update(inside)
         mask = draw_tile([content.drawings[i] for i in inside], tile)
         if (mask != IGNORE).any():
-            version = content.versions.get(tile.id)
-            _keep(project, position, rounds.get(position, number), mask, intake, report, version)
+            pick = picks.get(position, PickFact(number, 0, position, 0.0, {}))
+            _keep(project, pick, mask, intake, report, content.versions.get(tile.id))
         progress.step("keep", done + 1, len(tiles))
     where = "lies outside the slide" if intake.everywhere else "lies in no tile that was asked for"
     report.unused += [Unused(d.number, where) for i, d in enumerate(content.drawings) if i not in met]
@@ -176,33 +176,35 @@ def draw_tile(drawings: Sequence[Drawing], tile: Tile) -> NDArray[np.uint8]:
     return out
 
 
-def _keep(  # one tile with all that decides on it
+def _keep(
     project: Project,
-    position: int,
-    number: int,
+    pick: PickFact,
     mask: NDArray[np.uint8],
     intake: Intake,
     report: Ingested,
     version: int | None,
 ) -> None:
     """Keep the drawing of a tile, unless it is known."""
-    key = _key(position, mask, intake.tool)
+    position = pick.tile
     history = project.store.answers.history(position)
-    newest = next((a for a in reversed(history) if a.reading == 0), None)
+    reading = _reading(history, pick.readings > 1, intake.author)
+    key = _key(position, reading, mask, intake.tool)
+    newest = next((a for a in reversed(history) if a.reading == reading), None)
     same = newest is not None and newest.mask is not None and np.array_equal(decode_mask(newest.mask), mask)
     if same or any(a.key == key for a in history):
         report.unchanged += 1
         return
     draft = project.store.rounds.draft(position)
     kind = AnswerKind.DRAWN
-    if draft is not None and newest is None and np.array_equal(_seen(project, decode_mask(draft.mask)), mask):
+    opened = newest is None or newest.kind in {AnswerKind.SKIPPED, AnswerKind.WITHDRAWN}
+    if draft is not None and opened and np.array_equal(_seen(project, decode_mask(draft.mask)), mask):
         if not intake.accept:
             report.untouched += 1
             return
         kind = AnswerKind.ACCEPTED
     known = 0 if newest is None else newest.version
-    based_on = known if version is None else min(version, known)
-    answer = NewAnswer(position, number, intake.author, intake.tool, kind, based_on, mask, key=key)
+    based_on = known if version is None or reading else min(version, known)
+    answer = NewAnswer(position, pick.round, intake.author, intake.tool, kind, based_on, mask, reading=reading, key=key)
     try:
         project.store.answers.add(answer)
         report.answers += 1
@@ -215,7 +217,13 @@ def _seen(project: Project, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.where(np.isin(mask, project.taxonomy.seen_ids), mask, np.uint8(IGNORE))
 
 
-def _key(position: int, mask: NDArray[np.uint8], tool: str) -> str:
+def _reading(history: Sequence[Answer], twice: bool, author: str) -> int:
+    """1 if the tile is drawn by two people and somebody else has drawn it first."""
+    first = next((a.author for a in history if a.reading == 0 and a.kind is not AnswerKind.WITHDRAWN), None)
+    return int(twice and first is not None and first != author)
+
+
+def _key(position: int, reading: int, mask: NDArray[np.uint8], tool: str) -> str:
     """Identity of a drawing: handing in the same one again adds nothing."""
-    digest = hashlib.sha256(f"{tool} {position} {mask.shape} ".encode() + mask.tobytes())
+    digest = hashlib.sha256(f"{tool} {position} {reading} {mask.shape} ".encode() + mask.tobytes())
     return f"ingest-{digest.hexdigest()[:40]}"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from aczerots.annotation.raster import vectorise
-from aczerots.annotation.records.facts import Answer, PickFact
+from aczerots.annotation.records.facts import Answer, AnswerKind, PickFact
 from aczerots.annotation.records.rows import decode_mask
 from aczerots.files import write_text_atomic
 from aczerots.project.folder import Project
@@ -59,10 +59,12 @@ def _features(project: Project, pick: PickFact, tile: Tile) -> Iterator[dict[str
     answer = project.store.answers.newest(pick.tile)
     yield _frame(pick, tile, answer)
     draft = project.store.rounds.draft(pick.tile)
-    data = answer.mask if answer is not None else draft.mask if draft is not None else None
+    if answer is not None and answer.kind not in {AnswerKind.SKIPPED, AnswerKind.WITHDRAWN}:
+        data, origin = answer.mask, f"answer {answer.id}"
+    else:
+        data, origin = (None, "") if draft is None else (draft.mask, f"draft {draft.id}")
     if data is None:
         return
-    origin = f"answer {answer.id}" if answer is not None else f"draft {draft.id if draft else 0}"
     mask = decode_mask(data)
     mask = np.where(np.isin(mask, project.taxonomy.seen_ids), mask, np.uint8(IGNORE))
     for i, (label, polygon) in enumerate(vectorise(mask, tile.window)):

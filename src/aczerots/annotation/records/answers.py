@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
+from aczerots.annotation.records.checks import check_answer, check_position
 from aczerots.annotation.records.database import Database, now_utc
 from aczerots.annotation.records.facts import (
     WITH_MASK,
@@ -56,6 +57,8 @@ class Answers:
             InputError: As :meth:`add`; nothing is kept.
             StaleAnswer: As :meth:`add`; only the refused answer is kept, aside.
         """
+        for one in new:
+            check_answer(one)
         kept: list[Answer] = []
         stale: tuple[NewAnswer, Answer] | None = None
         with self._database.writing() as s:
@@ -126,6 +129,7 @@ class Answers:
 
     def newest(self, tile: int, reading: int = 0) -> Answer | None:
         """The answer that counts, None if there is none."""
+        check_position(tile)
         with self._database.reading() as s:
             row = _newest(s, tile, reading)
             return None if row is None else answer_of(row)
@@ -175,6 +179,7 @@ def newest_version(session: Session, tile: int, reading: int) -> int:
 
 def _lock_tile(session: Session, position: int) -> Tile:
     """The tile, which no other transaction may answer for until this one ends."""
+    check_position(position)
     row = session.get(TileRow, position, with_for_update=True)
     if row is None:
         raise InputError(f"there is no tile {position}")

@@ -10,12 +10,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from aczerots.annotation.records.answers import Answers
+from aczerots.annotation.records.checks import check_json, check_position
 from aczerots.annotation.records.database import Database, now_utc
 from aczerots.annotation.records.facts import RoundState, Sketch, Work
 from aczerots.annotation.records.openings import is_open, next_opening
 from aczerots.annotation.records.rounds import Rounds
 from aczerots.annotation.records.rows import pick_of, tile_of
 from aczerots.annotation.records.tables import LeaseRow, PickRow, RoundRow, SketchRow, TileRow
+from aczerots.errors import InputError
 
 LEASE = timedelta(minutes=15)
 """How long a tile is lent; renewed while somebody works on it."""
@@ -89,12 +91,22 @@ class Loans:
                 s.delete(loan)
 
     def save_sketch(self, user: str, tile: int, based_on: int, content: Mapping[str, Any]) -> None:
-        """Keep unfinished work in place of what was kept before; on return it is on the disk."""
+        """Keep unfinished work in place of what was kept before; on return it is on the disk.
+
+        Raises:
+            InputError: No such tile, or the content is no JSON.
+        """
+        check_position(tile)
+        check_position(based_on)
+        check_json(content, "the sketch")
         with self._database.writing() as s:
+            if s.get(TileRow, tile) is None:
+                raise InputError(f"there is no tile {tile}")
             s.merge(SketchRow(user=user, tile=tile, based_on=based_on, content=dict(content), saved=now_utc()))
 
     def sketch(self, user: str, tile: int) -> Sketch | None:
         """The user's unfinished work on a tile, None if there is none."""
+        check_position(tile)
         with self._database.reading() as s:
             row = s.get(SketchRow, (user, tile))
             return None if row is None else Sketch(row.user, row.tile, row.based_on, dict(row.content), row.saved)
