@@ -27,6 +27,9 @@ EXTRAS: Mapping[str, tuple[tuple[str, str], ...]] = {
 }
 """(distribution, module) that each extra of a backbone brings."""
 
+SLIDES = (("openslide-python", "openslide"), ("tifffile", "tifffile"), ("rasterio", "rasterio"), ("shapely", "shapely"))
+"""(distribution, module) that the extra ``slides`` brings."""
+
 SERVES = {
     "hf": "hf:... and keep:... (CLIP, PLIP, SigLIP, KEEP)",
     "open-clip": "open_clip:... (QuiltNet, BiomedCLIP, CoCa)",
@@ -103,6 +106,13 @@ def _versions() -> Iterator[Check]:
     detail = ", ".join(f"{name} {version(name)}" for name in packages)
     yield Check("installation", "aczerots", "ok", __version__)
     yield Check("installation", "libraries", "ok", detail)
+    missing = [name for name, module in SLIDES if find_spec(module) is None]
+    if missing:
+        fix = "pip install 'aczerots[slides]'   for whole slides"
+        yield Check("installation", "whole slides", "absent", f"not installed: {', '.join(missing)}", fix)
+    else:
+        detail = ", ".join(f"{name} {_version(name)}" for name, _ in SLIDES)
+        yield Check("installation", "whole slides", "ok", detail)
 
 
 def _backbones() -> Iterator[Check]:

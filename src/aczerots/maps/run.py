@@ -30,7 +30,7 @@ from aczerots.slides.tissue import TissueMask, everything, find_tissue, thumbnai
 from aczerots.slides.windows import OVERLAP, Plan
 from aczerots.taxonomy import IGNORE, Taxonomy
 
-TRACED = 48_000_000
+TRACED = 26_000_000
 """Pixels of the level that polygons are traced on, at most; memory must not follow the slide."""
 
 
