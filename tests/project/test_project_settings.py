@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from tests.project.conftest import CLASSES, write_image
@@ -124,6 +125,24 @@ def test_slides_inside_the_project_move_with_it(project: Project, tmp_path: Path
     moved = project.folder.rename(tmp_path / "elsewhere")
     with open_project(moved) as again:
         assert again.slides["c"].size == (64, 64)
+
+
+def test_of_a_slide_that_is_read_in_parts_only_tissue_is_asked_for(tmp_path: Path):
+    import tifffile
+
+    pixels = np.full((512, 768, 3), 245, np.uint8)
+    rng = np.random.default_rng(0)
+    pixels[128:256, 256:512] = np.array([190, 90, 160]) + rng.integers(-30, 30, (128, 256, 3))
+    metadata = {"axes": "YXS", "PhysicalSizeX": 4.0, "PhysicalSizeY": 4.0}
+    tifffile.imwrite(tmp_path / "wsi.ome.tif", pixels, ome=True, tile=(256, 256), photometric="rgb", metadata=metadata)
+    init_project(tmp_path / "p", [str(tmp_path / "wsi.ome.tif")], make_settings(classes=CLASSES, tile_size=128))
+    with open_project(tmp_path / "p") as made:
+        (fact,) = made.store.rounds.slides()
+        boxes = {(t.box.x, t.box.y) for t in made.store.rounds.tiles()}
+        assert made.slides["wsi"].size == (768, 512)
+    assert (fact.id, fact.mpp) == ("wsi", 4.0)
+    assert {(256, 128), (384, 128)} <= boxes
+    assert len(boxes) < 24
 
 
 def test_a_slide_that_changed_is_noticed(project: Project, images: Path):

@@ -15,10 +15,10 @@ from aczerots.annotation.records.store import ProjectStore
 from aczerots.errors import AczerotsError, InputError, SettingsError
 from aczerots.files import make_folder
 from aczerots.project.settings import FILE, ProjectSettings, read_settings, write_settings
-from aczerots.project.slides import describe_slide, find_files, open_file, reopen, slide_name
+from aczerots.project.slides import describe_slide, find_files, pool_tiles, reopen, slide_name
 from aczerots.slides.base import Slide
+from aczerots.slides.open import open_slide
 from aczerots.slides.pixels import PixelCache
-from aczerots.slides.tiling import cut_tiles
 from aczerots.taxonomy import Taxonomy
 
 DATABASE = "project.sqlite"
@@ -151,8 +151,8 @@ def add_slides(project: Project, files: Sequence[Path]) -> list[str]:
         if name in names:
             raise InputError(f"has the same name as {names[name]}", where=path, fix="Rename one of them")
         names[name] = path
-        slide = open_file(path, name, project.settings.slide_mpp)
-        tiles = cut_tiles(slide, project.settings.tile_size, project.settings.mpp)
+        slide = open_slide(path, project.settings.slide_mpp, id=name)
+        tiles = pool_tiles(slide, project.settings.tile_size, project.settings.mpp)
         found.append((describe_slide(slide, path, project.folder), tiles))
     return [fact.id for fact, tiles in found if project.store.rounds.add_slide(fact, tiles)]
 

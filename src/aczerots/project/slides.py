@@ -8,9 +8,12 @@ from pathlib import Path
 
 from aczerots.annotation.records.facts import SlideFact
 from aczerots.errors import InputError
-from aczerots.slides.base import Slide
+from aczerots.slides.base import Slide, Tile
 from aczerots.slides.image import ImageSlide
+from aczerots.slides.open import open_slide
 from aczerots.slides.pixels import PixelCache
+from aczerots.slides.tiling import cut_tiles
+from aczerots.slides.tissue import find_tissue
 
 _LONGEST = 150
 
@@ -45,13 +48,21 @@ def slide_name(path: Path) -> str:
     return name
 
 
-def open_file(path: Path, name: str, mpp: float | None, cache: PixelCache | None = None) -> Slide:
-    """The slide in a file; ``mpp`` counts where the file states none.
+def pool_tiles(slide: Slide, tile_size: int, mpp: float | None) -> list[Tile]:
+    """Tiles of a slide that are worth drawing: all of a plain image, those with tissue of a whole slide.
 
     Raises:
-        InputError: Missing or broken.
+        InputError: The slide cannot be read, or has no tissue.
+        SettingsError: Tiles are to be read at a resolution, and the slide states none.
     """
-    return ImageSlide(path, name, mpp, cache=cache)
+    tiles = cut_tiles(slide, tile_size, mpp)
+    if isinstance(slide, ImageSlide):
+        return tiles
+    tissue = find_tissue(slide)
+    kept = [t for t in tiles if tissue.any(t.box)]
+    if not kept:
+        raise InputError("no tissue was found", where=slide.id, fix="Look at the slide, or leave it out")
+    return kept
 
 
 def describe_slide(slide: Slide, path: Path, folder: Path) -> SlideFact:
@@ -69,7 +80,7 @@ def reopen(fact: SlideFact, folder: Path, cache: PixelCache | None = None) -> Sl
         InputError: Missing, or its pixels are not those that were imported.
     """
     path = folder.resolve() / fact.path
-    slide = open_file(path, fact.id, fact.mpp, cache)
+    slide = open_slide(path, fact.mpp, id=fact.id, cache=cache)
     if slide.fingerprint != fact.fingerprint:
         fix = "Put the old file back, or import the new one under another name"
         raise InputError("the image is not the one that was imported", where=path, fix=fix)

@@ -62,5 +62,7 @@ def next_step(project: Project, progress: Progress | None = None) -> str:
     if newest is None or newest.state in {RoundState.FITTED, RoundState.EVALUATED} or not newest.asked:
         return f"aczerots select {folder}"
     if newest.left:
-        return f"aczerots export {folder} --format qupath, draw in QuPath, and then aczerots ingest {folder} FILES"
+        return (
+            f"aczerots annotate {folder}, or in QuPath: aczerots export {folder}, draw, aczerots ingest {folder} FILES"
+        )
     return f"aczerots fit {folder}"
