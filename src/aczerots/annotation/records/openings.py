@@ -22,7 +22,8 @@ def _said(reading: ColumnElement[bool], *more: ColumnElement[bool]) -> ColumnEle
     )
     return exists().where(
         AnswerRow.tile == PickRow.tile,
-        AnswerRow.round == PickRow.round,
+        # "+ 0" keeps SQLite from its index on rounds, in which it would go through all answers for every tile.
+        AnswerRow.round + 0 == PickRow.round,
         reading,
         AnswerRow.kind != AnswerKind.WITHDRAWN,
         ~later,
