@@ -116,7 +116,7 @@ def test_extras_are_those_of_the_package(repository: Path):
 
     for extra, parts in EXTRAS.items():
         assert {name for name, _ in parts} == names(extra), extra
-    assert set(listed) - set(EXTRAS) == {"dev", "llm", "train"}
+    assert set(listed) - set(EXTRAS) == {"annotate", "dev", "experiment", "llm", "project", "slides", "train"}
 
 
 def test_an_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch):

@@ -18,9 +18,11 @@ from aczerots.machine import available_memory, folder_size, free_space, physical
 
 Status = Literal["ok", "info", "absent", "warning", "broken"]
 
+_HF = (("transformers", "transformers"), ("sentencepiece", "sentencepiece"), ("protobuf", "google.protobuf"))
+
 EXTRAS: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "hf": (("transformers", "transformers"),),
-    "open-clip": (("transformers", "transformers"), ("open_clip_torch", "open_clip"), ("timm", "timm")),
+    "hf": _HF,
+    "open-clip": (*_HF, ("open_clip_torch", "open_clip"), ("timm", "timm")),
     "conch": (("huggingface_hub", "huggingface_hub"), ("tokenizers", "tokenizers")),
     "musk": (("huggingface_hub", "huggingface_hub"), ("sentencepiece", "sentencepiece")),
     "timm": (("huggingface_hub", "huggingface_hub"), ("timm", "timm")),
@@ -125,7 +127,7 @@ def _backbones() -> Iterator[Check]:
     except AczerotsError as error:
         yield Check("backbones", "embedded", "broken", str(error), "Install aczerots again")
     for extra, parts in EXTRAS.items():
-        missing = [name for name, module in parts if find_spec(module) is None]
+        missing = [name for name, module in parts if not _importable(module)]
         if missing:
             detail = f"{SERVES[extra]}; not installed: {', '.join(missing)}"
             fix = f"pip install 'aczerots[{extra}]'   for {SERVES[extra]}"
@@ -133,6 +135,12 @@ def _backbones() -> Iterator[Check]:
         else:
             detail = f"{SERVES[extra]}; " + ", ".join(f"{name} {_version(name)}" for name, _ in parts)
             yield Check("backbones", extra, "ok", detail)
+
+
+def _importable(module: str) -> bool:
+    """Whether a module is there, without importing it; ``find_spec`` alone raises where its parent is missing."""
+    parent = module.partition(".")[0]
+    return find_spec(parent) is not None and find_spec(module) is not None
 
 
 def _version(name: str) -> str:
