@@ -113,7 +113,10 @@ def test_a_killed_run_resumes_and_ends_with_the_same_numbers(
 ):
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "aczerots.cli", "simulate", f"folder:{dataset}", "--unseen", UNSEEN]
+    # A shell that runs the tests in the background makes its children ignore Ctrl-C; a user's does not.
+    asked = signal.signal(signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen([*command, "--out", str(out), *SMALL], stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, asked)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and len(table(out / "metrics.csv") if (out / "metrics.csv").exists() else []) < 2:
         assert process.poll() is None, process.communicate()[1]

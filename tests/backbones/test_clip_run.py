@@ -60,7 +60,7 @@ def test_method_helper_and_precision_are_recorded_and_used_again(tmp_path: Path,
     assert not run("evaluate", out / "model.safetensors", DATA[0], "--json")
     assert json.loads(capsys.readouterr().out)["pacc"] == pytest.approx(float(last["pacc"]), abs=1e-4)
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 40, 3), dtype=np.uint8)).save(tmp_path / "i.png")
-    assert not run("predict", out / "model.safetensors", tmp_path / "i.png", "--out", tmp_path / "p")
+    assert not run("predict", out / "model.safetensors", tmp_path / "i.png", "--out", tmp_path / "p", "--mpp", 0.5)
     assert (tmp_path / "p" / "i.mask.png").exists()
 
     assert run("simulate", *DATA, *chosen[:4], "--out", out, *SMALL) == 1

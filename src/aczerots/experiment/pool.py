@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import queue
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from multiprocessing.queues import Queue
 from pathlib import Path
 
 import torch
@@ -61,20 +61,19 @@ class Place:
     threads: int
 
 
-def work(worker: int, jobs: Queue[Job], messages: Queue[Message], place: Place) -> None:
-    """Run jobs until none is left; the entry point of a worker process."""
+def work(worker: int, pipe: Connection[Message, Job], place: Place) -> None:
+    """Run jobs until the other end of the pipe is closed; the entry point of a worker process."""
     # Ctrl-C reaches the whole process group; the parent ends the workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(place.threads)
     sharing = Sharing(place.shared)
-    parent = multiprocessing.parent_process()
-    while parent is None or parent.is_alive():
+    while True:
         try:
-            job = jobs.get(timeout=_PATIENCE)
-        except queue.Empty:
-            continue
-        messages.put(Message(worker, job.number))
-        messages.put(run_job(worker, job, place, sharing))
+            job = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(Message(worker, job.number))
+        pipe.send(run_job(worker, job, place, sharing))
 
 
 def run_job(worker: int, job: Job, place: Place, sharing: Sharing) -> Message:
@@ -118,6 +117,8 @@ def _few_threads(threads: int) -> Iterator[None]:
 class Workers:
     """A few worker processes and what each is at.
 
+    Each has a pipe of its own: a process that is killed while it holds the lock of a shared queue would stop all.
+
     Args:
         count: How many.
         place: What they share.
@@ -129,43 +130,60 @@ class Workers:
     def __init__(self, count: int, place: Place) -> None:
         self._context = multiprocessing.get_context("spawn")
         self._place = place
-        self._jobs: Queue[Job] = self._context.Queue()
-        self._messages: Queue[Message] = self._context.Queue()
+        self._pipes: dict[int, Connection[Job, Message]] = {}
         self.processes: dict[int, SpawnProcess] = {}
         self._busy: dict[int, int] = {}
+        self._begun: set[int] = set()
         self._born = 0
         for _ in range(count):
             self._start()
 
     def _start(self) -> None:
         """One more worker."""
-        arguments = (self._born, self._jobs, self._messages, self._place)
-        process = self._context.Process(target=work, args=arguments, daemon=True)
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=work, args=(self._born, theirs, self._place), daemon=True)
         with _few_threads(self._place.threads):
             process.start()
-        self.processes[self._born] = process
+        theirs.close()
+        self.processes[self._born], self._pipes[self._born] = process, ours
         self._born += 1
 
     def run(self, jobs: Sequence[Job], ended: Callable[[Message], None]) -> None:
         """Run all jobs; ``ended`` is told of each as it ends."""
-        for job in jobs:
-            self._jobs.put(job)
+        waiting = deque(jobs)
         open_jobs = {job.number for job in jobs}
         while open_jobs:
+            self._hand_out(waiting)
             for message in self.receive() or self._replace_dead():
                 if message.seconds is None:
-                    self._busy[message.worker] = message.number
+                    self._begun.add(message.worker)
                 elif message.number in open_jobs:
                     self._busy.pop(message.worker, None)
                     open_jobs.remove(message.number)
                     ended(message)
 
+    def _hand_out(self, waiting: deque[Job]) -> None:
+        """Give a job to each worker that has none."""
+        for worker, pipe in self._pipes.items():
+            if waiting and worker not in self._busy:
+                job = waiting.popleft()
+                self._busy[worker] = job.number
+                # Of a worker that is dead already, the job ends as one that died with it.
+                with suppress(OSError):
+                    pipe.send(job)
+
     def receive(self) -> Sequence[Message]:
-        """The next message, or none if none comes for a while."""
-        try:
-            return [self._messages.get(timeout=_PATIENCE)]
-        except queue.Empty:
-            return []
+        """The messages that have come, or none if none comes for a while."""
+        messages = []
+        ready = wait(list(self._pipes.values()), _PATIENCE)
+        for worker, pipe in self._pipes.items():
+            if pipe in ready:
+                try:
+                    messages.append(pipe.recv())
+                except (EOFError, OSError):
+                    # It died, perhaps in the middle of a message.
+                    self.processes[worker].join()
+        return messages
 
     def _replace_dead(self) -> list[Message]:
         """Start a worker for each one that died; messages of the jobs that died with them."""
@@ -174,9 +192,10 @@ class Workers:
             if process.is_alive():
                 continue
             del self.processes[worker]
+            self._pipes.pop(worker).close()
             number = self._busy.pop(worker, None)
-            if number is None:
-                what = f"a worker process ended with code {process.exitcode} before it took a cell"
+            if number is None or worker not in self._begun:
+                what = f"a worker process ended with code {process.exitcode} before it began a cell"
                 raise AczerotsError(what, fix="Free some memory, or use --jobs 1")
             reason = f"its process ended with code {process.exitcode}; memory may have run out"
             lost.append(Message(worker, number, 0.0, reason))
@@ -189,6 +208,5 @@ class Workers:
             process.terminate()
         for process in self.processes.values():
             process.join()
-        for channel in (self._jobs, self._messages):
-            channel.cancel_join_thread()
-            channel.close()
+        for pipe in self._pipes.values():
+            pipe.close()
