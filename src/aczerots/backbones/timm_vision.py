@@ -5,23 +5,19 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Sequence
-from typing import Any, final
+from typing import Any
 
 import torch
 
 from aczerots.backbones.checkpoints import read_state
 from aczerots.backbones.locator import Locator
+from aczerots.backbones.patches import IMAGENET_MEAN, IMAGENET_STD, PatchHelper
 from aczerots.backbones.refine import HelperInfo
 from aczerots.backbones.sources import HUB, find_model, first_file, need
-from aczerots.backbones.windows import whole_cells
 from aczerots.errors import InputError, SettingsError
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""RGB statistics of ImageNet, in [0, 1], where a model states none."""
-
 NAMED = {"SwiGLUPacked": "timm.layers:SwiGLUPacked", "SiLU": "torch.nn:SiLU", "GELU": "torch.nn:GELU"}
 """Parts that a configuration may ask for by name; those that publish it write them in Python."""
 
@@ -46,53 +42,7 @@ HUB_ARGUMENTS: dict[str, dict[str, Any]] = {
 """What the model cards of these hub ids have one pass to timm, besides what their configuration says."""
 
 
-@final
-class TimmHelper:
-    """A model of timm with patch tokens as a helper. Made by :func:`load_timm`.
-
-    Args:
-        model: A model of timm that takes images of any size; tokens before the patches are told by
-            ``num_prefix_tokens``.
-        info: Facts about it.
-        mean: RGB mean that images are normalised with, in [0, 1].
-        std: RGB standard deviation, likewise.
-    """
-
-    def __init__(self, model: Any, info: HelperInfo, mean: Sequence[float], std: Sequence[float]) -> None:
-        self._model, self._info = model.eval().requires_grad_(False), info
-        centre, scale = (torch.tensor(v, dtype=torch.float32)[:, None, None] for v in (mean, std))
-        self._factor, self._shift = 1 / (255 * scale), -centre / scale
-
-    @property
-    def info(self) -> HelperInfo:
-        """Facts that decide the features."""
-        return self._info
-
-    def to(self, device: torch.device | str) -> TimmHelper:
-        """Moves the weights, like a torch module, and returns this same object."""
-        self._model.to(device)
-        return self
-
-    @torch.no_grad()
-    def encode_patches(self, images: torch.Tensor) -> torch.Tensor:
-        """Patch tokens after the final norm, from one pass over the whole image at its own scale.
-
-        Args:
-            images: RGB uint8 [b, 3, h, w].
-
-        Returns:
-            Float32 [b, c, ceil(h / stride), ceil(w / stride)] on the device of ``images``.
-        """
-        device, stride = next(self._model.parameters()).device, self._info.stride
-        pixels = whole_cells(images.to(device).float(), stride)
-        gh, gw = (side // stride for side in pixels.shape[-2:])
-        pixels = pixels.mul_(self._factor.to(device)).add_(self._shift.to(device))
-        tokens: torch.Tensor = self._model.forward_features(pixels)
-        patches = tokens[:, self._model.num_prefix_tokens :].mT.float()
-        return patches.reshape(*patches.shape[:2], gh, gw).to(images.device)
-
-
-def load_timm(locator: Locator) -> TimmHelper:
+def load_timm(locator: Locator) -> PatchHelper:
     """Load a vision-only model of timm.
 
     Args:
@@ -116,7 +66,14 @@ def load_timm(locator: Locator) -> TimmHelper:
         fix = "Choose a vision transformer, as vit_base_patch14_dinov2.lvd142m"
         raise InputError(f"its model ({type(model).__name__}) has no patch tokens", where=locator.where, fix=fix)
     info = HelperInfo(locator.text, revision, int(model.patch_embed.patch_size[0]), int(model.num_features))
-    return TimmHelper(model, info, facts.get("mean", MEAN), facts.get("std", STD))
+    model.eval().requires_grad_(False)
+
+    def patches(pixels: torch.Tensor, _: int) -> torch.Tensor:
+        tokens: torch.Tensor = model.forward_features(pixels)
+        return tokens[:, model.num_prefix_tokens :]
+
+    mean, std = facts.get("mean", IMAGENET_MEAN), facts.get("std", IMAGENET_STD)
+    return PatchHelper(model, patches, info, mean, std)
 
 
 def _saved(locator: Locator) -> tuple[Any, dict[str, Any], str]:
