@@ -72,6 +72,7 @@ def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
     cache: Annotated[str, typer.Option(help="Grids on disk: dense, pooled (large pools) or off.")] = "dense",
     rounds: Annotated[int, typer.Option(help="Last round; round 0 is zero-shot.")] = 6,
     initial: Annotated[float, typer.Option(help="Share of the pool drawn for round 1.")] = 0.05,
+    first: Annotated[str, typer.Option(help="What chooses the tiles of round 1: random or strategy.")] = "random",
     budget: Annotated[float, typer.Option(help="Share of the pool per later round.")] = 0.15,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     device: Device = "cpu",
@@ -99,6 +100,7 @@ def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
         tile_size=tile_size,
         rounds=1 if full else rounds,
         initial=1.0 if full else initial,
+        first=first,
         budget=budget,
         seed=seed,
     )
