@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pools import make_pool
 
 from aczerots.selection.base import Pool
-from aczerots.selection.criterion import AczerotsStrategy, CoverageState, class_demand
+from aczerots.selection.coverage import CoverageState, class_demand
+from aczerots.selection.criterion import AczerotsStrategy
 from aczerots.selection.diversity import best_similarity
 from aczerots.selection.locate import locate_strategy
 
