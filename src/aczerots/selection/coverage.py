@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aczerots.selection.base import Floats
 from aczerots.selection.diversity import best_similarity
+
+_CELLS = 32_768
+"""Similarities that are compared at a time: two blocks of them stay in a core's cache."""
 
 
 @dataclass
@@ -21,23 +25,42 @@ class CoverageState:
     Attributes:
         points: Unit demand vectors [p, d].
         demand: Their demand, sums to 1, [p].
-        covered: Best similarity to anything drawn so far [p].
-        supply: Unit region features of all tiles [n, r, d].
+        covered: Best similarity to anything drawn so far [p], at least 0.
+        supply: Unit region features of all tiles [n, r, d], float32 or float16.
     """
 
     points: Floats
     demand: Floats
     covered: Floats
-    supply: Floats
+    supply: NDArray[np.floating]
 
     def gain(self, tile: int) -> float:
         """Rise of the covered demand if ``tile`` were drawn."""
-        best = best_similarity(self.points, self.supply[tile])
-        return float(self.demand @ np.maximum(best - self.covered, 0.0))
+        return float(self.gains(np.array([tile]))[0])
+
+    def gains(self, tiles: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Rise of the covered demand [b] for each of some tiles [b] alone."""
+        out = np.empty(len(tiles))
+        # A few tiles against all points: one region of each at a time, so that nothing leaves the cache.
+        block = max(1, _CELLS // max(len(self.points), 1))
+        across = np.ascontiguousarray(self.points.T)
+        best = np.empty((block, len(self.points)), dtype=np.float32)
+        similar = np.empty_like(best)
+        for i in range(0, len(tiles), block):
+            part = np.ascontiguousarray(self.supply[tiles[i : i + block]].swapaxes(0, 1), dtype=np.float32)
+            b, s = best[: part.shape[1]], similar[: part.shape[1]]
+            b[:] = self.covered
+            for region in part:
+                np.matmul(region, across, out=s)
+                np.maximum(b, s, out=b)
+            b -= self.covered
+            out[i : i + block] = b @ self.demand
+        return out
 
     def add(self, tile: int) -> None:
         """Note that ``tile`` will be drawn."""
-        np.maximum(self.covered, best_similarity(self.points, self.supply[tile]), out=self.covered)
+        supply = self.supply[tile].astype(np.float32)
+        np.maximum(self.covered, best_similarity(self.points, supply), out=self.covered)
 
 
 @dataclass
@@ -46,19 +69,45 @@ class DiversityState:
 
     Attributes:
         means: Unit tile features [n, d].
-        nearest: 1 - cosine to the nearest drawn tile, [n]; 1 where nothing is drawn.
+        nearest: (1 - cosine) / 2 to the nearest drawn tile, [n]; 1 where nothing is drawn.
+        chosen: Tiles chosen since, which ``nearest`` does not know of.
     """
 
     means: Floats
     nearest: Floats
+    chosen: list[int] = field(default_factory=list)
 
-    def gain(self, tile: int) -> float:
-        """Distance of ``tile`` to what is drawn, 0 to 1."""
-        return float(self.nearest[tile])
+    def gains(self, tiles: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Distance of some tiles [b] to what is drawn or chosen, 0 to 1, [b]."""
+        nearest = self.nearest[tiles]
+        if self.chosen:
+            similar = best_cosine(self.means[tiles], self.means[self.chosen])
+            nearest = np.minimum(nearest, (1.0 - similar) / 2.0)
+        return nearest.astype(np.float64)
 
     def add(self, tile: int) -> None:
         """Note that ``tile`` will be drawn."""
-        np.minimum(self.nearest, (1.0 - self.means @ self.means[tile]) / 2.0, out=self.nearest)
+        self.chosen.append(tile)
+
+
+def best_cosine(points: Floats, others: Floats, block: int = 1 << 22) -> Floats:
+    """For each unit vector [n, d] the largest cosine to any of some others [k, d], k >= 1, float32 [n]."""
+    rows = max(1, block // len(others))
+    parts = [(points[i : i + rows] @ others.T).max(axis=1) for i in range(0, len(points), rows)]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
+
+
+def distance_to_drawn(means: Floats, labelled: NDArray[np.bool_]) -> DiversityState:
+    """The state with the labelled tiles [n] drawn.
+
+    Args:
+        means: Unit tile features [n, d].
+        labelled: Which are drawn.
+    """
+    if not labelled.any():
+        return DiversityState(means, np.ones(len(means), dtype=np.float32))
+    nearest = (1.0 - best_cosine(means, means[labelled])) / 2.0
+    return DiversityState(means, np.minimum(nearest, np.float32(1.0)))
 
 
 def class_demand(posterior: Floats, spread: Floats) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 
 from aczerots.errors import SettingsError
 from aczerots.selection.base import Floats, Pool, Selection, check_budget, min_max
-from aczerots.selection.coverage import CoverageState, DiversityState, class_demand
+from aczerots.selection.coverage import CoverageState, DiversityState, class_demand, distance_to_drawn
 from aczerots.selection.diversity import best_similarity, region_features
 from aczerots.selection.greedy import TERMS, LazyGreedy
 from aczerots.selection.uncertainty import entropy
@@ -89,7 +89,4 @@ class AczerotsStrategy:
         coverage = CoverageState(points, demand, best_similarity(points, drawn), regions)
         means = regions.mean(axis=1)
         means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
-        diversity = DiversityState(means, np.ones(len(pool), dtype=np.float32))
-        for tile in np.flatnonzero(pool.labelled):
-            diversity.add(int(tile))
-        return coverage, diversity
+        return coverage, distance_to_drawn(means, pool.labelled)

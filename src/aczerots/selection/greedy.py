@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from aczerots.selection.base import Floats
 from aczerots.selection.coverage import CoverageState, DiversityState
+from aczerots.selection.lazy import LazyMaximum
 
 TERMS = ("uncertainty", "diversity", "coverage")
 
@@ -25,7 +25,7 @@ class Choice:
 
 
 class LazyGreedy:
-    """Greedy maximisation with stale upper bounds in a heap.
+    """Greedy maximisation that looks at few tiles of a large pool; the answer is that of looking at all.
 
     Args:
         weights: Weight of each term in use.
@@ -47,38 +47,41 @@ class LazyGreedy:
         self.diversity, self.coverage = diversity, coverage
         self.scale = {"uncertainty": 1.0, "diversity": 1.0, "coverage": 1.0}
 
-    def _parts(self, tile: int) -> dict[str, float]:
-        """Scaled parts of the gain of ``tile`` given what is chosen."""
+    def _parts(self, tiles: NDArray[np.intp]) -> dict[str, NDArray[np.float64]]:
+        """Scaled parts of the gains of some tiles [b] given what is chosen, [b] each."""
         raw = {
-            "uncertainty": float(self.uncertain[tile]),
-            "diversity": self.diversity.gain(tile),
-            "coverage": self.coverage.gain(tile),
+            "uncertainty": self.uncertain[tiles],
+            "diversity": self.diversity.gains(tiles),
+            "coverage": self.coverage.gains(tiles),
         }
         return {k: v * self.scale[k] for k, v in raw.items()}
 
-    def _score(self, tile: int, parts: dict[str, float]) -> float:
-        """Weighted sum of the terms in use, per cost if asked for."""
-        total = sum(weight * parts[k] for k, weight in self.weights.items())
-        return total / float(self.cost[tile]) if self.cost is not None else total
+    def _score(self, tiles: NDArray[np.intp], parts: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Weighted sum of the terms in use, per cost if asked for, [b]."""
+        total = np.zeros(len(tiles))
+        for k, weight in self.weights.items():
+            total += weight * parts[k]
+        return total if self.cost is None else total / self.cost[tiles]
 
     def run(self, candidates: NDArray[np.intp], budget: int) -> tuple[dict[str, NDArray[np.float64]], list[Choice]]:
         """(scaled parts of all candidates at the start [len(candidates)] each, the chosen tiles in order)."""
-        first = [self._parts(int(t)) for t in candidates]
+        first = self._parts(candidates)
         for k in ("diversity", "coverage"):
-            top = max((p[k] for p in first), default=0.0)
+            top = float(first[k].max(initial=0.0))
             self.scale[k] = 1.0 / top if top > 1e-12 else 0.0
-        scaled = [{k: v * self.scale[k] for k, v in p.items()} for p in first]
-        # Python's heap is a min-heap; ties go to the lower position.
-        heap = [(-self._score(int(t), p), int(t), 0, p) for t, p in zip(candidates, scaled, strict=True)]
-        heapq.heapify(heap)
+            first[k] *= self.scale[k]
+
+        def present(positions: NDArray[np.intp]) -> NDArray[np.float64]:
+            tiles = candidates[positions]
+            return self._score(tiles, self._parts(tiles))
+
+        # Ties go to the lower position.
+        search = LazyMaximum(self._score(candidates, first), np.arange(len(candidates)), present)
         chosen: list[Choice] = []
-        while heap and len(chosen) < budget:
-            bound, tile, stamp, parts = heapq.heappop(heap)
-            if stamp < len(chosen):
-                parts = self._parts(tile)
-                heapq.heappush(heap, (-self._score(tile, parts), tile, len(chosen), parts))
-                continue
-            chosen.append(Choice(tile, -bound, parts))
-            self.diversity.add(tile)
-            self.coverage.add(tile)
-        return {k: np.array([p[k] for p in scaled]) for k in TERMS}, chosen
+        while len(chosen) < budget and (found := search.take()) is not None:
+            tile = candidates[found[0]]
+            parts = self._parts(np.array([tile]))
+            chosen.append(Choice(int(tile), found[1], {k: float(v[0]) for k, v in parts.items()}))
+            self.diversity.add(int(tile))
+            self.coverage.add(int(tile))
+        return first, chosen
