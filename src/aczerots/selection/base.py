@@ -94,13 +94,14 @@ class Pool:
         """A number between 0 and 1 for each tile [n], the same for a key wherever its tile stands."""
         return rng.random(len(self))[self.rank]
 
-    def tile_features(self) -> NDArray[np.float64]:
-        """Mean feature of the cells inside each tile, float64 [n, d_p]."""
-        out = np.empty((len(self), self.features.shape[-1]))
+    def tile_features(self) -> Floats:
+        """Mean feature of the cells inside each tile, float32 [n, d_p]."""
+        out = np.empty((len(self), self.features.shape[-1]), dtype=np.float32)
         for i in range(0, len(self), _BLOCK):
             part = slice(i, i + _BLOCK)
             weight = self.inside[part] / np.maximum(self.inside[part].sum(axis=1, keepdims=True), 1)
-            out[part] = np.einsum("nm,nmd->nd", weight, self.features[part].astype(np.float64))
+            features = self.features[part].astype(np.float32)
+            np.matmul(weight.astype(np.float32)[:, None], features, out=out[part, None])
         return out
 
     def tile_mean(self, cells: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -24,7 +24,7 @@ class LazyMaximum:
 
     Args:
         bounds: Upper bounds of the values, float [n]; -inf is never taken. Changed in place.
-        ties: Integers [n]; among equal values the lowest goes first.
+        ties: Ranks [n], distinct, below n; among equal values the lowest goes first.
         evaluate: Gives the present values float [b] of some positions [b]. They may never rise between two calls of
             :meth:`take`, up to rounding.
         shortlist: Positions that are gone through at every step.
@@ -48,45 +48,52 @@ class LazyMaximum:
         self._now += 1
         while True:
             found = self._best_of_shortlist()
-            # Ties with what is not on the shortlist are not settled yet either.
-            if found is None or found[1] <= self._outside:
-                if self._outside == -np.inf:
-                    return None if found is None else self._remove(*found)
+            if found is None or (found[1], -self._ties[found[0]]) < self._outside:
+                if self._outside[0] == -np.inf:
+                    return None
                 self._choose_shortlist()
                 continue
-            return self._remove(*found)
-
-    def _remove(self, position: int, value: float) -> tuple[int, float]:
-        self.bounds[position] = -np.inf
-        return position, value
+            self.bounds[found[0]] = -np.inf
+            return found
 
     def _choose_shortlist(self) -> None:
-        """Make the positions with the highest bounds, all that are equal to the last one included, the shortlist."""
-        if np.count_nonzero(self.bounds > -np.inf) <= self._size:
-            self._short: Positions = np.flatnonzero(self.bounds > -np.inf)
-            self._outside = -np.inf
-            return
-        last = np.partition(self.bounds, len(self.bounds) - self._size)[len(self.bounds) - self._size]
-        inside = self.bounds >= last
-        self._short = np.flatnonzero(inside)
-        self._outside = float(self.bounds.max(initial=-np.inf, where=~inside))
+        """Make the positions with the highest bounds the shortlist, and note the first of the others."""
+        short = highest(self.bounds, self._ties, self._size)
+        self._short: Positions = short[self.bounds[short] > -np.inf]
+        rest = np.ones(len(self.bounds), dtype=bool)
+        rest[short] = False
+        top = self.bounds.max(initial=-np.inf, where=rest)
+        first = self._ties.min(initial=len(self._ties), where=rest & (self.bounds == top))
+        self._outside = float(top), -int(first)
 
     def _best_of_shortlist(self) -> tuple[int, float] | None:
         """(position, value) of the largest present value on the shortlist."""
+        bounds, ties = self.bounds[self._short], self._ties[self._short]
+        fresh = self._step[self._short] == self._now
         batch = _FIRST
         while True:
-            bounds = self.bounds[self._short]
-            fresh = self._step[self._short] == self._now
             best = bounds.max(initial=-np.inf, where=fresh)
-            stale = np.flatnonzero(~fresh & (bounds >= best) & (bounds > -np.inf))
+            first = ties.min(initial=len(self._ties), where=fresh & (bounds == best))
+            stale = np.flatnonzero(~fresh & ((bounds > best) | ((bounds == best) & (ties < first))))
+            if best == -np.inf:
+                stale = stale[bounds[stale] > -np.inf]
             if len(stale) == 0:
-                if best == -np.inf:
-                    return None
-                equal = self._short[fresh & (bounds == best)]
-                return int(equal[self._ties[equal].argmin()]), float(best)
-            if len(stale) > batch:
-                stale = stale[np.argpartition(-bounds[stale], batch - 1)[:batch]]
+                return None if best == -np.inf else (int(self._short[fresh & (ties == first)][0]), float(best))
+            stale = stale[highest(bounds[stale], ties[stale], batch)]
             positions = self._short[stale]
-            self.bounds[positions] = self._evaluate(positions)
+            self.bounds[positions] = bounds[stale] = self._evaluate(positions)
             self._step[positions] = self._now
+            fresh[stale] = True
             batch *= 2
+
+
+def highest(values: NDArray[np.floating], ties: Positions, number: int) -> Positions:
+    """Positions of the ``number`` largest values [n], in no order; of equal ones those with the lowest ties [n]."""
+    if len(values) <= number:
+        return np.arange(len(values))
+    cut = np.partition(values, len(values) - number)[len(values) - number]
+    above, equal = np.flatnonzero(values > cut), np.flatnonzero(values == cut)
+    room = number - len(above)
+    if len(equal) > room:
+        equal = equal[np.argpartition(ties[equal], room - 1)[:room]]
+    return np.concatenate([above, equal])
