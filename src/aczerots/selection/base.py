@@ -15,16 +15,18 @@ from aczerots.taxonomy import IGNORE
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.uint8]
-_BLOCK = 64
+_BLOCK = 1024
 
 
 @dataclass(frozen=True)
 class Pool:
     """All tiles of the pool as the current model sees them, on a grid of m cells per tile.
 
+    Features and scores of a large pool may be memory maps: strategies for large pools read them by blocks.
+
     Attributes:
         features: Pixel features phi of the cells, float16 or float32 [n, m, d_p].
-        scores: Class scores (logits) of the cells, float32 [n, m, C].
+        scores: Class scores (logits) of the cells, float32 or float16 [n, m, C].
         inside: Bool [n, m]: cells that belong to the tile; the others are context and never count.
         labelled: Bool [n]: tiles already annotated.
         seen: Bool [C].
@@ -40,7 +42,7 @@ class Pool:
     """
 
     features: NDArray[np.floating]
-    scores: Floats
+    scores: NDArray[np.floating]
     inside: NDArray[np.bool_]
     labelled: NDArray[np.bool_]
     seen: NDArray[np.bool_]
@@ -78,7 +80,10 @@ class Pool:
 
     def posterior(self) -> Floats:
         """Softmax of the scores, float32 [n, m, C]."""
-        return softmax(self.scores)
+        out = np.empty(self.scores.shape, dtype=np.float32)
+        for i in range(0, len(self), _BLOCK):
+            out[i : i + _BLOCK] = softmax(self.scores[i : i + _BLOCK].astype(np.float32))
+        return out
 
     def disturbed(self) -> Iterable[Floats]:
         """Posteriors of the disturbed states of the model, or the undisturbed one if there are none."""
@@ -106,9 +111,12 @@ class Pool:
 
     def tile_mean(self, cells: NDArray[np.floating]) -> NDArray[np.float32]:
         """Mean over the cells inside each tile of values [n, m] or [n, m, k]."""
-        weight = self.inside / np.maximum(self.inside.sum(axis=1, keepdims=True), 1)
-        mean: NDArray[np.float32] = np.einsum("nm...,nm->n...", cells, weight).astype(np.float32)
-        return mean
+        out = np.empty((len(self), *cells.shape[2:]), dtype=np.float32)
+        for i in range(0, len(self), _BLOCK):
+            inside = self.inside[i : i + _BLOCK]
+            weight = inside / np.maximum(inside.sum(axis=1, keepdims=True), 1)
+            out[i : i + _BLOCK] = np.einsum("nm...,nm->n...", cells[i : i + _BLOCK], weight)
+        return out
 
 
 @dataclass(frozen=True)

@@ -84,9 +84,9 @@ class AczerotsStrategy:
         demand = class_demand(classes.reshape(len(points), -1), doubt.reshape(-1))
         if len(points) > self.max_demand:
             keep = np.sort(rng.choice(len(points), self.max_demand, replace=False, p=demand / demand.sum()))
-            points, demand = points[keep], np.full(len(keep), 1.0 / len(keep), dtype=np.float32)
-        drawn = regions[pool.labelled].reshape(-1, regions.shape[-1])
+            points, demand = points[keep].astype(np.float32), np.full(len(keep), 1.0 / len(keep), dtype=np.float32)
+        drawn = regions[pool.labelled].reshape(-1, regions.shape[-1]).astype(np.float32)
         coverage = CoverageState(points, demand, best_similarity(points, drawn), regions)
-        means = regions.mean(axis=1)
+        means = regions.mean(axis=1, dtype=np.float32)
         means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
         return coverage, distance_to_drawn(means, pool.labelled)
