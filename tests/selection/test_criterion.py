@@ -61,7 +61,7 @@ def test_coverage_gains_never_grow(seed: int):
     state = CoverageState(points, demand / demand.sum(), np.zeros(len(points), np.float32), supply)
     gains = []
     for tile in rng.permutation(6)[:4]:
-        gains.append([state.gain(t) for t in range(6)])
+        gains.append(state.gains(np.arange(6)))
         state.add(int(tile))
     assert (np.diff(np.array(gains), axis=0) <= 1e-6).all()
     assert (np.array(gains) >= -1e-9).all()

@@ -11,7 +11,7 @@ from aczerots.selection.base import Floats
 from aczerots.selection.diversity import best_similarity
 
 _CELLS = 32_768
-"""Similarities that are compared at a time: two blocks of them stay in a core's cache."""
+"""Similarities that are computed at a time."""
 
 
 @dataclass
@@ -34,27 +34,28 @@ class CoverageState:
     covered: Floats
     supply: NDArray[np.floating]
 
-    def gain(self, tile: int) -> float:
-        """Rise of the covered demand if ``tile`` were drawn."""
-        return float(self.gains(np.array([tile]))[0])
+    def __post_init__(self) -> None:
+        """Lay the points out as products of matrices like them."""
+        self._across = np.ascontiguousarray(self.points.T)
 
     def gains(self, tiles: NDArray[np.intp]) -> NDArray[np.float64]:
         """Rise of the covered demand [b] for each of some tiles [b] alone."""
         out = np.empty(len(tiles))
-        # A few tiles against all points: one region of each at a time, so that nothing leaves the cache.
-        block = max(1, _CELLS // max(len(self.points), 1))
-        across = np.ascontiguousarray(self.points.T)
-        best = np.empty((block, len(self.points)), dtype=np.float32)
+        # Similarities stay in a core's cache, but a product of fewer rows than half its depth is slow.
+        width, depth = max(1, self._across.shape[1]), self._across.shape[0]
+        rows = max(1, _CELLS // width, depth // 2)
+        best = np.empty((rows, width), dtype=np.float32)
         similar = np.empty_like(best)
-        for i in range(0, len(tiles), block):
-            part = np.ascontiguousarray(self.supply[tiles[i : i + block]].swapaxes(0, 1), dtype=np.float32)
-            b, s = best[: part.shape[1]], similar[: part.shape[1]]
+        for i in range(0, len(tiles), rows):
+            supply = np.ascontiguousarray(self.supply[tiles[i : i + rows]].swapaxes(0, 1), dtype=np.float32)
+            b, s = best[: supply.shape[1]], similar[: supply.shape[1]]
             b[:] = self.covered
-            for region in part:
-                np.matmul(region, across, out=s)
+            # One region of each tile at a time.
+            for region in supply:
+                np.matmul(region, self._across, out=s)
                 np.maximum(b, s, out=b)
             b -= self.covered
-            out[i : i + block] = b @ self.demand
+            out[i : i + rows] = b @ self.demand
         return out
 
     def add(self, tile: int) -> None:
