@@ -79,12 +79,16 @@ def plus_plus(points: Points, k: int, draw: Draw) -> NDArray[np.intp]:
         draw: Gives fresh uniform numbers [n].
     """
     chosen = [sample_one(np.ones(len(points)), draw())]
-    nearest = np.full(len(points), np.inf)
+    square = (points**2).sum(axis=1)
+    nearest = np.full(len(points), np.inf, dtype=points.dtype)
     while len(chosen) < k:
-        np.minimum(nearest, square_distances(points, points[chosen[-1:]])[:, 0], out=nearest)
+        newest = chosen[-1]
+        distance = points @ (-2.0 * points[newest])
+        distance += square + square[newest]
+        np.minimum(nearest, np.maximum(distance, 0.0, out=distance), out=nearest)
         nearest[chosen] = 0.0
         free = nearest if nearest.any() else np.where(np.isin(np.arange(len(points)), chosen), 0.0, 1.0)
-        chosen.append(sample_one(free, draw()))
+        chosen.append(sample_one(free.astype(np.float64), draw()))
     return np.array(chosen, dtype=np.intp)
 
 

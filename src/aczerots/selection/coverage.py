@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.selection.base import Floats
+from aczerots.selection.clusters import owners, sums, unit
 from aczerots.selection.diversity import best_similarity
 
 _CELLS = 32_768
 """Similarities that are computed at a time."""
+
+_PER_GROUP, _ROUNDS = 64, 2
 
 
 @dataclass
@@ -23,7 +26,7 @@ class CoverageState:
     ``0.3 + entropy``, so that what the model is unsure of weighs more. Monotone and submodular.
 
     Attributes:
-        points: Unit demand vectors [p, d].
+        points: Demand vectors [p, d], of length 1 at most.
         demand: Their demand, sums to 1, [p].
         covered: Best similarity to anything drawn so far [p], at least 0.
         supply: Unit region features of all tiles [n, r, d], float32 or float16.
@@ -122,3 +125,36 @@ def class_demand(posterior: Floats, spread: Floats) -> Floats:
     demand = (posterior / total).sum(axis=1) * (0.3 + spread)
     out: Floats = (demand / demand.sum()).astype(np.float32)
     return out
+
+
+def condense(
+    points: NDArray[np.floating], demand: Floats, groups: int, rng: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """Few demand vectors that stand for many: the means of groups of like ones.
+
+    The best similarity of a mean is at most the mean of the best similarities of its group, and equals it where one
+    tile serves them all. So groups are truer to the whole than a sample of as many points, to which a choice
+    adapts. In more than 64 points per group, so many are drawn in proportion to their demand first.
+
+    Args:
+        points: Unit vectors [p, d].
+        demand: Their demand, sums to 1, [p].
+        groups: How many at most.
+        rng: Draws points, and the groups' first centres.
+
+    Returns:
+        (mean vectors [g, d], of length 1 at most; their demand [g], sums to 1).
+    """
+    most = _PER_GROUP * groups
+    if len(points) > most:
+        total = np.cumsum(demand, dtype=np.float64)
+        keep = np.searchsorted(total, (np.arange(most) + rng.random()) / most * total[-1])
+        points, demand = points[np.minimum(keep, len(points) - 1)], np.full(most, 1.0 / most, dtype=np.float32)
+    vectors = points.astype(np.float32)
+    centres = vectors[rng.choice(len(vectors), min(groups, len(vectors)), replace=False)]
+    for _ in range(_ROUNDS):
+        owner = owners(vectors, centres)
+        weight = np.bincount(owner, weights=demand, minlength=len(centres)).astype(np.float32)
+        means = sums(vectors * demand[:, None], owner, len(centres))[weight > 0] / weight[weight > 0][:, None]
+        centres = unit(means)
+    return means, weight[weight > 0] / weight.sum()

@@ -11,10 +11,12 @@ import numpy as np
 
 from aczerots.errors import SettingsError
 from aczerots.selection.base import Floats, Pool, Selection, check_budget, min_max
-from aczerots.selection.coverage import CoverageState, DiversityState, class_demand, distance_to_drawn
+from aczerots.selection.coverage import CoverageState, DiversityState, class_demand, condense, distance_to_drawn
 from aczerots.selection.diversity import best_similarity, region_features
 from aczerots.selection.greedy import TERMS, LazyGreedy
 from aczerots.selection.uncertainty import entropy
+
+_LARGE = 4096
 
 
 class AczerotsStrategy:
@@ -28,6 +30,7 @@ class AczerotsStrategy:
         axes: Principal axes of region features.
         max_demand: Regions that may demand coverage; more are sampled, so that the cost stays
             linear in the pool.
+        groups: In pools of more than 4096 tiles, groups of regions that demand coverage.
     """
 
     name = "aczerots"
@@ -41,6 +44,7 @@ class AczerotsStrategy:
         per_tile: int = 25,
         axes: int = 16,
         max_demand: int = 4096,
+        groups: int = 1024,
     ) -> None:
         unknown = set(terms) - set(TERMS)
         if unknown:
@@ -51,6 +55,7 @@ class AczerotsStrategy:
         self.per_tile = per_tile
         self.axes = axes
         self.max_demand = max_demand
+        self.groups = groups
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """See :class:`~aczerots.selection.base.Strategy`."""
@@ -82,7 +87,9 @@ class AczerotsStrategy:
         doubt = np.take_along_axis(spread, cells, axis=1)
         points = regions.reshape(-1, regions.shape[-1])
         demand = class_demand(classes.reshape(len(points), -1), doubt.reshape(-1))
-        if len(points) > self.max_demand:
+        if len(pool) > _LARGE:
+            points, demand = condense(points, demand, self.groups, rng)
+        elif len(points) > self.max_demand:
             keep = np.sort(rng.choice(len(points), self.max_demand, replace=False, p=demand / demand.sum()))
             points, demand = points[keep].astype(np.float32), np.full(len(keep), 1.0 / len(keep), dtype=np.float32)
         drawn = regions[pool.labelled].reshape(-1, regions.shape[-1]).astype(np.float32)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Positions = NDArray[np.intp]
 Values = NDArray[np.float64]
 
-_SHORTLIST = 16_384
+_SHORTLIST = 2048
 _FIRST = 64
 
 
