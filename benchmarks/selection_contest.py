@@ -100,6 +100,7 @@ class Memory(threading.Thread):
         self.over = threading.Event()
 
     def run(self) -> None:
+        """Look every 20 ms."""
         while not self.over.wait(0.02):
             self.peak = max(self.peak, private_bytes())
 

@@ -73,7 +73,7 @@ def simulate(  # noqa: PLR0913  # keyword-only: each is a choice of its own
         options = BackboneOptions(settings.refine_with, settings.precision, compiled, trust_remote_code)
         bench = opened(settings, options, device, cache or cache_folder(), progress)
         run = _Run(settings, bench, preset, strategy, store, folder, progress)
-        run.sharing = sharing
+        run.sharing, run.scratch = sharing, cache or cache_folder()
         run.begin(time.perf_counter() - started)
         for number in range(settings.rounds + 1):
             if store.state(number) is RoundState.EVALUATED:
@@ -105,6 +105,7 @@ class _Run:
         self.settings, self.bench, self.preset, self.strategy = settings, bench, preset, strategy
         self.store, self.folder, self.progress = store, folder, progress
         self.sharing: Sharing | None = None
+        self.scratch: Path | None = None
         self.model: ProZS | None = None
         self.seconds: dict[str, float] = {}
 
@@ -166,6 +167,7 @@ class _Run:
             self.bench.pool.tiles,
             done,
             self.bench.taxonomy,
+            scratch=self.scratch,
         )
         return strategy.select(pool, want, rng)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from aczerots.annotation.records.facts import AnswerKind, NewDraft, PickFact, RoundFact, RoundState
 from aczerots.backbones.base import Grids
 from aczerots.errors import SettingsError
-from aczerots.predict import tile_probabilities, view_pool
+from aczerots.predict import changed_share, tile_probabilities, view_pool
 from aczerots.project.bench import Running, open_bench
 from aczerots.project.drafts import draft_geometry, draft_mask
 from aczerots.project.folder import Project
@@ -95,7 +95,7 @@ def propose_round(
     number = newest.number + 1
     model = _model(project, bench, newest.number)
     running.progress.say(f"round {number}: {chosen.name} looks at {len(bench.pool.tiles)} tiles")
-    pool = view_pool(model, bench.pool.regions, bench.pool.tiles, done, bench.taxonomy)
+    pool = view_pool(model, bench.pool.regions, bench.pool.tiles, done, bench.taxonomy, scratch=project.cache)
     rng = np.random.default_rng([project.settings.seed, number])
     selection = chosen.select(pool, budget or project.settings.budget, rng)
     readings = _readings(len(selection.tiles), project.settings.double, rng)
@@ -215,10 +215,7 @@ def _load(project: Project, bench: Workbench, number: int) -> ProZS | None:
 
 def _change(before: ProZS, after: ProZS, bench: Workbench) -> float:
     """Share of the pool's cells whose class is another in ``after``."""
-    tiles, none = bench.pool.tiles, dict[int, NDArray[np.uint8]]()
-    views = [view_pool(m, bench.pool.regions, tiles, none, bench.taxonomy) for m in (before, after)]
-    first, second = (v.scores.argmax(axis=-1) for v in views)
-    return float((first != second)[views[0].inside].mean())
+    return changed_share(before, after, bench.pool.regions, bench.pool.tiles)
 
 
 def make_drafts(model: ProZS, bench: Workbench, positions: Sequence[int], name: str) -> list[NewDraft]:
