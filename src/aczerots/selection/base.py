@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.errors import SettingsError
+from aczerots.selection.limits import Allowance, Limit
 from aczerots.taxonomy import IGNORE
 
 Floats = NDArray[np.float32]
@@ -37,6 +38,7 @@ class Pool:
         grid: (rows, columns) of the cells, row by row; None takes a square, or one row where m is no square.
         labels: What experts drew, by cell: label ids uint8 [n, m], IGNORE where nothing is drawn. None knows
             nothing of it.
+        limits: At most so many tiles of a group may be chosen; what is drawn already does not count.
         samples: Gives class posteriors float32 [n, m, C] of the same model in disturbed states (dropout), the same
             ones at every call. Only strategies that need them pay for them. None has the undisturbed one only.
     """
@@ -52,6 +54,7 @@ class Pool:
     grid: tuple[int, int] | None = None
     labels: Labels | None = None
     samples: Callable[[], Iterable[Floats]] | None = None
+    limits: tuple[Limit, ...] = ()
 
     def __len__(self) -> int:
         """Number of tiles n."""
@@ -61,6 +64,10 @@ class Pool:
     def candidates(self) -> NDArray[np.intp]:
         """Positions of the tiles without annotation, ascending."""
         return np.flatnonzero(~self.labelled)
+
+    def allowance(self) -> Allowance:
+        """What may be chosen at the start of a selection."""
+        return Allowance(self.labelled, self.limits)
 
     @property
     def rank(self) -> NDArray[np.intp]:
@@ -145,7 +152,10 @@ class Strategy(Protocol):
         """Name for tables and the command line."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        """Choose min(budget, candidates) tiles; the same pool and generator state give the same answer."""
+        """Choose min(budget, candidates) tiles, fewer if the limits allow no more.
+
+        The same pool and generator state give the same answer.
+        """
 
 
 def softmax(scores: NDArray[np.floating]) -> Floats:
@@ -184,7 +194,8 @@ def take_top(
         utilities: Components, float [n] each.
     """
     candidates = pool.candidates
-    order = candidates[np.lexsort((pool.rank[candidates], -score[candidates]))][:budget]
+    order = candidates[np.lexsort((pool.rank[candidates], -score[candidates]))]
+    order = pool.allowance().take_in_order(order, budget)
     return report(pool, order, score[order], utilities)
 
 

@@ -68,7 +68,7 @@ class AczerotsStrategy:
         coverage, diversity = self._states(pool, posterior, spread, rng)
         weights = {k: self.weights[k] for k in self.terms}
         greedy = LazyGreedy(weights, uncertain, diversity, coverage, pool.cost if self.per_cost else None)
-        utilities, chosen = greedy.run(pool.candidates, budget)
+        utilities, chosen = greedy.run(pool.candidates, budget, pool.allowance())
         full = {k: np.full(len(pool), np.nan) for k in TERMS}
         for k, v in utilities.items():
             full[k][pool.candidates] = v

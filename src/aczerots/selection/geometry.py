@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from aczerots.selection.base import Pool, Selection, check_budget, report
 from aczerots.selection.clusters import Points, kmeans, nearest_distance, owners, square_distances, unit
 from aczerots.selection.lazy import LazyMaximum
+from aczerots.selection.limits import Allowance
 
 _MOST_CLUSTERS = 500
 _SMALL_CLUSTER = 5
@@ -48,30 +49,34 @@ class CoresetStrategy:
         cold, want = not pool.labelled.any(), min(budget, len(pool.candidates))
         origin = np.zeros((1, points.shape[1]), dtype=np.float32)
         start = nearest_distance(points, origin if cold else points[pool.labelled]).astype(np.float64)
-        nearest, chosen, score = start, list[int](), list[float]()
+        nearest, chosen, score, allowance = start, list[int](), list[float](), pool.allowance()
         if cold and want:
             chosen.append(first_best(start, rank))
             score.append(float(start[chosen[0]]))
+            allowance.take(chosen[0])
             nearest = nearest_distance(points, points[chosen]).astype(np.float64)
         nearest = np.where(pool.labelled, -np.inf, nearest)
         nearest[chosen] = -np.inf
-        for tile, distance in _farthest(points, nearest, rank, chosen, want):
-            chosen.append(tile)
-            score.append(distance)
+        for tile, distance in _farthest(points, nearest, rank, chosen):
+            if len(chosen) == want:
+                break
+            if allowance.open[tile]:
+                chosen.append(tile)
+                score.append(distance)
+                allowance.take(tile)
         return report(pool, np.array(chosen, dtype=np.intp), np.array(score), {"distance": start})
 
 
 def _farthest(
-    points: Points, nearest: NDArray[np.float64], rank: NDArray[np.intp], chosen: list[int], want: int
+    points: Points, nearest: NDArray[np.float64], rank: NDArray[np.intp], chosen: list[int]
 ) -> Iterator[tuple[int, float]]:
-    """(tile, distance) of the tile farthest from what is chosen, until ``want`` are; the caller appends to ``chosen``.
+    """(tile, distance) of the tile farthest from what is chosen, each once; the caller appends to ``chosen``.
 
     Args:
         points: Points [n, d].
         nearest: Distance of each [n] to the nearest drawn or chosen one; -inf for those that cannot be chosen.
         rank: Settles ties.
         chosen: What is chosen, read at every step.
-        want: How many in all.
     """
     known = np.full(len(points), len(chosen))
 
@@ -84,7 +89,7 @@ def _farthest(
         return np.asarray(np.minimum(nearest[positions], distance))
 
     search = LazyMaximum(nearest, rank, present)
-    while len(chosen) < want and (found := search.take()) is not None:
+    while (found := search.take()) is not None:
         yield found
 
 
@@ -135,14 +140,25 @@ class TypiclustStrategy:
         groups = _split(np.lexsort((rank, owner)), owner)
         score = self._typicality(pool, points, groups)
         queues = self._queues(pool, groups, rank, score)
+        tiles = self._in_turn(queues, want, pool.allowance())
+        return report(pool, tiles, score[tiles], {"typicality": score})
+
+    @staticmethod
+    def _in_turn(queues: list[tuple[list[int], bool]], want: int, allowance: Allowance) -> NDArray[np.intp]:
+        """One tile of each cluster, then the next of each, until there are ``want`` or none is left."""
         chosen: list[int] = []
         while len(chosen) < want:
             # Small clusters are left for the end, when no other has a tile to give.
             large = [q for q, small in queues if q and not small] or [q for q, _ in queues if q]
-            for queue in large[: want - len(chosen)]:
-                chosen.append(queue.pop())
-        tiles = np.array(chosen, dtype=np.intp)
-        return report(pool, tiles, score[tiles], {"typicality": score})
+            if not large:
+                break
+            for queue in large:
+                while queue and not allowance.open[queue[-1]]:
+                    queue.pop()
+                if queue and len(chosen) < want:
+                    chosen.append(queue.pop())
+                    allowance.take(chosen[-1])
+        return np.array(chosen, dtype=np.intp)
 
     @staticmethod
     def _typicality(pool: Pool, points: Points, groups: list[NDArray[np.intp]]) -> NDArray[np.float64]:
@@ -235,14 +251,15 @@ class ProbcoverStrategy:
         start = _covered(balls, bare)
         chosen, score = list[int](), list[float]()
         search = LazyMaximum(np.where(pool.labelled, -np.inf, start), rank, lambda p: _covered(balls[p], bare))
-        want = min(budget, len(pool.candidates))
-        while len(chosen) < want and (found := search.take()) is not None and found[1] > 0:
-            chosen.append(found[0])
-            score.append(found[1])
-            bare &= ~balls[found[0]]
-        left = np.flatnonzero(~pool.labelled & ~np.isin(np.arange(len(pool)), chosen))
-        chosen += left[np.lexsort((rank[left], -draws[left]))][: want - len(chosen)].tolist()
-        score += [0.0] * (want - len(score))
+        allowance = pool.allowance()
+        while len(chosen) < budget and (found := search.take()) is not None and found[1] > 0:
+            if allowance.open[found[0]]:
+                chosen.append(found[0])
+                score.append(found[1])
+                bare &= ~balls[found[0]]
+                allowance.take(found[0])
+        chosen += allowance.take_in_order(np.lexsort((rank, -draws)), budget - len(chosen)).tolist()
+        score += [0.0] * (len(chosen) - len(score))
         return report(pool, np.array(chosen, dtype=np.intp), np.array(score), {"covers": start})
 
 

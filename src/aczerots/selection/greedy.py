@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from aczerots.selection.base import Floats
 from aczerots.selection.coverage import CoverageState, DiversityState
 from aczerots.selection.lazy import LazyMaximum
+from aczerots.selection.limits import Allowance
 
 TERMS = ("uncertainty", "diversity", "coverage")
 
@@ -63,7 +64,9 @@ class LazyGreedy:
             total += weight * parts[k]
         return total if self.cost is None else total / self.cost[tiles]
 
-    def run(self, candidates: NDArray[np.intp], budget: int) -> tuple[dict[str, NDArray[np.float64]], list[Choice]]:
+    def run(
+        self, candidates: NDArray[np.intp], budget: int, allowance: Allowance
+    ) -> tuple[dict[str, NDArray[np.float64]], list[Choice]]:
         """(scaled parts of all candidates at the start [len(candidates)] each, the chosen tiles in order)."""
         first = self._parts(candidates)
         for k in ("diversity", "coverage"):
@@ -80,6 +83,9 @@ class LazyGreedy:
         chosen: list[Choice] = []
         while len(chosen) < budget and (found := search.take()) is not None:
             tile = candidates[found[0]]
+            if not allowance.open[tile]:
+                continue
+            allowance.take(int(tile))
             parts = self._parts(np.array([tile]))
             chosen.append(Choice(int(tile), found[1], {k: float(v[0]) for k, v in parts.items()}))
             self.diversity.add(int(tile))
