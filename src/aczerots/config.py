@@ -35,6 +35,8 @@ class SimulateSettings(BaseModel):
         rounds: Last round; round 0 has no labels, round 1 the initial tiles.
         initial: Share of the pool annotated for round 1, drawn at random.
         budget: Share of the pool that each later round asks for.
+        per_slide: Tiles of one slide that a later round asks for at most; None sets no limit.
+        per_patient: The same of one patient.
         seed: Seed of everything random.
     """
 
@@ -55,6 +57,8 @@ class SimulateSettings(BaseModel):
     rounds: int = Field(6, ge=0)
     initial: float = Field(0.05, gt=0, le=1)
     budget: float = Field(0.15, gt=0, le=1)
+    per_slide: int | None = Field(None, ge=1)
+    per_patient: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=0)
 
 

@@ -222,3 +222,16 @@ def check_budget(budget: int) -> None:
     """
     if budget < 1:
         raise SettingsError(f"budget {budget} asks for no tile", fix="Ask for at least one")
+
+
+def choose(strategy: Strategy, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    """What a strategy selects, if it keeps to the limits of the pool; one of another package may not know them.
+
+    Raises:
+        SettingsError: It does not, or the budget asks for no tile.
+    """
+    selection = strategy.select(pool, budget, rng)
+    if not all(limit.kept(selection.tiles) for limit in pool.limits):
+        fix = "Choose another strategy, or no limit per slide and per patient"
+        raise SettingsError(f"strategy '{strategy.name}' does not keep to the limits", where="--strategy", fix=fix)
+    return selection

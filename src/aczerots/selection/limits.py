@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +46,34 @@ def limit_by(names: Iterable[Hashable], most: int) -> Limit:
     """
     number: dict[Hashable, int] = {}
     return Limit(np.array([number.setdefault(name, len(number)) for name in names], dtype=np.intp), most)
+
+
+def tile_limits(
+    slides: Sequence[str],
+    patients: Mapping[str, str],
+    *,
+    per_slide: int | None = None,
+    per_patient: int | None = None,
+) -> tuple[Limit, ...]:
+    """The limits of a round.
+
+    Args:
+        slides: Slide of each tile, [n].
+        patients: Patient of a slide; a slide without one counts as a patient of its own.
+        per_slide: Tiles of a slide at most.
+        per_patient: Tiles of a patient at most.
+
+    Raises:
+        SettingsError: A limit below one, or one per patient where no patient is known.
+    """
+    limits = [] if per_slide is None else [limit_by(slides, per_slide)]
+    if per_patient is not None:
+        if not any(slide in patients for slide in set(slides)):
+            fix = "Name a CSV file with the columns slide and patient (projects), or a column patient in split.csv"
+            raise SettingsError("no patient of these slides is known", where="--per-patient", fix=fix)
+        names = (("patient", patients[s]) if s in patients else ("slide", s) for s in slides)
+        limits.append(limit_by(names, per_patient))
+    return tuple(limits)
 
 
 class Allowance:
