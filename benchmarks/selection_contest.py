@@ -24,19 +24,29 @@ WARM = 300
 
 def ours(name: str) -> Callable[[Path, int], np.ndarray]:
     """A strategy of aczerots on a pool, or on points."""
-    from aczerots.selection.criterion import AczerotsStrategy
     from aczerots.selection.locate import locate_strategy
 
     def choose(source: Path, budget: int) -> np.ndarray:
         pool = open_pool(source) if source.is_dir() else pool_of_points(np.load(source))
-        if name == "coverage":
-            # Facility location alone: one region per tile, all axes.
-            axes = pool.features.shape[-1]
-            strategy = AczerotsStrategy(("coverage",), per_tile=1, axes=axes)
-            return strategy.select(pool, budget, np.random.default_rng(0)).tiles
         return locate_strategy(name).select(pool, budget, np.random.default_rng(0)).tiles
 
-    return choose
+    return coverage if name == "coverage" else choose
+
+
+def coverage(source: Path, budget: int) -> np.ndarray:
+    """The coverage term of our strategy alone, on points as they are: facility location, all points asking alike."""
+    from aczerots.selection.coverage import CoverageState, DiversityState, condense
+    from aczerots.selection.greedy import LazyGreedy
+    from aczerots.selection.limits import Allowance
+
+    points = np.load(source)
+    n = len(points)
+    asking, demand = condense(points, np.full(n, 1 / n, np.float32), 1024, np.random.default_rng(0))
+    state = CoverageState(asking, demand, np.zeros(len(asking), np.float32), points[:, None])
+    alike = DiversityState(np.zeros((n, 1), np.float32), np.ones(n, np.float32))
+    greedy = LazyGreedy({"coverage": 1.0}, np.zeros(n), alike, state, None)
+    _, chosen = greedy.run(np.arange(n), budget, Allowance(np.zeros(n, bool)))
+    return np.array([c.tile for c in chosen])
 
 
 def skactiveml(name: str) -> Callable[[Path, int], np.ndarray]:

@@ -17,8 +17,8 @@ _SMALL_CLUSTER = 5
 _NEIGHBOURS = 20
 _REFERENCE = 2000
 _DEMAND = 4096
-_SAMPLE = 65_536
-_PER_CLUSTER = 256
+_SAMPLE = 8192
+_PER_CLUSTER = 32
 _WORD = 64
 _ROUNDING = 1e-6
 
@@ -107,16 +107,17 @@ def typicality(points: Points, reference: Points, neighbours: int) -> NDArray[np
     k = min(neighbours, len(reference) - 1)
     if k < 1:
         return np.zeros(len(points))
-    # Neighbours are so near that float32 would decide ties by chance.
-    reference = reference.astype(np.float64)
+    if len(points) <= _REFERENCE:
+        # With few points rounding in float32 would decide ties.
+        points, reference = points.astype(np.float64), reference.astype(np.float64)
     out = np.empty(len(points))
     for i in range(0, len(points), _REFERENCE):
-        square = square_distances(points[i : i + _REFERENCE].astype(np.float64), reference)
+        square = square_distances(points[i : i + _REFERENCE], reference)
         own = np.arange(i, min(i + len(square), len(reference)))
         # Itself is no neighbour of a point.
         square[own - i, own] = np.inf
         near = np.sqrt(np.partition(square, k - 1, axis=1)[:, :k])
-        out[i : i + _REFERENCE] = 1.0 / (near.sum(axis=1) / k + 1e-5)
+        out[i : i + _REFERENCE] = 1.0 / (near.sum(axis=1, dtype=np.float64) / k + 1e-5)
     return out
 
 
@@ -124,7 +125,7 @@ class TypiclustStrategy:
     """The most typical tile of each cluster that has nothing drawn yet, largest first (Hacohen et al., 2022).
 
     There are as many clusters as tiles drawn and asked for, at most 500, of unit mean features of tiles. In pools of
-    more than 65,536 tiles, and 256 per cluster, the centres are those of a sample of so many.
+    more than 8192 tiles, and 32 per cluster, the centres are those of a sample of so many.
     """
 
     name = "typiclust"
