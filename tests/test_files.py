@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from aczerots.errors import StorageError
-from aczerots.files import atomic_write, write_bytes_atomic, write_text_atomic
+from aczerots.files import atomic_write, scratch_array, write_bytes_atomic, write_text_atomic
 
 
 @contextmanager
@@ -117,3 +117,22 @@ def test_a_kill_leaves_a_whole_file(tmp_path: Path) -> None:
     os.kill(writer.pid, signal.SIGKILL)
     writer.join()
     assert path.read_bytes() in (b"a" * 300_000, b"b" * 300_000)
+
+
+def test_a_scratch_array_leaves_no_file_behind(tmp_path: Path) -> None:
+    array = scratch_array((3, 4), "float16", tmp_path / "new")
+    array[1] = 2.0
+    assert array.sum() == 8.0
+    assert (array.shape, array.dtype.name) == ((3, 4), "float16")
+    assert names(tmp_path / "new") == []
+    assert not scratch_array((3,), "float32", None).any()
+
+
+def test_a_scratch_array_that_the_disk_cannot_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int, start: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(StorageError, match="No space left"):
+        scratch_array((3,), "float32", tmp_path)
+    assert names(tmp_path) == []

@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 
 from aczerots import __version__
 from aczerots.annotate_command import annotate
-from aczerots.commands import Compile, Device, Json, RemoteCode, describe, doctor, embed
+from aczerots.commands import Compile, Device, Json, PerPatient, PerSlide, RemoteCode, describe, doctor, embed
 from aczerots.console import ConsoleProgress, show_json, show_rows
 from aczerots.errors import AczerotsError, InputError, SettingsError
 from aczerots.exchange_commands import EXCHANGE_COMMANDS
@@ -74,6 +74,8 @@ def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
     initial: Annotated[float, typer.Option(help="Share of the pool drawn for round 1.")] = 0.05,
     first: Annotated[str, typer.Option(help="What chooses the tiles of round 1: random or strategy.")] = "random",
     budget: Annotated[float, typer.Option(help="Share of the pool per later round.")] = 0.15,
+    per_slide: PerSlide = None,
+    per_patient: PerPatient = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     device: Device = "cpu",
     compiled: Compile = False,
@@ -102,6 +104,8 @@ def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
         initial=1.0 if full else initial,
         first=first,
         budget=budget,
+        per_slide=per_slide,
+        per_patient=per_patient,
         seed=seed,
     )
     rows = run(

@@ -15,6 +15,8 @@ Compile = Annotated[bool, typer.Option("--compile", help="Compile the backbone: 
 RemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Let the backbone's repository run Python code it brings along.")
 ]
+PerSlide = Annotated[int | None, typer.Option(min=1, help="Tiles of one slide at most, per round.")]
+PerPatient = Annotated[int | None, typer.Option(min=1, help="Tiles of one patient at most, per round.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

@@ -38,6 +38,8 @@ class SimulateSettings(BaseModel):
         first: What chooses the tiles of round 1: ``random``, as in the paper, or the ``strategy``, which knows the
             zero-shot answer already.
         budget: Share of the pool that each later round asks for.
+        per_slide: Tiles of one slide that a later round asks for at most; None sets no limit.
+        per_patient: The same of one patient.
         seed: Seed of everything random.
     """
 
@@ -59,6 +61,8 @@ class SimulateSettings(BaseModel):
     initial: float = Field(0.05, gt=0, le=1)
     first: First = "random"
     budget: float = Field(0.15, gt=0, le=1)
+    per_slide: int | None = Field(None, ge=1)
+    per_patient: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=0)
 
 

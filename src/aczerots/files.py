@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from aczerots.errors import StorageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -106,3 +112,32 @@ def make_folder(path: Path) -> None:
         raise StorageError(
             f"cannot make the folder: {error.strerror}", where=path, fix="Choose another --out"
         ) from error
+
+
+def scratch_array(shape: tuple[int, ...], dtype: str, folder: Path | None) -> NDArray[Any]:
+    """An array of zeros for a while: in memory, or on disk as a memory map of a file without a name.
+
+    The file goes when nothing holds the array any more, or the process ends in any way.
+
+    Args:
+        shape: Its shape.
+        dtype: Its type, for example ``float16``.
+        folder: Where the file is; made if missing. None takes memory.
+
+    Raises:
+        StorageError: The disk has not the room, or the folder cannot be written.
+    """
+    import numpy as np
+
+    if folder is None:
+        return np.zeros(shape, dtype)
+    size = max(1, math.prod(shape) * np.dtype(dtype).itemsize)
+    try:
+        make_folder(folder)
+        with tempfile.TemporaryFile(dir=folder, prefix="scratch-") as file:
+            # Writing to a map of a file that the disk cannot hold would kill the process.
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            return np.memmap(file, dtype=dtype, mode="r+" if hasattr(os, "posix_fallocate") else "w+", shape=shape)
+    except OSError as error:
+        raise _storage_error(error, folder) from error

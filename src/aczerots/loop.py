@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from aczerots.prozs.checkpoint import ModelCard, load_model, save_model
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import Preset, find_preset
 from aczerots.runfolder import RunFolder
-from aczerots.selection.base import Selection, Strategy
+from aczerots.selection.base import Selection, Strategy, choose
+from aczerots.selection.limits import Limit, tile_limits
 from aczerots.selection.locate import locate_strategy
 from aczerots.sharing import Sharing, bench_for
 from aczerots.slides.tiling import common_mpp
@@ -73,7 +75,7 @@ def simulate(  # noqa: PLR0913  # keyword-only: each is a choice of its own
         options = BackboneOptions(settings.refine_with, settings.precision, compiled, trust_remote_code)
         bench = opened(settings, options, device, cache or cache_folder(), progress)
         run = _Run(settings, bench, preset, strategy, store, folder, progress)
-        run.sharing = sharing
+        run.sharing, run.scratch = sharing, cache or cache_folder()
         run.begin(time.perf_counter() - started)
         for number in range(settings.rounds + 1):
             if store.state(number) is RoundState.EVALUATED:
@@ -105,6 +107,7 @@ class _Run:
         self.settings, self.bench, self.preset, self.strategy = settings, bench, preset, strategy
         self.store, self.folder, self.progress = store, folder, progress
         self.sharing: Sharing | None = None
+        self.scratch: Path | None = None
         self.model: ProZS | None = None
         self.seconds: dict[str, float] = {}
 
@@ -167,8 +170,16 @@ class _Run:
             self.bench.pool.tiles,
             done,
             self.bench.taxonomy,
+            scratch=self.scratch,
         )
-        return strategy.select(pool, want, rng)
+        return choose(strategy, replace(pool, limits=self._limits()), want, rng)
+
+    def _limits(self) -> tuple[Limit, ...]:
+        """How many tiles of a slide and of a patient a round asks for at most."""
+        slides = [t.slide for t in self.bench.pool.tiles]
+        patients = {s.slide.id: s.patient for s in self.bench.dataset.samples if s.patient}
+        s = self.settings
+        return tile_limits(slides, patients, per_slide=s.per_slide, per_patient=s.per_patient)
 
     def _previous(self, number: int) -> ProZS:
         """The model of a finished round, from memory, from disk, or fitted again."""
@@ -298,7 +309,7 @@ def _same_run(store: Store, settings: SimulateSettings, out: Path) -> None:
     now = settings.model_dump(mode="json")
     known = store.recall("settings")
     if known is not None:
-        later = ("descriptions", "cache", "refine_with", "precision")
+        later = ("descriptions", "cache", "refine_with", "precision", "per_slide", "per_patient")
         known = {k: SimulateSettings.model_fields[k].default for k in later} | known  # what runs of older versions had
         # Grids are the same on disk and in memory.
         alike = {known["cache"], now["cache"]} <= {"dense", "off"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from aczerots.backbones.base import Backbone, Grids
 from aczerots.backbones.options import BackboneOptions
 from aczerots.blend import blocks, chunk_scores, chunk_side, output_cells
 from aczerots.errors import InputError
+from aczerots.files import scratch_array
 from aczerots.prozs.checkpoint import ModelCard, load_model
 from aczerots.prozs.fit import GridSource
 from aczerots.prozs.losses import soft_targets
@@ -30,6 +32,8 @@ from aczerots.taxonomy import IGNORE, Taxonomy, TissueClass
 
 DROPOUT_STATES = 8
 _BATCH = 8
+_HELD = 2**30
+"""Bytes of features of a pool that are held in memory if they may be on disk."""
 
 
 @torch.no_grad()
@@ -93,12 +97,14 @@ class Canvas:
 
 
 @torch.no_grad()
-def view_pool(
+def view_pool(  # what is looked at, with what, knowing what
     model: ProZS,
     grids: GridSource,
     tiles: Sequence[Tile],
     drawn: Mapping[int, NDArray[np.uint8]],
     taxonomy: Taxonomy,
+    *,
+    scratch: Path | None = None,
 ) -> Pool:
     """The pool as ``model`` sees it, on the backbone's grid.
 
@@ -108,23 +114,34 @@ def view_pool(
         tiles: The pool.
         drawn: Label masks uint8 [size, size] of the annotated tiles by position.
         taxonomy: The classes.
+        scratch: Folder for what is too large to be held, as long as the pool is; None holds everything in memory.
+
+    Raises:
+        StorageError: The disk has not the room.
     """
-    features, scores = [], []
-    cells = (0, 0)
+    features, scores = np.empty(0), np.empty(0)
+    cells, done = (0, 0), 0
     for part in _batches(model, grids):
         phi = model.features(part)
-        cells = part.aligned.shape[2], part.aligned.shape[3]
+        if not done:
+            cells = part.aligned.shape[2], part.aligned.shape[3]
+            shape = len(tiles), cells[0] * cells[1], phi.shape[1]
+            large = 2 * math.prod(shape) > _HELD
+            features = scratch_array(shape, "float16", scratch if large else None)
+            scores = scratch_array((*shape[:2], len(taxonomy)), "float32", scratch if large else None)
+        rows = slice(done, done + len(phi))
         # A decoder may work at full resolution; selection does not need it.
-        features.append(F.adaptive_avg_pool2d(phi, cells).flatten(2).movedim(1, -1).half().cpu().numpy())
-        scores.append(F.adaptive_avg_pool2d(model.scores(phi), cells).flatten(2).movedim(1, -1).cpu().numpy())
-    done = np.zeros(len(tiles), dtype=bool)
-    done[list(drawn)] = True
+        features[rows] = F.adaptive_avg_pool2d(phi, cells).flatten(2).movedim(1, -1).half().cpu().numpy()
+        scores[rows] = F.adaptive_avg_pool2d(model.scores(phi), cells).flatten(2).movedim(1, -1).cpu().numpy()
+        done = rows.stop
+    labelled = np.zeros(len(tiles), dtype=bool)
+    labelled[list(drawn)] = True
     area = np.array([t.box.area for t in tiles], dtype=np.float32)
     return Pool(
-        features=np.concatenate(features),
-        scores=np.concatenate(scores),
+        features=features,
+        scores=scores,
         inside=np.stack([_inside(t, *cells) for t in tiles]),
-        labelled=done,
+        labelled=labelled,
         seen=taxonomy.seen,
         vectors=model.projection(model.text).cpu().numpy(),
         cost=area / area.mean(),
@@ -132,6 +149,20 @@ def view_pool(
         labels=_cell_labels(drawn, len(tiles), len(taxonomy), cells),
         samples=lambda: disturbed_posteriors(model, grids),
     )
+
+
+@torch.no_grad()
+def changed_share(before: ProZS, after: ProZS, grids: GridSource, tiles: Sequence[Tile]) -> float:
+    """Share of the cells inside the tiles whose class is another with ``after`` than with ``before``."""
+    changed = inside = start = 0
+    for part in _batches(before, grids):
+        cells = part.aligned.shape[2], part.aligned.shape[3]
+        first, second = (F.adaptive_avg_pool2d(m(part), cells).flatten(2).argmax(dim=1).cpu() for m in (before, after))
+        own = np.stack([_inside(t, *cells) for t in tiles[start : start + len(first)]])
+        changed += int((first != second).numpy()[own].sum())
+        inside += int(own.sum())
+        start += len(first)
+    return changed / inside
 
 
 def _batches(model: ProZS, grids: GridSource) -> Iterator[Grids]:

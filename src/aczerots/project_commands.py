@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from aczerots.commands import Compile, Device, Json, RemoteCode
+from aczerots.commands import Compile, Device, Json, PerPatient, PerSlide, RemoteCode
 from aczerots.console import ConsoleProgress, show_json, show_rows
 
 Folder = Annotated[Path, typer.Argument(help="Project folder.")]
@@ -32,6 +32,9 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
         str, typer.Option(help="Chooses the tiles: aczerots, paper, random, entropy, ...")
     ] = "aczerots",
     budget: Annotated[int, typer.Option(help="Tiles per round.")] = 10,
+    per_slide: PerSlide = None,
+    per_patient: PerPatient = None,
+    patients: Annotated[str | None, typer.Option(help="CSV file with the columns slide and patient.")] = None,
     double: Annotated[float, typer.Option(help="Share of the tiles that two people draw independently.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     database: Annotated[str | None, typer.Option(help="postgresql+psycopg://USER@HOST/NAME for a group.")] = None,
@@ -40,6 +43,7 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
     from aczerots.backbones.locator import parse_locator
     from aczerots.project.classes import read_classes
     from aczerots.project.folder import init_project, open_project
+    from aczerots.project.patients import read_patients
     from aczerots.project.settings import make_settings
     from aczerots.prozs.presets import find_preset
     from aczerots.selection.locate import locate_strategy
@@ -56,11 +60,16 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
         preset=find_preset(preset).name,
         strategy=locate_strategy(strategy).name,
         budget=budget,
+        per_slide=per_slide,
+        per_patient=per_patient,
+        patients=None if patients is None else str(Path(patients).resolve()),
         double=double,
         seed=seed,
         database=database,
     )
     parse_locator(backbone)
+    if patients is not None:
+        read_patients(Path(patients))
     init_project(project, slides, settings)
     with open_project(project) as made:
         count, tiles = len(made.store.rounds.slides()), len(made.store.rounds.tiles())
@@ -69,10 +78,12 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
     typer.echo(f"Next: aczerots select {project}")
 
 
-def select(
+def select(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads them off the signature
     project: Folder,
     strategy: Annotated[str | None, typer.Option(help="Instead of the project's.")] = None,
     budget: Annotated[int | None, typer.Option(min=1, help="Tiles, instead of the project's.")] = None,
+    per_slide: PerSlide = None,
+    per_patient: PerPatient = None,
     device: Device = "cpu",
     compiled: Compile = False,
     trust_remote_code: RemoteCode = False,
@@ -86,7 +97,9 @@ def select(
 
     running = Running(device, compiled, trust_remote_code, ConsoleProgress())
     with open_project(project) as opened:
-        done = propose_round(opened, running, strategy=strategy, budget=budget)
+        done = propose_round(
+            opened, running, strategy=strategy, budget=budget, per_slide=per_slide, per_patient=per_patient
+        )
         tiles = opened.store.rounds.tiles()
         rows = [{"rank": p.rank, "tile": tiles[p.tile].id, "score": p.score, **p.components} for p in done.picks]
         following = next_step(opened)

@@ -1,12 +1,14 @@
 """What a run tells strategies of its pool: labels by cell and disturbed states of the model."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from aczerots.backbones.cache import GridStore, embed_tiles
 from aczerots.backbones.locate import locate_backbone
-from aczerots.predict import disturbed_posteriors, view_pool
+from aczerots.predict import changed_share, disturbed_posteriors, view_pool
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import build_model, find_preset
 from aczerots.selection.base import Pool
@@ -69,3 +71,23 @@ def test_a_model_without_dropout_has_one_state(grids: GridStore):
     states = list(disturbed_posteriors(model, grids, number=2))
     assert np.array_equal(states[0], states[1])
     assert states[0] == pytest.approx(view(model, grids).posterior(), abs=1e-5)
+
+
+def test_a_large_view_lies_on_disk_and_is_the_same(grids: GridStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    model = model_of("prozs", trained=True)
+    held = view(model, grids)
+    monkeypatch.setattr("aczerots.predict._HELD", 0)
+    pool = view_pool(model, grids, TILES, {}, TAXONOMY, scratch=tmp_path / "new")
+    assert isinstance(pool.features, np.memmap)
+    assert isinstance(pool.scores, np.memmap)
+    assert np.array_equal(pool.features, held.features)
+    assert np.array_equal(pool.scores, held.scores)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_the_share_of_changed_cells_is_that_of_two_views(grids: GridStore):
+    one, other = model_of("prozs", trained=False), model_of("prozs", trained=True)
+    views = [view(m, grids) for m in (one, other)]
+    changed = (views[0].scores.argmax(axis=-1) != views[1].scores.argmax(axis=-1))[views[0].inside]
+    assert changed_share(one, other, grids, TILES) == pytest.approx(changed.mean())
+    assert changed_share(one, one, grids, TILES) == 0.0

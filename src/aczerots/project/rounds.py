@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from aczerots.annotation.records.facts import AnswerKind, NewDraft, PickFact, RoundFact, RoundState
 from aczerots.backbones.base import Grids
 from aczerots.errors import SettingsError
-from aczerots.predict import tile_probabilities, view_pool
+from aczerots.predict import changed_share, tile_probabilities, view_pool
 from aczerots.project.bench import Running, open_bench
 from aczerots.project.drafts import draft_geometry, draft_mask
 from aczerots.project.folder import Project
+from aczerots.project.patients import round_limits
 from aczerots.prozs.checkpoint import ModelCard, load_model, save_model
 from aczerots.prozs.fit import GridSource
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import find_preset
+from aczerots.selection.base import choose
 from aczerots.selection.locate import locate_strategy
 from aczerots.taxonomy import IGNORE, Taxonomy
 from aczerots.workbench import Workbench
@@ -62,8 +64,14 @@ class Fitted:
     file: str
 
 
-def propose_round(
-    project: Project, running: Running, *, strategy: str | None = None, budget: int | None = None
+def propose_round(  # keyword-only: each stands in for a setting of the project
+    project: Project,
+    running: Running,
+    *,
+    strategy: str | None = None,
+    budget: int | None = None,
+    per_slide: int | None = None,
+    per_patient: int | None = None,
 ) -> Proposal:
     """Choose the tiles of the next round and draft them; nothing happens if a round is open.
 
@@ -72,9 +80,11 @@ def propose_round(
         running: How to compute.
         strategy: Instead of the project's.
         budget: Tiles, instead of the project's.
+        per_slide: Tiles of one slide at most, instead of the project's.
+        per_patient: Tiles of one patient at most, instead of the project's.
 
     Raises:
-        SettingsError: Unknown strategy, or no tile is left.
+        SettingsError: Unknown strategy, no tile is left, or a limit per patient without a patient.
         AczerotsError: A slide, the backbone or the disk fails; the round is not proposed then.
     """
     rounds = project.store.rounds
@@ -88,6 +98,7 @@ def propose_round(
     done = _known(project)
     if len(done) == len(rounds.tiles()) > 0:
         raise SettingsError("no tile is left to draw", fix="Add slides with: aczerots import")
+    limits = round_limits(project, rounds.tiles(), per_slide, per_patient)
     bench = open_bench(project, running)
     if newest.state in _OPEN:
         _fit(project, bench, newest, running)
@@ -95,9 +106,9 @@ def propose_round(
     number = newest.number + 1
     model = _model(project, bench, newest.number)
     running.progress.say(f"round {number}: {chosen.name} looks at {len(bench.pool.tiles)} tiles")
-    pool = view_pool(model, bench.pool.regions, bench.pool.tiles, done, bench.taxonomy)
+    pool = view_pool(model, bench.pool.regions, bench.pool.tiles, done, bench.taxonomy, scratch=project.cache)
     rng = np.random.default_rng([project.settings.seed, number])
-    selection = chosen.select(pool, budget or project.settings.budget, rng)
+    selection = choose(chosen, replace(pool, limits=limits), budget or project.settings.budget, rng)
     readings = _readings(len(selection.tiles), project.settings.double, rng)
     picks = [
         PickFact(
@@ -215,10 +226,7 @@ def _load(project: Project, bench: Workbench, number: int) -> ProZS | None:
 
 def _change(before: ProZS, after: ProZS, bench: Workbench) -> float:
     """Share of the pool's cells whose class is another in ``after``."""
-    tiles, none = bench.pool.tiles, dict[int, NDArray[np.uint8]]()
-    views = [view_pool(m, bench.pool.regions, tiles, none, bench.taxonomy) for m in (before, after)]
-    first, second = (v.scores.argmax(axis=-1) for v in views)
-    return float((first != second)[views[0].inside].mean())
+    return changed_share(before, after, bench.pool.regions, bench.pool.tiles)
 
 
 def make_drafts(model: ProZS, bench: Workbench, positions: Sequence[int], name: str) -> list[NewDraft]:

@@ -32,6 +32,9 @@ class ProjectSettings(BaseModel):
         preset: Model preset.
         strategy: Chooses the tiles of a round.
         budget: Tiles per round.
+        per_slide: Tiles of one slide that a round asks for at most; None sets no limit.
+        per_patient: The same of one patient.
+        patients: CSV file with the columns slide and patient, absolute or from the project folder; None knows none.
         double: Share of the tiles of a round that two people draw.
         seed: Seed of everything random.
         database: URL of a PostgreSQL database, without a password; None is ``project.sqlite`` in the folder.
@@ -51,6 +54,9 @@ class ProjectSettings(BaseModel):
     preset: str = "prozs"
     strategy: str = "aczerots"
     budget: int = Field(10, ge=1)
+    per_slide: int | None = Field(None, ge=1)
+    per_patient: int | None = Field(None, ge=1)
+    patients: str | None = None
     double: float = Field(0.0, ge=0, le=1)
     seed: int = Field(0, ge=0)
     database: str | None = None

@@ -11,20 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.errors import SettingsError
+from aczerots.selection.limits import Allowance, Limit
 from aczerots.taxonomy import IGNORE
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.uint8]
-_BLOCK = 64
+_BLOCK = 1024
 
 
 @dataclass(frozen=True)
 class Pool:
     """All tiles of the pool as the current model sees them, on a grid of m cells per tile.
 
+    Features and scores of a large pool may be memory maps: strategies for large pools read them by blocks.
+
     Attributes:
         features: Pixel features phi of the cells, float16 or float32 [n, m, d_p].
-        scores: Class scores (logits) of the cells, float32 [n, m, C].
+        scores: Class scores (logits) of the cells, float32 or float16 [n, m, C].
         inside: Bool [n, m]: cells that belong to the tile; the others are context and never count.
         labelled: Bool [n]: tiles already annotated.
         seen: Bool [C].
@@ -35,12 +38,13 @@ class Pool:
         grid: (rows, columns) of the cells, row by row; None takes a square, or one row where m is no square.
         labels: What experts drew, by cell: label ids uint8 [n, m], IGNORE where nothing is drawn. None knows
             nothing of it.
+        limits: At most so many tiles of a group may be chosen; what is drawn already does not count.
         samples: Gives class posteriors float32 [n, m, C] of the same model in disturbed states (dropout), the same
             ones at every call. Only strategies that need them pay for them. None has the undisturbed one only.
     """
 
     features: NDArray[np.floating]
-    scores: Floats
+    scores: NDArray[np.floating]
     inside: NDArray[np.bool_]
     labelled: NDArray[np.bool_]
     seen: NDArray[np.bool_]
@@ -50,6 +54,7 @@ class Pool:
     grid: tuple[int, int] | None = None
     labels: Labels | None = None
     samples: Callable[[], Iterable[Floats]] | None = None
+    limits: tuple[Limit, ...] = ()
 
     def __len__(self) -> int:
         """Number of tiles n."""
@@ -59,6 +64,10 @@ class Pool:
     def candidates(self) -> NDArray[np.intp]:
         """Positions of the tiles without annotation, ascending."""
         return np.flatnonzero(~self.labelled)
+
+    def allowance(self) -> Allowance:
+        """What may be chosen at the start of a selection."""
+        return Allowance(self.labelled, self.limits)
 
     @property
     def rank(self) -> NDArray[np.intp]:
@@ -78,7 +87,10 @@ class Pool:
 
     def posterior(self) -> Floats:
         """Softmax of the scores, float32 [n, m, C]."""
-        return softmax(self.scores)
+        out = np.empty(self.scores.shape, dtype=np.float32)
+        for i in range(0, len(self), _BLOCK):
+            out[i : i + _BLOCK] = softmax(self.scores[i : i + _BLOCK].astype(np.float32))
+        return out
 
     def disturbed(self) -> Iterable[Floats]:
         """Posteriors of the disturbed states of the model, or the undisturbed one if there are none."""
@@ -94,20 +106,24 @@ class Pool:
         """A number between 0 and 1 for each tile [n], the same for a key wherever its tile stands."""
         return rng.random(len(self))[self.rank]
 
-    def tile_features(self) -> NDArray[np.float64]:
-        """Mean feature of the cells inside each tile, float64 [n, d_p]."""
-        out = np.empty((len(self), self.features.shape[-1]))
+    def tile_features(self) -> Floats:
+        """Mean feature of the cells inside each tile, float32 [n, d_p]."""
+        out = np.empty((len(self), self.features.shape[-1]), dtype=np.float32)
         for i in range(0, len(self), _BLOCK):
             part = slice(i, i + _BLOCK)
             weight = self.inside[part] / np.maximum(self.inside[part].sum(axis=1, keepdims=True), 1)
-            out[part] = np.einsum("nm,nmd->nd", weight, self.features[part].astype(np.float64))
+            features = self.features[part].astype(np.float32)
+            np.matmul(weight.astype(np.float32)[:, None], features, out=out[part, None])
         return out
 
     def tile_mean(self, cells: NDArray[np.floating]) -> NDArray[np.float32]:
         """Mean over the cells inside each tile of values [n, m] or [n, m, k]."""
-        weight = self.inside / np.maximum(self.inside.sum(axis=1, keepdims=True), 1)
-        mean: NDArray[np.float32] = np.einsum("nm...,nm->n...", cells, weight).astype(np.float32)
-        return mean
+        out = np.empty((len(self), *cells.shape[2:]), dtype=np.float32)
+        for i in range(0, len(self), _BLOCK):
+            inside = self.inside[i : i + _BLOCK]
+            weight = inside / np.maximum(inside.sum(axis=1, keepdims=True), 1)
+            out[i : i + _BLOCK] = np.einsum("nm...,nm->n...", cells[i : i + _BLOCK], weight)
+        return out
 
 
 @dataclass(frozen=True)
@@ -136,7 +152,10 @@ class Strategy(Protocol):
         """Name for tables and the command line."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        """Choose min(budget, candidates) tiles; the same pool and generator state give the same answer."""
+        """Choose min(budget, candidates) tiles, fewer if the limits allow no more.
+
+        The same pool and generator state give the same answer.
+        """
 
 
 def softmax(scores: NDArray[np.floating]) -> Floats:
@@ -175,7 +194,8 @@ def take_top(
         utilities: Components, float [n] each.
     """
     candidates = pool.candidates
-    order = candidates[np.lexsort((pool.rank[candidates], -score[candidates]))][:budget]
+    order = candidates[np.lexsort((pool.rank[candidates], -score[candidates]))]
+    order = pool.allowance().take_in_order(order, budget)
     return report(pool, order, score[order], utilities)
 
 
@@ -202,3 +222,16 @@ def check_budget(budget: int) -> None:
     """
     if budget < 1:
         raise SettingsError(f"budget {budget} asks for no tile", fix="Ask for at least one")
+
+
+def choose(strategy: Strategy, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    """What a strategy selects, if it keeps to the limits of the pool; one of another package may not know them.
+
+    Raises:
+        SettingsError: It does not, or the budget asks for no tile.
+    """
+    selection = strategy.select(pool, budget, rng)
+    if not all(limit.kept(selection.tiles) for limit in pool.limits):
+        fix = "Choose another strategy, or no limit per slide and per patient"
+        raise SettingsError(f"strategy '{strategy.name}' does not keep to the limits", where="--strategy", fix=fix)
+    return selection

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-Points = NDArray[np.float64]
+Points = NDArray[np.floating]
 Draw = Callable[[], NDArray[np.float64]]
 _BLOCK = 2048
+_OWNED = 1 << 18
 
 
 def square_distances(points: Points, others: Points) -> Points:
@@ -32,9 +33,23 @@ def nearest_distance(points: Points, others: Points) -> Points:
 def owners(points: Points, centres: Points) -> NDArray[np.intp]:
     """Position [n] of the nearest centre [k, d] of each point [n, d]."""
     out = np.empty(len(points), dtype=np.intp)
-    for i in range(0, len(points), _BLOCK):
-        out[i : i + _BLOCK] = square_distances(points[i : i + _BLOCK], centres).argmin(axis=1)
+    # The square of the point itself is the same for all centres.
+    square, twice = (centres**2).sum(axis=1), np.ascontiguousarray(-2.0 * centres.T)
+    rows = max(1, _OWNED // len(centres))
+    for i in range(0, len(points), rows):
+        distance = points[i : i + rows] @ twice
+        distance += square
+        out[i : i + rows] = distance.argmin(axis=1)
     return out
+
+
+def sums(points: Points, owner: NDArray[np.intp], clusters: int) -> Points:
+    """Sum of the points [n, d] of each cluster, [clusters, d]."""
+    from scipy.sparse import csr_array
+
+    n = len(points)
+    member = csr_array((np.ones(n, dtype=points.dtype), (owner, np.arange(n))), shape=(clusters, n))
+    return np.asarray(member @ points)
 
 
 def sample_one(weights: NDArray[np.float64], uniform: NDArray[np.float64]) -> int:
@@ -64,12 +79,16 @@ def plus_plus(points: Points, k: int, draw: Draw) -> NDArray[np.intp]:
         draw: Gives fresh uniform numbers [n].
     """
     chosen = [sample_one(np.ones(len(points)), draw())]
-    nearest = np.full(len(points), np.inf)
+    square = (points**2).sum(axis=1)
+    nearest = np.full(len(points), np.inf, dtype=points.dtype)
     while len(chosen) < k:
-        np.minimum(nearest, square_distances(points, points[chosen[-1:]])[:, 0], out=nearest)
+        newest = chosen[-1]
+        distance = points @ (-2.0 * points[newest])
+        distance += square + square[newest]
+        np.minimum(nearest, np.maximum(distance, 0.0, out=distance), out=nearest)
         nearest[chosen] = 0.0
         free = nearest if nearest.any() else np.where(np.isin(np.arange(len(points)), chosen), 0.0, 1.0)
-        chosen.append(sample_one(free, draw()))
+        chosen.append(sample_one(free.astype(np.float64), draw()))
     return np.array(chosen, dtype=np.intp)
 
 
@@ -88,10 +107,8 @@ def kmeans(points: Points, k: int, draw: Draw, steps: int = 25) -> tuple[Points,
     centres = points[plus_plus(points, min(k, len(points)), draw)]
     owner = owners(points, centres)
     for _ in range(steps):
-        sums = np.zeros_like(centres)
-        np.add.at(sums, owner, points)
-        number = np.bincount(owner, minlength=len(centres))[:, None]
-        centres = np.where(number > 0, sums / np.maximum(number, 1), centres)
+        number = np.bincount(owner, minlength=len(centres))[:, None].astype(points.dtype)
+        centres = np.where(number > 0, sums(points, owner, len(centres)) / np.maximum(number, 1), centres)
         now = owners(points, centres)
         if (now == owner).all():
             break
@@ -101,5 +118,4 @@ def kmeans(points: Points, k: int, draw: Draw, steps: int = 25) -> tuple[Points,
 
 def unit(points: NDArray[np.floating]) -> Points:
     """Points [n, d] scaled to length 1; zero stays zero."""
-    x = points.astype(np.float64)
-    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12))
+    return np.asarray(points / np.maximum(np.linalg.norm(points, axis=-1, keepdims=True), 1e-12))

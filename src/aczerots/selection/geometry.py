@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.selection.base import Pool, Selection, check_budget, report
-from aczerots.selection.clusters import Points, kmeans, nearest_distance, square_distances, unit
+from aczerots.selection.clusters import Points, kmeans, nearest_distance, owners, square_distances, unit
+from aczerots.selection.lazy import LazyMaximum
+from aczerots.selection.limits import Allowance
 
 _MOST_CLUSTERS = 500
 _SMALL_CLUSTER = 5
 _NEIGHBOURS = 20
 _REFERENCE = 2000
 _DEMAND = 4096
+_SAMPLE = 8192
+_PER_CLUSTER = 32
+_WORD = 64
+_ROUNDING = 1e-6
 
 
 def first_best(values: NDArray[np.floating], rank: NDArray[np.intp]) -> int:
@@ -25,7 +33,8 @@ class CoresetStrategy:
     """k-center greedy: always the tile farthest from everything drawn (Sener and Savarese, 2018).
 
     Distances are Euclidean between the mean features of tiles. The paper starts from labelled points; with nothing
-    drawn the first tile is the one farthest from the mean of the pool.
+    drawn the first tile is the one farthest from the mean of the pool. Distances to what is drawn only fall, so
+    most tiles of a large pool are never compared with most of the chosen ones.
     """
 
     name = "coreset"
@@ -35,25 +44,60 @@ class CoresetStrategy:
         check_budget(budget)
         del rng
         points, rank = pool.tile_features(), pool.rank
-        cold = not pool.labelled.any()
-        start = nearest_distance(points, points.mean(axis=0)[None] if cold else points[pool.labelled])
-        nearest, chosen, score = start.copy(), list[int](), list[float]()
-        for _ in range(min(budget, len(pool.candidates))):
-            free = np.where(pool.labelled, -np.inf, nearest)
-            free[chosen] = -np.inf
-            tile = first_best(free, rank)
-            chosen.append(tile)
-            score.append(float(free[tile]))
-            distance = nearest_distance(points, points[[tile]])
-            nearest = distance if cold and len(chosen) == 1 else np.minimum(nearest, distance)
+        # Squares of numbers around 0 lose the fewest digits.
+        points -= points.mean(axis=0, dtype=np.float64).astype(np.float32)
+        cold, want = not pool.labelled.any(), min(budget, len(pool.candidates))
+        origin = np.zeros((1, points.shape[1]), dtype=np.float32)
+        start = nearest_distance(points, origin if cold else points[pool.labelled]).astype(np.float64)
+        nearest, chosen, score, allowance = start, list[int](), list[float](), pool.allowance()
+        if cold and want:
+            chosen.append(first_best(start, rank))
+            score.append(float(start[chosen[0]]))
+            allowance.take(chosen[0])
+            nearest = nearest_distance(points, points[chosen]).astype(np.float64)
+        nearest = np.where(pool.labelled, -np.inf, nearest)
+        nearest[chosen] = -np.inf
+        for tile, distance in _farthest(points, nearest, rank, chosen):
+            if len(chosen) == want:
+                break
+            if allowance.open[tile]:
+                chosen.append(tile)
+                score.append(distance)
+                allowance.take(tile)
         return report(pool, np.array(chosen, dtype=np.intp), np.array(score), {"distance": start})
+
+
+def _farthest(
+    points: Points, nearest: NDArray[np.float64], rank: NDArray[np.intp], chosen: list[int]
+) -> Iterator[tuple[int, float]]:
+    """(tile, distance) of the tile farthest from what is chosen, each once; the caller appends to ``chosen``.
+
+    Args:
+        points: Points [n, d].
+        nearest: Distance of each [n] to the nearest drawn or chosen one; -inf for those that cannot be chosen.
+        rank: Settles ties.
+        chosen: What is chosen, read at every step.
+    """
+    known = np.full(len(points), len(chosen))
+
+    def present(positions: NDArray[np.intp]) -> NDArray[np.float64]:
+        others = points[chosen[known[positions].min() :]].astype(np.float64)
+        known[positions] = len(chosen)
+        if not len(others):
+            return nearest[positions]
+        distance = np.sqrt(square_distances(points[positions].astype(np.float64), others).min(axis=1))
+        return np.asarray(np.minimum(nearest[positions], distance))
+
+    search = LazyMaximum(nearest, rank, present)
+    while (found := search.take()) is not None:
+        yield found
 
 
 def typicality(points: Points, reference: Points, neighbours: int) -> NDArray[np.float64]:
     """One over the mean distance to the nearest reference points, itself left out (Hacohen et al., 2022).
 
     Args:
-        points: Points [n, d]; all of them are also in ``reference``.
+        points: Points [n, d]; the first of them are the reference points, in their order.
         reference: Points [r, d].
         neighbours: K; all but itself where there are fewer.
 
@@ -63,19 +107,25 @@ def typicality(points: Points, reference: Points, neighbours: int) -> NDArray[np
     k = min(neighbours, len(reference) - 1)
     if k < 1:
         return np.zeros(len(points))
+    if len(points) <= _REFERENCE:
+        # With few points rounding in float32 would decide ties.
+        points, reference = points.astype(np.float64), reference.astype(np.float64)
     out = np.empty(len(points))
     for i in range(0, len(points), _REFERENCE):
-        part = slice(i, i + _REFERENCE)
-        near = np.partition(np.sqrt(square_distances(points[part], reference)), k, axis=1)[:, : k + 1]
-        # The nearest reference point is the point itself, at distance 0.
-        out[part] = 1.0 / (near.sum(axis=1) / k + 1e-5)
+        square = square_distances(points[i : i + _REFERENCE], reference)
+        own = np.arange(i, min(i + len(square), len(reference)))
+        # Itself is no neighbour of a point.
+        square[own - i, own] = np.inf
+        near = np.sqrt(np.partition(square, k - 1, axis=1)[:, :k])
+        out[i : i + _REFERENCE] = 1.0 / (near.sum(axis=1, dtype=np.float64) / k + 1e-5)
     return out
 
 
 class TypiclustStrategy:
     """The most typical tile of each cluster that has nothing drawn yet, largest first (Hacohen et al., 2022).
 
-    There are as many clusters as tiles drawn and asked for, at most 500, of unit mean features of tiles.
+    There are as many clusters as tiles drawn and asked for, at most 500, of unit mean features of tiles. In pools of
+    more than 8192 tiles, and 32 per cluster, the centres are those of a sample of so many.
     """
 
     name = "typiclust"
@@ -83,43 +133,73 @@ class TypiclustStrategy:
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """See :class:`~aczerots.selection.base.Strategy`."""
         check_budget(budget)
-        points = unit(pool.tile_features())
+        points, rank = unit(pool.tile_features()), pool.rank
         want = min(budget, len(pool.candidates))
         clusters = min(_MOST_CLUSTERS, int(pool.labelled.sum()) + want)
-        _, owner = kmeans(points, clusters, lambda: pool.draw(rng))
-        score = self._typicality(pool, points, owner)
-        queues = self._queues(pool, owner, score)
+        owner = _clustered(pool, points, clusters, rng)
+        # Tiles of one cluster stand together, in the order of their keys.
+        groups = _split(np.lexsort((rank, owner)), owner)
+        score = self._typicality(pool, points, groups)
+        queues = self._queues(pool, groups, rank, score)
+        tiles = self._in_turn(queues, want, pool.allowance())
+        return report(pool, tiles, score[tiles], {"typicality": score})
+
+    @staticmethod
+    def _in_turn(queues: list[tuple[list[int], bool]], want: int, allowance: Allowance) -> NDArray[np.intp]:
+        """One tile of each cluster, then the next of each, until there are ``want`` or none is left."""
         chosen: list[int] = []
         while len(chosen) < want:
             # Small clusters are left for the end, when no other has a tile to give.
             large = [q for q, small in queues if q and not small] or [q for q, _ in queues if q]
-            for queue in large[: want - len(chosen)]:
-                chosen.append(queue.pop(0))
-        tiles = np.array(chosen, dtype=np.intp)
-        return report(pool, tiles, score[tiles], {"typicality": score})
+            if not large:
+                break
+            for queue in large:
+                while queue and not allowance.open[queue[-1]]:
+                    queue.pop()
+                if queue and len(chosen) < want:
+                    chosen.append(queue.pop())
+                    allowance.take(chosen[-1])
+        return np.array(chosen, dtype=np.intp)
 
     @staticmethod
-    def _typicality(pool: Pool, points: Points, owner: NDArray[np.intp]) -> NDArray[np.float64]:
+    def _typicality(pool: Pool, points: Points, groups: list[NDArray[np.intp]]) -> NDArray[np.float64]:
         """Typicality of each tile among the tiles of its cluster that are not drawn; 0 for drawn ones."""
         score = np.zeros(len(pool))
-        for c in np.unique(owner[pool.candidates]):
-            mine = pool.candidates[owner[pool.candidates] == c]
-            reference = mine[np.argsort(pool.rank[mine])][:_REFERENCE]
-            neighbours = min(_NEIGHBOURS, len(mine) // 2)
-            score[mine] = typicality(points[mine], points[reference], neighbours)
+        for group in groups:
+            mine = group[~pool.labelled[group]]
+            if len(mine):
+                near = points[mine]
+                score[mine] = typicality(near, near[:_REFERENCE], min(_NEIGHBOURS, len(mine) // 2))
         return score
 
     @staticmethod
-    def _queues(pool: Pool, owner: NDArray[np.intp], score: NDArray[np.float64]) -> list[tuple[list[int], bool]]:
-        """(tiles to take in turn, whether it is small) per cluster: fewest drawn first, then the largest."""
+    def _queues(
+        pool: Pool, groups: list[NDArray[np.intp]], rank: NDArray[np.intp], score: NDArray[np.float64]
+    ) -> list[tuple[list[int], bool]]:
+        """(tiles to take from the end, whether it is small) per cluster: fewest drawn first, then the largest."""
         queues = []
-        for c in np.unique(owner):
-            free = pool.candidates[owner[pool.candidates] == c]
-            drawn, size = int((pool.labelled & (owner == c)).sum()), int((owner == c).sum())
-            order = free[np.lexsort((pool.rank[free], -score[free]))].tolist()
-            tie = int(pool.rank[owner == c].min())
-            queues.append(((drawn, -size, tie), (order, size < _SMALL_CLUSTER)))
+        for group in groups:
+            free = group[~pool.labelled[group]]
+            order = free[np.lexsort((rank[free], -score[free]))][::-1].tolist()
+            key = len(group) - len(free), -len(group), int(rank[group[0]])
+            queues.append((key, (order, len(group) < _SMALL_CLUSTER)))
         return [queue for _, queue in sorted(queues, key=lambda pair: pair[0])]
+
+
+def _clustered(pool: Pool, points: Points, clusters: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Cluster of each tile [n]."""
+    most = max(_SAMPLE, _PER_CLUSTER * clusters)
+    if len(pool) <= most:
+        return kmeans(points, clusters, lambda: pool.draw(rng))[1]
+    keep = np.argpartition(pool.draw(rng), most)[:most]
+    keep = keep[np.argsort(pool.rank[keep])]
+    centres, _ = kmeans(points[keep], clusters, lambda: rng.random(most))
+    return owners(points, centres)
+
+
+def _split(order: NDArray[np.intp], owner: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Positions of each cluster that has any, ascending by cluster, from positions [n] sorted by cluster."""
+    return np.split(order, np.flatnonzero(np.diff(owner[order])) + 1)
 
 
 def pure_radius(points: Points, owner: NDArray[np.intp], purity: float) -> float:
@@ -167,21 +247,45 @@ class ProbcoverStrategy:
         keep = np.flatnonzero(rank < _DEMAND)
         draws = pool.draw(rng)
         _, owner = kmeans(points[keep], len(pool.seen), lambda: pool.draw(rng)[keep])
-        # Rounding must not let a tile miss itself.
-        radius = max(pure_radius(points[keep], owner, self.purity), 1e-6)
-        inside = np.concatenate(
-            [square_distances(points[i : i + _DEMAND], points[keep]) < radius**2 for i in range(0, len(pool), _DEMAND)]
-        )
-        inside[keep, np.arange(len(keep))] = True
-        bare = ~inside[pool.labelled].any(axis=0)
-        start = inside[:, bare].sum(axis=1).astype(np.float64)
-        gain, chosen, score = start.copy(), list[int](), list[float]()
-        for _ in range(min(budget, len(pool.candidates))):
-            free = np.where(pool.labelled, -np.inf, gain + 0.5 * draws * (gain.max() <= 0))
-            free[chosen] = -np.inf
-            tile = first_best(free, rank)
-            chosen.append(tile)
-            score.append(float(gain[tile]))
-            gain -= inside[:, bare & inside[tile]].sum(axis=1)
-            bare &= ~inside[tile]
+        balls = _balls(points, keep, pure_radius(points[keep].astype(np.float64), owner, self.purity))
+        bare = ~np.bitwise_or.reduce(balls[pool.labelled], axis=0)
+        start = _covered(balls, bare)
+        chosen, score = list[int](), list[float]()
+        search = LazyMaximum(np.where(pool.labelled, -np.inf, start), rank, lambda p: _covered(balls[p], bare))
+        allowance = pool.allowance()
+        while len(chosen) < budget and (found := search.take()) is not None and found[1] > 0:
+            if allowance.open[found[0]]:
+                chosen.append(found[0])
+                score.append(found[1])
+                bare &= ~balls[found[0]]
+                allowance.take(found[0])
+        chosen += allowance.take_in_order(np.lexsort((rank, -draws)), budget - len(chosen)).tolist()
+        score += [0.0] * (len(chosen) - len(score))
         return report(pool, np.array(chosen, dtype=np.intp), np.array(score), {"covers": start})
+
+
+def _balls(points: Points, keep: NDArray[np.intp], radius: float) -> NDArray[np.uint64]:
+    """Which of the points ``keep`` lie in the ball around each point [n, d], as bits, uint64 [n, w]."""
+    words = -(-len(keep) // _WORD)
+    out = np.zeros((len(points), words * 8), dtype=np.uint8)
+    own = np.full(len(points), -1)
+    own[keep] = np.arange(len(keep))
+    others = points[keep]
+    # The radius is a distance between two points; they are on the border, so outside, whatever rounding says. And
+    # rounding must not let a tile miss its equals.
+    square = np.float32(max(radius**2 - _ROUNDING, _ROUNDING))
+    for i in range(0, len(points), _DEMAND):
+        inside = square_distances(points[i : i + _DEMAND], others) < square
+        mine = own[i : i + _DEMAND]
+        inside[np.flatnonzero(mine >= 0), mine[mine >= 0]] = True
+        packed = np.packbits(inside, axis=1)
+        out[i : i + _DEMAND, : packed.shape[1]] = packed
+    return out.view(np.uint64)
+
+
+def _covered(balls: NDArray[np.uint64], bare: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """How many bare points each ball [n, w] holds, [n]."""
+    out = np.empty(len(balls))
+    for i in range(0, len(balls), _DEMAND):
+        out[i : i + _DEMAND] = np.bitwise_count(balls[i : i + _DEMAND] & bare).sum(axis=1, dtype=np.int64)
+    return out

@@ -47,9 +47,12 @@ class BadgeStrategy:
         points = gradient_embedding(pool)
         length = np.linalg.norm(points, axis=1)
         nearest = np.where(pool.labelled, 0.0, length**2)
-        free = ~pool.labelled
+        allowance = pool.allowance()
         chosen, score = list[int](), list[float]()
         for i in range(min(budget, len(pool.candidates))):
+            free = allowance.open
+            if not free.any():
+                break
             if i == 0:
                 tile = int(np.lexsort((pool.rank, -np.where(free, length, -1.0)))[0])
             else:
@@ -58,7 +61,7 @@ class BadgeStrategy:
                 tile = sample_one(weight if weight.any() else free.astype(np.float64), pool.draw(rng))
             chosen.append(tile)
             score.append(float(np.sqrt(nearest[tile])))
-            free[tile] = False
+            allowance.take(tile)
             distance = square_distances(points, points[[tile]])[:, 0]
             nearest = distance if i == 0 else np.minimum(nearest, distance)
         return report(pool, np.array(chosen, dtype=np.intp), np.array(score), {"gradient": length})

@@ -14,9 +14,10 @@ from aczerots.selection.baselines import (
     MarginStrategy,
     RandomStrategy,
 )
-from aczerots.selection.criterion import TERMS, AczerotsStrategy
+from aczerots.selection.criterion import AczerotsStrategy
 from aczerots.selection.geometry import CoresetStrategy, ProbcoverStrategy, TypiclustStrategy
 from aczerots.selection.gradient import BadgeStrategy
+from aczerots.selection.greedy import TERMS
 from aczerots.selection.paper import PaperStrategy
 from aczerots.selection.published import DealStrategy, MadaStrategy, PbalStrategy, S4alStrategy
 from aczerots.selection.regions import RipuStrategy

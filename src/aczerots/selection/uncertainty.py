@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+_BLOCK = 1 << 16
+
 
 def entropy(posterior: NDArray[np.floating]) -> NDArray[np.float32]:
     """Shannon entropy over the last axis divided by log C: 0 (sure, or only one class) to 1 (uniform).
@@ -16,9 +18,13 @@ def entropy(posterior: NDArray[np.floating]) -> NDArray[np.float32]:
     """
     if posterior.shape[-1] == 1:
         return np.zeros(posterior.shape[:-1], dtype=np.float32)
-    p = np.maximum(posterior, 1e-12)
-    out: NDArray[np.float32] = (-(p * np.log(p)).sum(axis=-1) / np.log(posterior.shape[-1])).astype(np.float32)
-    return out
+    flat = posterior.reshape(-1, posterior.shape[-1])
+    out = np.empty(len(flat), dtype=np.float32)
+    # By blocks: the logarithms of a large pool need not all be held.
+    for i in range(0, len(flat), _BLOCK):
+        p = np.maximum(flat[i : i + _BLOCK], 1e-12)
+        out[i : i + _BLOCK] = -(p * np.log(p)).sum(axis=-1) / np.log(posterior.shape[-1])
+    return out.reshape(posterior.shape[:-1])
 
 
 def evidential(scores: NDArray[np.floating]) -> NDArray[np.float32]:
