@@ -29,7 +29,8 @@ class CoverageState:
         points: Demand vectors [p, d], of length 1 at most.
         demand: Their demand, sums to 1, [p].
         covered: Best similarity to anything drawn so far [p], at least 0.
-        supply: Unit region features of all tiles [n, r, d], float32 or float16.
+        supply: Region features of all tiles, as long as it is likely that the region will be drawn [n, r, d], float32
+            or float16.
     """
 
     points: Floats
