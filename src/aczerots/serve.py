@@ -32,11 +32,13 @@ class Link:
 
     Attributes:
         user: Name of the user.
-        url: Address with the token.
+        url: Address with the token, for the browser.
+        clients: The same for QuPath and other clients of MONAI Label.
     """
 
     user: str
     url: str
+    clients: str
 
 
 def project_desk(project: Project, running: Running) -> Desk:
@@ -92,20 +94,26 @@ def annotate_project(
     """
     if find_spec("fastapi") is None or find_spec("uvicorn") is None:
         raise MissingExtraError("annotate", "the annotation page")
-    from aczerots.annotation.server.access import Tokens, new_token
+    from aczerots.annotation.server.access import CLIENTS, Tokens, new_token
     from aczerots.annotation.server.app import guarded, make_app
+    from aczerots.project.exchange import ProjectExchange
 
     with open_project(folder) as project:
         desk = project_desk(project, running)
         with listen(host, port) as listening:
             tokens = {getpass.getuser(): new_token()} | {name: project.store.people.add(name) for name in users}
-            links = [Link(name, _url(listening, token)) for name, token in tokens.items()]
+            home = _home(listening)
+            links = [
+                Link(name, f"{home}/?{urlencode({'token': token})}", f"{home}{CLIENTS}{token}")
+                for name, token in tokens.items()
+            ]
             local = {links[0].user: tokens[links[0].user]} if links[0].user not in users else {}
             # Users of the project are looked up on every request, so that a link can be taken back at any time.
             gate = Tokens(local, lambda token: _name_of(project, token))
             cookie = "aczerots-" + hashlib.sha256(str(project.folder.resolve()).encode()).hexdigest()[:8]
             ready(links)
-            _run(guarded(make_app(desk), gate, cookie), listening)
+            app = make_app(desk, exchange=ProjectExchange(project, running))
+            _run(guarded(app, gate, cookie), listening)
 
 
 def _name_of(project: Project, token: str) -> str | None:
@@ -133,10 +141,9 @@ def listen(host: str, port: int) -> socket.socket:
     return made
 
 
-def _url(listening: socket.socket, token: str) -> str:
+def _home(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}/?{urlencode({'token': token})}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _run(app: ASGIApp, listening: socket.socket) -> None:

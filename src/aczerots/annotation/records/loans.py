@@ -37,7 +37,9 @@ class Loans:
     def __init__(self, database: Database, rounds: Rounds, answers: Answers) -> None:
         self._database, self._rounds, self._answers = database, rounds, answers
 
-    def lease(self, user: str, now: datetime | None = None, duration: timedelta = LEASE) -> Work | None:
+    def lease(
+        self, user: str, now: datetime | None = None, duration: timedelta = LEASE, slide: str | None = None
+    ) -> Work | None:
         """The next tile of the open round that is neither answered nor lent to somebody else.
 
         Whoever holds a tile gets the same one again, so that a page that was closed goes on. Nobody gets both
@@ -47,6 +49,7 @@ class Loans:
             user: Who asks.
             now: The moment, UTC; None takes the clock's.
             duration: How long the tile is lent.
+            slide: Only tiles of this slide.
 
         Returns:
             None when no round is open or nothing is left for this user.
@@ -56,9 +59,9 @@ class Loans:
             number = _open_round(s)
             if number is None:
                 return None
-            loan = _held(s, number, user, now)
+            loan = _held(s, number, user, now, slide)
             if loan is None:
-                choice = next_opening(s, number, user, now)
+                choice = next_opening(s, number, user, now, slide)
                 if choice is None:
                     return None
                 loan = s.merge(LeaseRow(round=number, tile=choice[0], reading=choice[1], user=user, expires=now))
@@ -111,13 +114,6 @@ class Loans:
             row = s.get(SketchRow, (user, tile))
             return None if row is None else Sketch(row.user, row.tile, row.based_on, dict(row.content), row.saved)
 
-    def drop_sketch(self, user: str, tile: int) -> None:
-        """Forget unfinished work."""
-        with self._database.writing() as s:
-            row = s.get(SketchRow, (user, tile))
-            if row is not None:
-                s.delete(row)
-
 
 def _open_round(session: Session) -> int | None:
     """Number of the round that is being annotated; one lease at a time is chosen from it."""
@@ -126,8 +122,10 @@ def _open_round(session: Session) -> int | None:
     return None if row is None else row.number
 
 
-def _held(session: Session, number: int, user: str, now: datetime) -> LeaseRow | None:
+def _held(session: Session, number: int, user: str, now: datetime, slide: str | None) -> LeaseRow | None:
     query = select(LeaseRow).where(LeaseRow.round == number, LeaseRow.user == user, LeaseRow.expires > now)
+    if slide is not None:
+        query = query.join(TileRow, TileRow.position == LeaseRow.tile).where(TileRow.slide == slide)
     for loan in session.scalars(query.order_by(LeaseRow.tile)):
         if is_open(session, number, loan.tile, loan.reading):
             return loan

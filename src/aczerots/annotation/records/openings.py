@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from aczerots.annotation.records.facts import AnswerKind
-from aczerots.annotation.records.tables import AnswerRow, LeaseRow, PickRow
+from aczerots.annotation.records.tables import AnswerRow, LeaseRow, PickRow, TileRow
 
 
 def _said(reading: ColumnElement[bool], *more: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -36,8 +36,10 @@ def _lent(now: datetime, *more: ColumnElement[bool]) -> ColumnElement[bool]:
     return exists().where(LeaseRow.round == PickRow.round, LeaseRow.tile == PickRow.tile, LeaseRow.expires > now, *more)
 
 
-def next_opening(session: Session, number: int, user: str, now: datetime) -> tuple[int, int] | None:
-    """(tile, reading) to lend, first readings first, by rank; nobody gets two readings of a tile."""
+def next_opening(
+    session: Session, number: int, user: str, now: datetime, slide: str | None = None
+) -> tuple[int, int] | None:
+    """(tile, reading) to lend, on a slide if one is named, first readings first, by rank; nobody gets both readings."""
     for reading in range(_readings(session, number)):
         other_drawn = _said(AnswerRow.reading != reading, AnswerRow.author == user)
         other_lent = _lent(now, LeaseRow.reading != reading, LeaseRow.user == user)
@@ -48,6 +50,8 @@ def next_opening(session: Session, number: int, user: str, now: datetime) -> tup
             ~_lent(now, LeaseRow.reading == reading),
             or_(PickRow.readings == 1, ~or_(other_drawn, other_lent)),
         )
+        if slide is not None:
+            query = query.join(TileRow, TileRow.position == PickRow.tile).where(TileRow.slide == slide)
         tile = session.scalar(query.order_by(PickRow.rank).limit(1))
         if tile is not None:
             return tile, reading
