@@ -33,6 +33,8 @@ class ProjectSettings(BaseModel):
         strategy: Chooses the tiles of a round.
         budget: Tiles per round.
         double: Share of the tiles of a round that two people draw.
+        folds: Parts that the drawn tiles are divided into to measure a model on tiles it was not fitted to; 0 does
+            not measure.
         seed: Seed of everything random.
         database: URL of a PostgreSQL database, without a password; None is ``project.sqlite`` in the folder.
     """
@@ -52,6 +54,7 @@ class ProjectSettings(BaseModel):
     strategy: str = "aczerots"
     budget: int = Field(10, ge=1)
     double: float = Field(0.0, ge=0, le=1)
+    folds: int = Field(5, ge=0, le=50)
     seed: int = Field(0, ge=0)
     database: str | None = None
 
