@@ -17,7 +17,7 @@ from aczerots.errors import MissingExtraError, SettingsError
 from aczerots.progress import Progress
 from aczerots.project.bench import Running
 from aczerots.project.folder import Project, open_project
-from aczerots.project.rounds import fit_round, propose_round
+from aczerots.project.rounds import fit_round, measure_round, propose_round
 from aczerots.slides.base import Slide
 
 if TYPE_CHECKING:
@@ -56,8 +56,11 @@ def project_desk(project: Project, running: Running) -> Desk:
 
     def advance(progress: Progress) -> None:
         watched = Running(running.device, running.compiled, running.trust_remote_code, progress)
-        fit_round(project, watched)
+        # The next round first: annotators go on while the one before is measured.
+        fit_round(project, watched, measure=False)
         propose_round(project, watched)
+        if project.settings.folds > 1:
+            measure_round(project, watched)
 
     def slides() -> list[Slide]:
         # A new view of the project: its slides are opened once per view.

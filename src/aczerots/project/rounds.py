@@ -120,8 +120,13 @@ def propose_round(
     return Proposal(number, picks, new=True)
 
 
-def fit_round(project: Project, running: Running) -> Fitted:
+def fit_round(project: Project, running: Running, *, measure: bool = True) -> Fitted:
     """Fit the newest round to all answers there are; again with newer answers if it is fitted already.
+
+    Args:
+        project: The project.
+        running: How to compute.
+        measure: Measure it too, see :func:`measure_round`; takes a fit per part.
 
     Raises:
         SettingsError: Nothing has been answered in the open round.
@@ -132,10 +137,10 @@ def fit_round(project: Project, running: Running) -> Fitted:
         raise SettingsError("there is no round yet", fix="Run: aczerots select")
     if newest.number > 0 and newest.state is RoundState.PROPOSED:
         raise SettingsError(f"nobody has answered in round {newest.number} yet", fix="Annotate, or: aczerots export")
-    return _fit(project, open_bench(project, running), newest, running)
+    return _fit(project, open_bench(project, running), newest, running, measure)
 
 
-def _fit(project: Project, bench: Workbench, round_: RoundFact, running: Running) -> Fitted:
+def _fit(project: Project, bench: Workbench, round_: RoundFact, running: Running, measure: bool = True) -> Fitted:
     started = time.perf_counter()
     number = round_.number
     before = _load(project, bench, number - 1)
@@ -161,7 +166,7 @@ def _fit(project: Project, bench: Workbench, round_: RoundFact, running: Running
     left = next(r.left for r in project.store.progress().rounds if r.number == number)
     what = f"fitted to {_drawn(masks)} tiles" if _drawn(masks) else "nothing drawn yet: the zero-shot model"
     running.progress.say(f"round {number}: {what}")
-    miou = _measure(project, bench, number, masks, running) if _drawn(masks) else None
+    miou = _measure(project, bench, number, masks, running) if measure and _drawn(masks) else None
     return Fitted(number, _drawn(masks), left, change, place, miou)
 
 
@@ -170,6 +175,7 @@ def measure_round(project: Project, running: Running) -> dict[str, Any]:
 
     Raises:
         SettingsError: No round is fitted to a drawing, or there is nothing to divide.
+        AczerotsError: A slide, the backbone or the disk fails.
     """
     fitted = [r for r in project.store.rounds.all() if r.state not in _OPEN]
     masks = drawn_masks(project, fitted[-1].number, project.taxonomy) if fitted else {}

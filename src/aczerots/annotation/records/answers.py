@@ -129,6 +129,12 @@ class Answers:
             newest: dict[int, str] = {row[0]: row[1] for row in s.execute(query)}
         return {tile for tile, kind in newest.items() if kind != AnswerKind.WITHDRAWN}
 
+    def efforts(self) -> list[tuple[str, AnswerKind, float]]:
+        """(author, kind, seconds) of every answer that was given, undone ones included, oldest first."""
+        query = select(AnswerRow.author, AnswerRow.kind, AnswerRow.seconds).where(AnswerRow.reverts_to.is_(None))
+        with self._database.reading() as s:
+            return [(row[0], AnswerKind(row[1]), row[2]) for row in s.execute(query.order_by(AnswerRow.id))]
+
     def counting(self, up_to: int | None = None, reading: int = 0) -> list[Answer]:
         """The newest answer of every answered tile, by position; ``up_to`` leaves out those of later rounds."""
         newer = aliased(AnswerRow)

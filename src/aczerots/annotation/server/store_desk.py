@@ -11,6 +11,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from aczerots.annotation.overlays import find_unseen
 from aczerots.annotation.records.database import now_utc
 from aczerots.annotation.records.facts import WITH_MASK, AnswerKind, Draft, NewAnswer, PickFact, Sketch, StaleAnswer
 from aczerots.annotation.records.facts import Answer as KeptAnswer
@@ -316,17 +317,9 @@ class StoreDesk:
 
     def _overlays(self) -> list[Overlay]:
         """Tiles of the newest round whose draft shows most of each unseen class."""
-        newest = self._store.rounds.newest()
-        found: list[Overlay] = []
-        for pick in [] if newest is None else self._store.rounds.picks(newest.number):
-            draft = self._store.rounds.draft(pick.tile)
-            if draft is not None:
-                tile = self.tile(pick.tile)
-                inside = decode_mask(draft.mask)[tile.inner]
-                shares = [(label, float(np.mean(inside == label))) for label in self._taxonomy.unseen_ids]
-                found += [Overlay(pick.tile, tile, label, share) for label, share in shares if share > 0]
-        found.sort(key=lambda o: (o.label, -o.share, o.position))
-        return [o for label in self._taxonomy.unseen_ids for o in [f for f in found if f.label == label][:OVERLAYS]]
+        self._grow()
+        found = find_unseen(self._store, self._pool, self._taxonomy, OVERLAYS)
+        return [Overlay(s.position, self.tile(s.position), s.label, s.share) for s in found]
 
     def advance(self, progress: Progress) -> None:
         """See :class:`~aczerots.annotation.server.ports.Desk`."""
