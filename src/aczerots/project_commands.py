@@ -11,6 +11,9 @@ import typer
 from aczerots.commands import Compile, Device, Json, RemoteCode
 from aczerots.console import ConsoleProgress, show_json, show_rows
 
+RARE = ("no_seen_class", "cannot_tell", "skipped", "lent", "change", "coverage", "miou_seen")
+"""Columns of the table of rounds that are left out while they say nothing."""
+
 Folder = Annotated[Path, typer.Argument(help="Project folder.")]
 
 
@@ -33,6 +36,7 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
     ] = "aczerots",
     budget: Annotated[int, typer.Option(help="Tiles per round.")] = 10,
     double: Annotated[float, typer.Option(help="Share of the tiles that two people draw independently.")] = 0.0,
+    folds: Annotated[int, typer.Option(help="Fits per round that leave drawn tiles out, to measure; 0 is none.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     database: Annotated[str | None, typer.Option(help="postgresql+psycopg://USER@HOST/NAME for a group.")] = None,
 ) -> None:
@@ -57,6 +61,7 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
         strategy=locate_strategy(strategy).name,
         budget=budget,
         double=double,
+        folds=folds,
         seed=seed,
         database=database,
     )
@@ -124,7 +129,9 @@ def fit(
         typer.echo(f"{_count(done.left, 'tile')} of the round had no answer; they may be chosen again")
     if done.change is not None:
         typer.echo(f"{100 * done.change:.1f} % of the pool has another class than with the model before")
-    typer.echo(f"Next: {following}; or use the model: aczerots predict {project / done.file} IMAGES --out FOLDER")
+    if done.miou is not None:
+        typer.echo(f"mIoU of drawn classes is {done.miou:.3f}, on drawn tiles that were left out of the fit")
+    typer.echo(f"Next: {following}; or use the model: aczerots predict {project} IMAGES --out FOLDER")
 
 
 def status(project: Folder, as_json: Json = False) -> None:
@@ -146,7 +153,8 @@ def status(project: Folder, as_json: Json = False) -> None:
         return
     typer.echo(f"{project}: {_count(slides, 'slide')}, {_count(progress.tiles, 'tile')}")
     if rounds:
-        show_rows(rounds, "Rounds")
+        empty = {key for key in RARE if not any(row[key] for row in rounds)}
+        show_rows([{k: v for k, v in row.items() if k not in empty} for row in rounds], "Rounds")
     show_rows(classes, "Classes")
     if twice:
         show_rows(twice, "Agreement of the two readings")

@@ -102,9 +102,9 @@ class SmallProject:
         assert newest is not None
         for i in range(3):
             progress.step("fit", i + 1, 3)
-        metrics: dict[str, Any] = {"hiou": 0.3 + 0.1 * newest.number, "tiles": 4 * newest.number, "change": 0.1}
-        metrics |= {"miou_seen": 0.5, "miou_unseen": 0.2}
-        metrics |= {f"iou:{name}": 0.6 for name in self.taxonomy.names}
+        metrics: dict[str, Any] = {"miou_seen": 0.3 + 0.1 * newest.number, "drawn_tiles": 4 * newest.number}
+        metrics |= {"change": 0.1, "coverage": 0.5 + 0.1 * newest.number}
+        metrics |= {f"iou:{self.taxonomy.names[i]}": 0.6 for i in self.taxonomy.seen_ids}
         self.store.rounds.advance(newest.number, RoundState.FITTED, model="m.safetensors")
         self.store.rounds.advance(newest.number, RoundState.EVALUATED, metrics=metrics)
         chosen = {p.tile for p in self.store.rounds.picks()}

@@ -13,6 +13,9 @@ from aczerots.annotation.records.store import ProjectStore
 from aczerots.slides.base import Tile
 from aczerots.taxonomy import Taxonomy
 
+LEAST = 0.005
+"""Share of a tile below which a class is a speck that nobody can judge."""
+
 
 @dataclass(frozen=True)
 class Sighting:
@@ -52,6 +55,6 @@ def find_unseen(store: ProjectStore, pool: Sequence[Tile], taxonomy: Taxonomy, m
         mask = decode_mask(draft.mask)
         inside = mask[pool[position].inner]
         shares = [(label, float(np.mean(inside == label))) for label in taxonomy.unseen_ids]
-        found += [Sighting(position, label, share, draft.model, mask) for label, share in shares if share > 0]
+        found += [Sighting(position, label, share, draft.model, mask) for label, share in shares if share >= LEAST]
     found.sort(key=lambda s: (s.label, -s.share, s.position))
     return [s for label in taxonomy.unseen_ids for s in [f for f in found if f.label == label][:most]]

@@ -94,7 +94,7 @@ def propose_round(
         raise SettingsError("no tile is left to draw", fix="Add slides with: aczerots import")
     bench = open_bench(project, running)
     if newest.state in _OPEN:
-        _fit(project, bench, newest, running)
+        _fit(project, bench, newest, running, measure=False)
     started = time.perf_counter()
     number = newest.number + 1
     model = _model(project, bench, newest.number)
@@ -140,7 +140,7 @@ def fit_round(project: Project, running: Running, *, measure: bool = True) -> Fi
     return _fit(project, open_bench(project, running), newest, running, measure)
 
 
-def _fit(project: Project, bench: Workbench, round_: RoundFact, running: Running, measure: bool = True) -> Fitted:
+def _fit(project: Project, bench: Workbench, round_: RoundFact, running: Running, measure: bool) -> Fitted:
     started = time.perf_counter()
     number = round_.number
     before = _load(project, bench, number - 1)
