@@ -39,9 +39,11 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
     folds: Annotated[int, typer.Option(help="Fits per round that leave drawn tiles out, to measure; 0 is none.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     database: Annotated[str | None, typer.Option(help="postgresql+psycopg://USER@HOST/NAME for a group.")] = None,
+    trust_remote_code: RemoteCode = False,
 ) -> None:
     """Make a project: a folder with your slides, your classes and a database."""
-    from aczerots.backbones.locator import parse_locator
+    from aczerots.backbones.locate import locate_backbone
+    from aczerots.backbones.options import BackboneOptions
     from aczerots.project.classes import read_classes
     from aczerots.project.folder import init_project, open_project
     from aczerots.project.settings import make_settings
@@ -65,7 +67,9 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
         seed=seed,
         database=database,
     )
-    parse_locator(backbone)
+    # Opened once, so that a mistyped locator or missing weights are told now and not after hours of importing.
+    options = BackboneOptions(settings.refine_with, settings.precision, trust_remote_code=trust_remote_code)
+    locate_backbone(settings.backbone, "cpu", options)
     init_project(project, slides, settings)
     with open_project(project) as made:
         count, tiles = len(made.store.rounds.slides()), len(made.store.rounds.tiles())
