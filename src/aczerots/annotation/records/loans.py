@@ -80,12 +80,8 @@ class Loans:
 
     def renew(self, user: str, now: datetime | None = None, duration: timedelta = LEASE) -> bool:
         """Lengthen the user's loans; False if there are none any more."""
-        now = now or now_utc()
         with self._database.writing() as s:
-            loans = list(s.scalars(select(LeaseRow).where(LeaseRow.user == user, LeaseRow.expires > now)))
-            for loan in loans:
-                loan.expires = now + duration
-            return bool(loans)
+            return _renew(s, user, now or now_utc(), duration)
 
     def release(self, user: str) -> None:
         """Give back the user's tiles; sketches stay."""
@@ -94,7 +90,7 @@ class Loans:
                 s.delete(loan)
 
     def save_sketch(self, user: str, tile: int, based_on: int, content: Mapping[str, Any]) -> None:
-        """Keep unfinished work in place of what was kept before; on return it is on the disk.
+        """Keep unfinished work in place of what was kept before, and renew the loans; on return it is on the disk.
 
         Raises:
             InputError: No such tile, or the content is no JSON.
@@ -106,6 +102,7 @@ class Loans:
             if s.get(TileRow, tile) is None:
                 raise InputError(f"there is no tile {tile}")
             s.merge(SketchRow(user=user, tile=tile, based_on=based_on, content=dict(content), saved=now_utc()))
+            _renew(s, user, now_utc(), LEASE)
 
     def sketch(self, user: str, tile: int) -> Sketch | None:
         """The user's unfinished work on a tile, None if there is none."""
@@ -113,6 +110,14 @@ class Loans:
         with self._database.reading() as s:
             row = s.get(SketchRow, (user, tile))
             return None if row is None else Sketch(row.user, row.tile, row.based_on, dict(row.content), row.saved)
+
+
+def _renew(session: Session, user: str, now: datetime, duration: timedelta) -> bool:
+    """Lengthen the user's loans; whether there are any."""
+    loans = list(session.scalars(select(LeaseRow).where(LeaseRow.user == user, LeaseRow.expires > now)))
+    for loan in loans:
+        loan.expires = now + duration
+    return bool(loans)
 
 
 def _open_round(session: Session) -> int | None:

@@ -80,8 +80,10 @@ class Rounds:
 
     def newest(self) -> RoundFact | None:
         """The last round, None before the first."""
-        rounds = self.all()
-        return rounds[-1] if rounds else None
+        query = select(RoundRow).order_by(RoundRow.number.desc()).limit(1)
+        with self._database.reading() as s:
+            row = s.scalars(query).first()
+            return None if row is None else round_of(row)
 
     def propose(self, number: int, strategy: str, picks: Sequence[PickFact], drafts: Sequence[NewDraft] = ()) -> None:
         """Begin a round with its selection (empty for round 0) and the model's proposals for it.

@@ -90,7 +90,8 @@ class Gate:
             return
         if scope["type"] != "http":  # there are no web sockets
             return
-        answer = await run_in_threadpool(self._link, scope)
+        # Only the page itself can be a link; other requests are spared the way to another thread.
+        answer = await run_in_threadpool(self._link, scope) if scope["path"] == "/" else None
         if answer is None:
             scope, given = _without_token(scope)
             user = await run_in_threadpool(self._user, Headers(scope=scope), given)

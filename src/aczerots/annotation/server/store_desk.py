@@ -168,8 +168,7 @@ class StoreDesk:
         )
 
     def _comments(self, position: int, answer: KeptAnswer | None) -> list[str]:
-        notes = [e for e in self._store.people.events("comment") if e.about.get("tile") == position]
-        said = [f"{e.user}: {e.about['text']}" for e in notes]
+        said = [f"{e.user}: {e.about['text']}" for e in self._store.people.comments(position)]
         return said if answer is None or not answer.comment else [*said, f"{answer.author}: {answer.comment}"]
 
     def _work_of(self, sketch: Sketch, reading: int) -> Work | None:
@@ -191,7 +190,6 @@ class StoreDesk:
             "reading": work.reading,
         }
         self._store.loans.save_sketch(user, position, work.version, content)
-        self._store.loans.renew(user)
         newest = self._store.answers.newest(position, work.reading)
         version = 0 if newest is None else newest.version
         if newest is not None and version != work.version:
