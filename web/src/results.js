@@ -32,7 +32,7 @@ export class ResultsView {
       ];
     });
     return el("section", { className: "card" }, el("h2", {}, "IoU of drawn classes"),
-      el("p", {}, "On drawn tiles, each by a model that was not fitted to its slide. These tiles were chosen because they are hard: compare rounds and classes, not slides."),
+      el("p", {}, "On drawn tiles, each by a model that was not fitted to it. These tiles were chosen because they are hard: compare rounds and classes, not slides."),
       rows.length > 0 ? el("div", { className: "balance" }, ...rows)
         : el("p", {}, "Nothing to measure on yet: it takes drawings on two slides, or two drawn tiles."));
   }
