@@ -34,11 +34,12 @@ def annotate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
 
     def ready(links: Sequence[Link]) -> None:
         if as_json:
-            show_json({"links": [{"user": link.user, "url": link.url} for link in links]})
+            show_json({"links": [{"user": link.user, "url": link.url, "monai": link.clients} for link in links]})
             sys.stdout.flush()  # whoever started the server waits for this
             return
         for link in links:
             typer.echo(f"{link.user}: {link.url}")
+            typer.echo(f"  for QuPath and other clients of MONAI Label: {link.clients}")
         if host not in LOOPBACK:
             typer.echo("Others can reach this page unencrypted: put TLS in front of it (docs/annotate.md)", err=True)
         typer.echo("Ctrl-C stops the server; nothing that was saved is lost.", err=True)

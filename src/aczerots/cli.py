@@ -160,7 +160,7 @@ def experiment(  # noqa: PLR0913, PLR0917  # one parameter per option: typer rea
 
 @app.command()
 def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads them off the signature
-    model: Annotated[Path, typer.Argument(help="model.safetensors of a run.")],
+    model: Annotated[Path, typer.Argument(help="model.safetensors of a run, or a project folder.")],
     slides: Annotated[list[Path], typer.Argument(help="Whole slides or plain images to segment.")],
     out: Annotated[Path, typer.Option(help="Output folder; interrupted work goes on there.")],
     mpp: Annotated[float | None, typer.Option(help="Micrometres per pixel of files that state none.")] = None,
@@ -178,6 +178,7 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
     """Segment slides: label pyramids or masks, polygons, areas, overlays."""
     from aczerots.apply import predict_slides
     from aczerots.maps.run import MapOptions
+    from aczerots.project.folder import newest_model
 
     if not 0 <= overlap <= 0.75:
         raise SettingsError(f"an overlap of {overlap:g} is out of range", where="--overlap", fix="Use 0 to 0.75")
@@ -185,7 +186,14 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
     options = MapOptions(probabilities, everywhere, overlap)
     words = add_class or ()
     rows, failures = predict_slides(
-        model, slides, out, mpp=mpp, add_classes=words, options=options, progress=ConsoleProgress(), **running
+        newest_model(model),
+        slides,
+        out,
+        mpp=mpp,
+        add_classes=words,
+        options=options,
+        progress=ConsoleProgress(),
+        **running,
     )
     if as_json:
         show_json(rows)
@@ -199,34 +207,58 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="model.safetensors of a run.")],
-    dataset: Annotated[str, typer.Argument(help="Dataset whose test part is measured.")],
+    model: Annotated[Path, typer.Argument(help="model.safetensors of a run, or a project folder.")],
+    dataset: Annotated[
+        str | None, typer.Argument(help="Dataset whose test part is measured; a project can do without.")
+    ] = None,
     device: Device = "cpu",
     compiled: Compile = False,
     trust_remote_code: RemoteCode = False,
     as_json: Json = False,
 ) -> None:
-    """Measure a model on the test part of a dataset."""
+    """Measure a model on the test part of a dataset, or the newest round of a project on tiles left out of fits."""
     from aczerots.apply import evaluate_model
+    from aczerots.project.bench import Running
+    from aczerots.project.folder import is_project, newest_model, open_project
+    from aczerots.project.rounds import measure_round
 
-    running: dict[str, Any] = {"device": device, "compiled": compiled, "trust_remote_code": trust_remote_code}
-    row = evaluate_model(model, dataset, progress=ConsoleProgress(), **running)
+    if dataset is not None:
+        running: dict[str, Any] = {"device": device, "compiled": compiled, "trust_remote_code": trust_remote_code}
+        row: dict[str, Any] = dict(evaluate_model(newest_model(model), dataset, progress=ConsoleProgress(), **running))
+    elif is_project(str(model)):
+        with open_project(model) as project:
+            row = measure_round(project, Running(device, compiled, trust_remote_code, ConsoleProgress()))
+    else:
+        raise SettingsError("there is nothing to measure on", fix="Name a dataset: aczerots evaluate MODEL DATASET")
     if as_json:
         show_json(row)
     else:
-        show_rows([row], f"{model} on {dataset}")
+        show_rows([row], f"{model} on {dataset or 'drawn tiles that were left out'}")
 
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Output folders of runs.")],
-    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("comparison.html"),
+    runs: Annotated[list[Path], typer.Argument(help="Output folders of runs, or one project folder.")],
+    out: Annotated[
+        Path | None, typer.Option(help="HTML file to write; default comparison.html, or report.html in the project.")
+    ] = None,
 ) -> None:
-    """Draw several runs into one comparison."""
+    """Draw several runs into one comparison, or a project into a report of its rounds."""
+    from aczerots.project.folder import is_project, open_project
+    from aczerots.project.report import write_project_report
     from aczerots.report import write_report
 
-    write_report(runs, out)
-    typer.echo(f"Written: {out}")
+    projects = [path for path in runs if is_project(str(path))]
+    if projects and len(runs) > 1:
+        raise SettingsError("a project has a report of its own", where=projects[0], fix="Name it alone")
+    if projects:
+        target = out or projects[0] / "report.html"
+        with open_project(projects[0]) as project:
+            write_project_report(project, target)
+    else:
+        target = out or Path("comparison.html")
+        write_report(runs, target)
+    typer.echo(f"Written: {target}")
 
 
 for _command in (embed, describe, doctor, annotate):

@@ -11,6 +11,9 @@ import typer
 from aczerots.commands import Compile, Device, Json, PerPatient, PerSlide, RemoteCode
 from aczerots.console import ConsoleProgress, show_json, show_rows
 
+RARE = ("no_seen_class", "cannot_tell", "skipped", "lent", "change", "coverage", "miou_seen")
+"""Columns of the table of rounds that are left out while they say nothing."""
+
 Folder = Annotated[Path, typer.Argument(help="Project folder.")]
 
 
@@ -36,11 +39,14 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
     per_patient: PerPatient = None,
     patients: Annotated[str | None, typer.Option(help="CSV file with the columns slide and patient.")] = None,
     double: Annotated[float, typer.Option(help="Share of the tiles that two people draw independently.")] = 0.0,
+    folds: Annotated[int, typer.Option(help="Fits per round that leave drawn tiles out, to measure; 0 is none.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     database: Annotated[str | None, typer.Option(help="postgresql+psycopg://USER@HOST/NAME for a group.")] = None,
+    trust_remote_code: RemoteCode = False,
 ) -> None:
     """Make a project: a folder with your slides, your classes and a database."""
-    from aczerots.backbones.locator import parse_locator
+    from aczerots.backbones.locate import locate_backbone
+    from aczerots.backbones.options import BackboneOptions
     from aczerots.project.classes import read_classes
     from aczerots.project.folder import init_project, open_project
     from aczerots.project.patients import read_patients
@@ -64,12 +70,15 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
         per_patient=per_patient,
         patients=None if patients is None else str(Path(patients).resolve()),
         double=double,
+        folds=folds,
         seed=seed,
         database=database,
     )
-    parse_locator(backbone)
     if patients is not None:
         read_patients(Path(patients))
+    # Opened once, so that a mistyped locator or missing weights are told now and not after hours of importing.
+    options = BackboneOptions(settings.refine_with, settings.precision, trust_remote_code=trust_remote_code)
+    locate_backbone(settings.backbone, "cpu", options)
     init_project(project, slides, settings)
     with open_project(project) as made:
         count, tiles = len(made.store.rounds.slides()), len(made.store.rounds.tiles())
@@ -137,7 +146,9 @@ def fit(
         typer.echo(f"{_count(done.left, 'tile')} of the round had no answer; they may be chosen again")
     if done.change is not None:
         typer.echo(f"{100 * done.change:.1f} % of the pool has another class than with the model before")
-    typer.echo(f"Next: {following}; or use the model: aczerots predict {project / done.file} IMAGES --out FOLDER")
+    if done.miou is not None:
+        typer.echo(f"mIoU of drawn classes is {done.miou:.3f}, on drawn tiles that were left out of the fit")
+    typer.echo(f"Next: {following}; or use the model: aczerots predict {project} IMAGES --out FOLDER")
 
 
 def status(project: Folder, as_json: Json = False) -> None:
@@ -159,7 +170,8 @@ def status(project: Folder, as_json: Json = False) -> None:
         return
     typer.echo(f"{project}: {_count(slides, 'slide')}, {_count(progress.tiles, 'tile')}")
     if rounds:
-        show_rows(rounds, "Rounds")
+        empty = {key for key in RARE if not any(row[key] for row in rounds)}
+        show_rows([{k: v for k, v in row.items() if k not in empty} for row in rounds], "Rounds")
     show_rows(classes, "Classes")
     if twice:
         show_rows(twice, "Agreement of the two readings")

@@ -17,7 +17,7 @@ from aczerots.errors import MissingExtraError, SettingsError
 from aczerots.progress import Progress
 from aczerots.project.bench import Running
 from aczerots.project.folder import Project, open_project
-from aczerots.project.rounds import fit_round, propose_round
+from aczerots.project.rounds import fit_round, measure_round, propose_round
 from aczerots.slides.base import Slide
 
 if TYPE_CHECKING:
@@ -32,11 +32,13 @@ class Link:
 
     Attributes:
         user: Name of the user.
-        url: Address with the token.
+        url: Address with the token, for the browser.
+        clients: The same for QuPath and other clients of MONAI Label.
     """
 
     user: str
     url: str
+    clients: str
 
 
 def project_desk(project: Project, running: Running) -> Desk:
@@ -54,8 +56,11 @@ def project_desk(project: Project, running: Running) -> Desk:
 
     def advance(progress: Progress) -> None:
         watched = Running(running.device, running.compiled, running.trust_remote_code, progress)
-        fit_round(project, watched)
+        # The next round first: annotators go on while the one before is measured.
+        fit_round(project, watched, measure=False)
         propose_round(project, watched)
+        if project.settings.folds > 1:
+            measure_round(project, watched)
 
     def slides() -> list[Slide]:
         # A new view of the project: its slides are opened once per view.
@@ -92,20 +97,26 @@ def annotate_project(
     """
     if find_spec("fastapi") is None or find_spec("uvicorn") is None:
         raise MissingExtraError("annotate", "the annotation page")
-    from aczerots.annotation.server.access import Tokens, new_token
+    from aczerots.annotation.server.access import CLIENTS, Tokens, new_token
     from aczerots.annotation.server.app import guarded, make_app
+    from aczerots.project.exchange import ProjectExchange
 
     with open_project(folder) as project:
         desk = project_desk(project, running)
         with listen(host, port) as listening:
             tokens = {getpass.getuser(): new_token()} | {name: project.store.people.add(name) for name in users}
-            links = [Link(name, _url(listening, token)) for name, token in tokens.items()]
+            home = _home(listening)
+            links = [
+                Link(name, f"{home}/?{urlencode({'token': token})}", f"{home}{CLIENTS}{token}")
+                for name, token in tokens.items()
+            ]
             local = {links[0].user: tokens[links[0].user]} if links[0].user not in users else {}
             # Users of the project are looked up on every request, so that a link can be taken back at any time.
             gate = Tokens(local, lambda token: _name_of(project, token))
             cookie = "aczerots-" + hashlib.sha256(str(project.folder.resolve()).encode()).hexdigest()[:8]
             ready(links)
-            _run(guarded(make_app(desk), gate, cookie), listening)
+            app = make_app(desk, exchange=ProjectExchange(project, running))
+            _run(guarded(app, gate, cookie), listening)
 
 
 def _name_of(project: Project, token: str) -> str | None:
@@ -133,10 +144,9 @@ def listen(host: str, port: int) -> socket.socket:
     return made
 
 
-def _url(listening: socket.socket, token: str) -> str:
+def _home(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}/?{urlencode({'token': token})}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _run(app: ASGIApp, listening: socket.socket) -> None:

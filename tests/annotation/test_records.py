@@ -23,6 +23,7 @@ from aczerots.annotation.records.facts import (
     SlideFact,
     StaleAnswer,
 )
+from aczerots.annotation.records.rows import decode_mask
 from aczerots.annotation.records.store import ProjectStore
 from aczerots.errors import InputError, SettingsError, StorageError
 from aczerots.slides.base import Box, Tile
@@ -211,6 +212,33 @@ def test_several_answers_are_kept_together_or_not_at_all(store: ProjectStore):
     assert store.answers.newest(5) is None
 
 
+def test_of_several_answers_each_is_kept_for_itself(store: ProjectStore):
+    begin(store, [4, 5, 6])
+    store.answers.add(answer(5, "bob", label=3))
+    assert lent(store, "ann", NOON) == 4
+    store.loans.save_sketch("ann", 4, 0, {"strokes": []})
+    late, twice = answer(5), answer(4, key="one-act")
+    for _ in range(2):  # sent again after a lost reply
+        kept = store.answers.add_each([answer(6, key="other-act"), late, twice])
+        assert [a and (a.tile, a.version, a.author) for a in kept] == [(6, 1, "ann"), None, (4, 1, "ann")]
+    assert [(r.tile, r.author, r.newest) for r in store.answers.refused()] == [(5, "ann", 1)]
+    assert store.answers.answered() == {4, 5, 6}
+    assert store.loans.sketch("ann", 4) is None
+    assert store.progress(NOON).rounds[1].leased == 0
+    assert store.progress(NOON).rounds[1].state is RoundState.ANNOTATING
+    histories = store.answers.histories([4, 5, 7])
+    assert {tile: [a.author for a in found] for tile, found in histories.items()} == {4: ["ann"], 5: ["bob"]}
+    chain = store.answers.add_each([answer(4, based_on=1, label=2), answer(4, based_on=2, label=3)])
+    assert [a and a.version for a in chain] == [2, 3]
+    with pytest.raises(InputError, match="version 9, which does not exist"):
+        store.answers.add_each([answer(6, based_on=1), answer(4, based_on=9)])
+    assert len(store.answers.history(6)) == 1
+    store.answers.undo(6, "ann", based_on=1)
+    assert store.answers.answered() == {4, 5}
+    assert store.answers.efforts()[0][:2] == ("bob", AnswerKind.DRAWN)
+    assert len(store.answers.efforts()) == 5  # the undoing took no time
+
+
 def labels_of(store: ProjectStore, tile: int) -> int | None:
     newest = store.answers.newest(tile)
     return None if newest is None or newest.mask is None else int(store.answers.masks()[tile].min())
@@ -254,6 +282,35 @@ def lent(store: ProjectStore, user: str, now: datetime) -> int | None:
     return None if work is None else work.pick.tile
 
 
+def test_a_tile_of_a_certain_slide_can_be_asked_for(store: ProjectStore):
+    other = [Tile("b", Box(0, 0, SIZE, SIZE), Box(0, 0, SIZE, SIZE), SIZE)]
+    store.rounds.add_slide(SlideFact("b", "b.png", "f01", SIZE, SIZE, None), other)
+    begin(store, [7, 12])
+    assert lent(store, "ann", NOON) == 7
+    work = store.loans.lease("ann", NOON, slide="b")
+    assert work is not None
+    assert (work.pick.tile, work.tile.slide) == (12, "b")
+    assert store.loans.lease("bob", NOON, slide="b") is None
+    again = store.loans.lease("ann", NOON + MINUTE, slide="b")
+    assert again is not None
+    assert again.pick.tile == 12
+
+
+def test_the_newest_drafts_of_many_tiles(store: ProjectStore):
+    begin(store, [7, 3])
+    for tile, label in ((7, 1), (3, 2), (7, 4)):
+        store.rounds.keep_draft(1, NewDraft(tile, mask(label), {}, "round-0"))
+    found = store.rounds.drafts([3, 7, 9])
+    assert {tile: int(decode_mask(d.mask).min()) for tile, d in found.items()} == {3: 2, 7: 4}
+
+
+def test_comments_are_found_by_tile(store: ProjectStore):
+    store.people.note("ann", "comment", {"tile": 3, "text": "folded"})
+    store.people.note("bob", "comment", {"tile": 33, "text": "out of focus"})
+    store.people.note("bob", "answer", {"tile": 3})
+    assert [(e.user, e.about["text"]) for e in store.people.comments(3)] == [("ann", "folded")]
+
+
 def test_a_loan_ends_and_can_be_renewed(store: ProjectStore):
     begin(store, [7])
     assert lent(store, "ann", NOON) == 7
@@ -262,6 +319,14 @@ def test_a_loan_ends_and_can_be_renewed(store: ProjectStore):
     assert lent(store, "bob", NOON + 26 * MINUTE) == 7
     assert not store.loans.renew("ann", NOON + 26 * MINUTE)
     assert store.progress(NOON + 26 * MINUTE).rounds[1].leased == 1
+
+
+def test_saving_unfinished_work_renews_the_loan(store: ProjectStore):
+    begin(store, [7])
+    work = store.loans.lease("ann", duration=MINUTE)
+    assert work is not None
+    store.loans.save_sketch("ann", 7, 0, {})
+    assert lent(store, "bob", work.expires + MINUTE) is None
 
 
 def test_answered_tiles_are_not_lent_and_a_round_without_work_ends(store: ProjectStore):

@@ -62,8 +62,13 @@ def test_a_lab_from_init_to_prediction(scans: Path, tmp_path: Path, capsys: pyte
     assert taken["next"] == f"aczerots fit {project}"
     fitted = answer_of(capsys, "fit", project)
     assert (fitted["number"], fitted["tiles"], fitted["left"]) == (1, 2, 0)
+    assert 0 <= fitted["miou"] <= 1
+    measured = answer_of(capsys, "evaluate", project)
+    assert (measured["measured_tiles"], measured["miou_seen"]) == (2, pytest.approx(fitted["miou"]))
     assert run("status", project) == 0
-    assert "fitted" in capsys.readouterr().out
+    assert "evaluated" in capsys.readouterr().out
+    assert run("report", project) == 0
+    assert "mIoU of drawn classes" in (project / "report.html").read_text()
     status = answer_of(capsys, "status", project)
     assert (status["slides"], status["tiles"], status["rounds"][1]["answered"]) == (2, 8, 2)
     assert status["next"] == f"aczerots select {project}"
@@ -77,8 +82,7 @@ def test_a_lab_from_init_to_prediction(scans: Path, tmp_path: Path, capsys: pyte
     assert imported["masks"] == 2
     drawn = answer_of(capsys, "import", twin, *(x for f in files for x in ("--drawings", f)))
     assert drawn["drawings"] == 0  # the same drawings as in the masks
-    model = project / fitted["file"]
-    assert run("predict", model, scans / "case0.png", "--out", tmp_path / "out") == 0
+    assert run("predict", project, scans / "case0.png", "--out", tmp_path / "out") == 0
     assert (tmp_path / "out" / "case0.mask.png").exists()
 
 
@@ -90,11 +94,18 @@ def test_a_lab_from_init_to_prediction(scans: Path, tmp_path: Path, capsys: pyte
         (["init", "p", "--slides", "*.png", "--classes", "a:unseen"], "all classes are unseen"),
         (["init", "p", "--slides", "*.png", "--classes", "a", "--strategy", "best"], "best"),
         (["init", "p", "--slides", "*.png", "--classes", "a", "--database", "mysql://h/n"], "not supported"),
+        (["init", "p", "--slides", "*.png", "--classes", "a", "--backbone", "embeded"], "unknown backbone 'embeded'"),
+        (["init", "p", "--slides", "*.png", "--classes", "a", "--backbone", "hf:./nowhere"], "nowhere"),
+        (["init", "p", "--slides", "*.png", "--classes", "a", "--refine-with", "dino"], "unknown helper 'dino'"),
         (["import", "lab"], "nothing to import"),
         (["export", "lab", "--format", "coco"], "is no format"),
         (["export", "lab"], "round 0 has no tiles"),
         (["export", "lab", "--format", "png"], "nothing is drawn yet"),
         (["ingest", "lab", "case0.png"], "not UTF-8|no GeoJSON"),
+        (["evaluate", "lab"], "no round is fitted to a drawing yet"),
+        (["evaluate", "case0.png"], "nothing to measure on"),
+        (["predict", "lab", "case0.png", "--out", "o"], "has no model yet"),
+        (["report", "lab", "lab"], "a project has a report of its own"),
         (["embed", "lab", "--tile-size", "64"], "stand in its project.yaml"),
     ],
 )

@@ -93,15 +93,23 @@ def test_a_round_from_the_proposal_to_the_model(project: Project, tissue: Datase
     assert 0 < fitted.change < 1
     newest = project.store.rounds.newest()
     assert newest is not None
-    assert (newest.state, newest.model) == (RoundState.FITTED, fitted.file)
-    assert newest.metrics == {"drawn_tiles": 4, "change": fitted.change}
+    assert (newest.state, newest.model) == (RoundState.EVALUATED, fitted.file)
+    assert newest.metrics is not None
+    assert {k: newest.metrics[k] for k in ("drawn_tiles", "change", "measured_tiles", "miou_seen")} == {
+        "drawn_tiles": 4,
+        "change": fitted.change,
+        "measured_tiles": 4,
+        "miou_seen": fitted.miou,
+    }
+    assert 0 < newest.metrics["coverage"] < 1
+    assert f"iou:{UNSEEN}" not in newest.metrics
     assert next_step(project) == f"aczerots select {project.folder}"
 
     second = propose_round(project, RUNNING, strategy="random", budget=3)
     assert not {p.tile for p in second.picks} & {p.tile for p in proposal.picks}
     rows = round_rows(project, project.store.progress())
     assert [(r["round"], r["state"], r["strategy"], r["asked"]) for r in rows][1:] == [
-        (1, "fitted", "aczerots", 6),
+        (1, "evaluated", "aczerots", 6),
         (2, "proposed", "random", 5),
     ]
     by_class = {r["class"]: r for r in class_rows(project, project.store.progress())}

@@ -22,6 +22,11 @@ from aczerots.datasets.base import Dataset
 from aczerots.datasets.phantom import phantom_dataset
 from aczerots.errors import StorageError
 from aczerots.progress import Progress
+from aczerots.project.bench import Running
+from aczerots.project.exchange import ProjectExchange
+from aczerots.project.folder import Project
+from aczerots.project.settings import make_settings
+from aczerots.slides.base import Box
 from aczerots.slides.tiling import cut_tiles
 
 TOKENS = {"ada": "token-of-ada", "ben": "token-of-ben"}
@@ -52,6 +57,10 @@ class SmallProject:
         self.pool = self.store.rounds.tiles()
         slide_list = [s.slide for s in self.data.samples]
         self.desk = StoreDesk("Phantom study", self.store, taxonomy, lambda: slide_list, self.advance)
+        settings = make_settings(classes=taxonomy.classes, tile_size=tile)
+        opened = Project(Path("nowhere"), settings, self.store)
+        opened.__dict__["slides"] = {s.id: s for s in slide_list}  # they are in no file
+        self.exchange = SmallExchange(self, ProjectExchange(opened, Running()))
 
     def propose(self, number: int, tiles: list[int], *, draft: bool = True, shift: int = 9) -> None:
         """Begin a round with the given tiles."""
@@ -93,9 +102,9 @@ class SmallProject:
         assert newest is not None
         for i in range(3):
             progress.step("fit", i + 1, 3)
-        metrics: dict[str, Any] = {"hiou": 0.3 + 0.1 * newest.number, "tiles": 4 * newest.number, "change": 0.1}
-        metrics |= {"miou_seen": 0.5, "miou_unseen": 0.2}
-        metrics |= {f"iou:{name}": 0.6 for name in self.taxonomy.names}
+        metrics: dict[str, Any] = {"miou_seen": 0.3 + 0.1 * newest.number, "drawn_tiles": 4 * newest.number}
+        metrics |= {"change": 0.1, "coverage": 0.5 + 0.1 * newest.number}
+        metrics |= {f"iou:{self.taxonomy.names[i]}": 0.6 for i in self.taxonomy.seen_ids}
         self.store.rounds.advance(newest.number, RoundState.FITTED, model="m.safetensors")
         self.store.rounds.advance(newest.number, RoundState.EVALUATED, metrics=metrics)
         chosen = {p.tile for p in self.store.rounds.picks()}
@@ -103,10 +112,34 @@ class SmallProject:
         self.propose(newest.number + 1, rest[:4], shift=2)
 
 
+class SmallExchange:
+    """The exchange of a project with a model that knows the truth.
+
+    Args:
+        project: The project.
+        exchange: Does all but the prediction.
+    """
+
+    def __init__(self, project: SmallProject, exchange: ProjectExchange) -> None:
+        self._project, self._exchange = project, exchange
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._exchange, name)
+
+    def labels(self, slide: str, box: Box) -> NDArray[np.uint8]:
+        """The truth."""
+        return self._project.data[slide].truth.read(box, (box.width, box.height))
+
+    def file(self, slide: str) -> Path:
+        """No slide is in a file; any will do."""
+        assert slide in {s.slide.id for s in self._project.data.samples}
+        return Path(__file__)
+
+
 @contextmanager
 def serving(project: SmallProject, tokens: dict[str, str] | None = None) -> Any:
     """The server on a free port in a thread; gives its address."""
-    app = guarded(make_app(project.desk), Tokens(tokens or TOKENS))
+    app = guarded(make_app(project.desk, exchange=project.exchange), Tokens(tokens or TOKENS))
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

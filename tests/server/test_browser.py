@@ -92,9 +92,7 @@ def shots(tmp_path: Path) -> Path:
 def project(tmp_path: Path) -> Iterator[SmallProject]:
     made = SmallProject(tmp_path / "project.sqlite")
     made.propose(0, [])
-    made.store.rounds.advance(
-        0, RoundState.EVALUATED, metrics={"hiou": 0.2, "miou_seen": 0.3, "miou_unseen": 0.15, "tiles": 0}
-    )
+    made.store.rounds.advance(0, RoundState.FITTED, metrics={"drawn_tiles": 0, "coverage": 0.0})
     made.propose(1, PICKS)
     yield made
     made.store.close()

@@ -39,7 +39,7 @@ def address(small: SmallProject) -> Iterator[str]:
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda m: str(m.value))
 def test_no_request_is_a_server_error(small: SmallProject, address: str, mode: schemathesis.GenerationMode) -> None:
-    schema = schemathesis.openapi.from_dict(make_app(small.desk).openapi())
+    schema = schemathesis.openapi.from_dict(make_app(small.desk, exchange=small.exchange).openapi())
     asked = 0
     for found in schema.get_all_operations():
         operation = found.ok()

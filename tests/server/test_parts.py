@@ -21,7 +21,9 @@ from aczerots.annotation.server.plateau import advise
 from aczerots.annotation.server.ports import UnknownTileError
 from aczerots.annotation.server.runs import decode_runs, encode_runs
 from aczerots.errors import InputError
+from aczerots.slides.base import Box
 from aczerots.slides.image import ArraySlide
+from aczerots.slides.open import open_slide
 
 
 def gradient(width: int, height: int) -> ArraySlide:
@@ -57,6 +59,27 @@ def test_the_top_level_shows_the_slide_itself() -> None:
     picture = np.asarray(Image.open(BytesIO(zoom.tile(slide, top_level(slide), 1, 1)))).astype(int)
     assert np.abs(picture - slide.read(box, size)).mean() < 2
     assert 'Width="700" Height="523"' in describe(slide)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["cmu-1-small-region.svs", "tcga-cr-7395-01a-01-ts1.svs"])
+def test_a_real_slide_can_be_zoomed_into(shared_data: Path, name: str) -> None:
+    slide = open_slide(shared_data / "slides" / name, 0.5)
+    zoom, top = DeepZoom(), top_level(slide)
+    for level in range(top + 1):
+        side = 2 ** (top - level) * TILE
+        last = [(n - 1) // side for n in slide.size]
+        for column, row in {(0, 0), (last[0], last[1]), (last[0] // 2, last[1] // 2)}:
+            box, size = tile_box(slide, level, column, row)
+            with Image.open(BytesIO(zoom.tile(slide, level, column, row))) as picture:
+                assert picture.size == size
+                pixels = np.asarray(picture.convert("RGB")).astype(float)
+            # JPEG moves single pixels; means and most pixels stay.
+            expected = slide.read(box, size).astype(float)
+            assert np.abs(pixels.mean(axis=(0, 1)) - expected.mean(axis=(0, 1))).max() < 6
+            assert min(size) < 64 or np.median(np.abs(pixels - expected)) <= 6
+    middle = Box(slide.size[0] // 2, slide.size[1] // 2, 254, 254)
+    assert slide.read(middle, (254, 254)).std() > 10
 
 
 def test_tiles_are_kept_within_bounds() -> None:

@@ -37,7 +37,7 @@ class Site:
 
     def __init__(self, project: SmallProject) -> None:
         self.jobs = Jobs()
-        self.app = make_app(project.desk, self.jobs)
+        self.app = make_app(project.desk, self.jobs, project.exchange)
         self.gate = guarded(self.app, Tokens(TOKENS))
 
     def client(self, user: str | None) -> TestClient:
@@ -87,7 +87,7 @@ def test_nothing_answers_without_a_valid_token(site: Site) -> None:
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": "aczerots=wrong"}, {"Authorization": "x"}):
             answer = site.client(None).request(method, at, headers=headers)
             assert answer.status_code == 401, (method, path, headers)
-            assert answer.json()["detail"].startswith("this needs a valid token")
+            assert method == "HEAD" or answer.json()["detail"].startswith("this needs a valid token")
 
 
 @pytest.mark.parametrize("header", ["Bearer", "Bearer ", "Bearer \xff", "Basic dG9rZW4=", "Bearer token-of-ada x"])
@@ -337,8 +337,8 @@ def test_fitting_runs_beside_and_ends_with_a_new_round(site: Site, ada: TestClie
     assert (job["state"], job["user"], job["message"]) == ("done", "ada", "")
     assert ben.get("/api/round").json()["number"] == 2
     results = ben.get("/api/results").json()
-    assert results["rounds"][0]["metrics"]["hiou"] == pytest.approx(0.4)
-    assert len(results["ious"]) == 9
+    assert results["rounds"][0]["metrics"]["miou_seen"] == pytest.approx(0.4)
+    assert len(results["ious"]) == 8, "of the classes that are drawn"
     assert results["change"] == [{"round": 1, "share": 0.1}]
     assert not results["advice"]["stop"]
 
@@ -374,8 +374,10 @@ def test_every_answer_is_described(site: Site) -> None:
             assert operation["summary"], path
             assert operation.get("description"), path
             good = [c for c in operation["responses"] if c.startswith("2")]
-            content = operation["responses"][good[0]]["content"]
-            assert any("$ref" in c.get("schema", {}) or kind != "application/json" for kind, c in content.items()), (
+            content = operation["responses"][good[0]].get("content", {"nothing": {}})
+            assert any(
+                "$ref" in str(c.get("schema", {})) or kind != "application/json" for kind, c in content.items()
+            ), (
                 method,
                 path,
             )

@@ -7,10 +7,7 @@ import { decodeRuns } from "./mask.js";
 import { paintMask } from "./paint.js";
 import { advice } from "./round.js";
 
-const LINES = [
-  ["hiou", "hIoU", "#0072b2", ""], ["miou_seen", "mIoU of seen classes", "#e69f00", "6 3"],
-  ["miou_unseen", "mIoU of unseen classes", "#009e73", "2 3"],
-];
+const LINES = [["miou_seen", "mIoU of drawn classes", "#0072b2", ""], ["coverage", "coverage of the pool", "#e69f00", "6 3"]];
 const [WIDTH, HEIGHT, LEFT, BOTTOM] = [540, 240, 40, 34];
 
 export class ResultsView {
@@ -30,13 +27,14 @@ export class ResultsView {
       const c = this.project.classes[id];
       return [
         el("span", { className: "swatch", style: { background: css(colors[id]) } }),
-        el("span", {}, c.seen ? c.name : `${c.name} (unseen)`), bar(iou ?? 0),
+        el("span", {}, c.name), bar(iou ?? 0),
         el("span", { className: "num" }, iou === null ? "–" : iou.toFixed(2)),
       ];
     });
-    return el("section", { className: "card" }, el("h2", {}, "IoU per class on the validation tiles"),
+    return el("section", { className: "card" }, el("h2", {}, "IoU of drawn classes"),
+      el("p", {}, "On drawn tiles, each by a model that was not fitted to it. These tiles were chosen because they are hard: compare rounds and classes, not slides."),
       rows.length > 0 ? el("div", { className: "balance" }, ...rows)
-        : el("p", {}, "Nothing to measure on: the project has no validation tiles with a mask, or no model yet."));
+        : el("p", {}, "Nothing to measure on yet: it takes drawings on two slides, or two drawn tiles."));
   }
 
   #change({ change }) {
@@ -84,7 +82,7 @@ function curve(rounds) {
       svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, value.toFixed(2)));
   }
   for (const { round, metrics } of rounds) {
-    const tiles = Number.isFinite(metrics.tiles) ? `${metrics.tiles} tiles` : "";
+    const tiles = Number.isFinite(metrics.drawn_tiles) ? `${metrics.drawn_tiles} tiles` : "";
     const anchor = { x: x(round), "text-anchor": round === last ? "end" : "middle" };
     picture.append(svg("text", { ...anchor, y: HEIGHT - 18 }, `round ${round}`), svg("text", { ...anchor, y: HEIGHT - 4 }, tiles));
   }

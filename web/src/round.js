@@ -112,6 +112,9 @@ export function advice({ stop, reason }) {
 }
 
 function jobText(job, round = null) {
+  if (job.state === "running" && job.stage === "measure") {
+    return `The next round is ready: go on with Annotate. The one before is being measured, ${job.done} of ${job.total} …`;
+  }
   if (job.state === "running") return `${job.stage}${job.total > 0 ? ` ${job.done} of ${job.total}` : ""} … (started by ${job.user})`;
   if (job.state === "failed") return `It failed: ${job.message}`;
   if (round && round.left > 0) return `${round.left} tiles have no answer yet. You may go on all the same.`;

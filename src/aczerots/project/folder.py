@@ -84,6 +84,22 @@ def open_project(folder: Path) -> Iterator[Project]:
         store.close()
 
 
+def newest_model(path: Path) -> Path:
+    """The model file of a project's newest fitted round; any other path is a model file itself.
+
+    Raises:
+        InputError: The project has no model yet, or its settings are wrong.
+        StorageError: The database cannot be opened.
+    """
+    if not is_project(str(path)):
+        return path
+    with open_project(path) as project:
+        fitted = [r.model for r in project.store.rounds.all() if r.model is not None]
+    if not fitted:
+        raise InputError("has no model yet", where=path, fix=f"Run: aczerots select {path}")
+    return path / fitted[-1]
+
+
 def is_project(path: str) -> bool:
     """Whether a path is a project folder."""
     return (Path(path) / FILE).is_file()

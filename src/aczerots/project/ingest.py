@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from aczerots.annotation.geojson import Drawing, Drawings, Unused, read_drawings
 from aczerots.annotation.raster import rasterise
-from aczerots.annotation.records.facts import Answer, AnswerKind, NewAnswer, PickFact, StaleAnswer
+from aczerots.annotation.records.facts import Answer, AnswerKind, Draft, NewAnswer, PickFact
 from aczerots.annotation.records.rows import decode_mask
 from aczerots.errors import InputError, MissingExtraError
 from aczerots.progress import Progress, Silent
 from aczerots.project.folder import Project
 from aczerots.project.slides import slide_name
-from aczerots.slides.base import Tile
+from aczerots.slides.base import Box, Tile
 from aczerots.taxonomy import IGNORE
 
 if TYPE_CHECKING:
@@ -36,12 +36,16 @@ class Intake:
         tool: Where.
         everywhere: Take drawings on any tile, not only on those that a round asked for.
         accept: Take tiles whose drafts came back unchanged as accepted; otherwise as not looked at.
+        yields: Keep drawings aside where somebody else has answered.
+        patch: Only tiles with their middle in this part of the slide; None is all of it.
     """
 
     author: str
     tool: str = "qupath"
     everywhere: bool = False
     accept: bool = False
+    yields: bool = False
+    patch: Box | None = None
 
 
 @dataclass
@@ -110,7 +114,7 @@ def ingest_files(
     reports = []
     for path, name, content in zip(files, names, found, strict=True):
         report = Ingested(path, name, len(content.drawings), unused=list(content.unused))
-        _take(project, content, intake, report, progress)
+        take_drawings(project, content, intake, report, progress)
         reports.append(report)
     return reports
 
@@ -126,29 +130,52 @@ def _slide_of(project: Project, path: Path, given: str | None) -> str:
     return name
 
 
-def _take(project: Project, content: Drawings, intake: Intake, report: Ingested, progress: Progress) -> None:
-    """Assign the drawings of a slide to tiles and keep what is new."""
+def take_drawings(
+    project: Project, content: Drawings, intake: Intake, report: Ingested, progress: Progress | None = None
+) -> None:
+    """Assign the drawings of a slide to tiles and keep what is new, all in one transaction.
+
+    Args:
+        project: The project.
+        content: The drawings.
+        intake: How to take them.
+        report: Names the slide; gets what became of the drawings.
+        progress: Receives progress.
+
+    Raises:
+        MissingExtraError: The extra ``project`` is not installed.
+    """
+    progress = progress or Silent()
     picks = {p.tile: p for p in project.store.rounds.picks()}
     tiles = [
         (i, t)
         for i, t in enumerate(project.store.rounds.tiles())
-        if t.slide == report.slide and (intake.everywhere or i in picks)
+        if t.slide == report.slide and (intake.everywhere or i in picks) and _within(t, intake.patch)
     ]
     newest = project.store.rounds.newest()
     number = 0 if newest is None else newest.number
     tree = _tree(content.drawings)
     met: set[int] = set()
+    drawn: list[tuple[PickFact, Tile, NDArray[np.uint8]]] = []
     for done, (position, tile) in enumerate(tiles):
         inside = _inside(tree, tile)
         met.update(inside)
-        mask = draw_tile([content.drawings[i] for i in inside], tile)
-        if (mask != IGNORE).any():
-            pick = picks.get(position, PickFact(number, 0, position, 0.0, {}))
-            _keep(project, pick, mask, intake, report, content.versions.get(tile.id))
-        progress.step("keep", done + 1, len(tiles))
+        mask = draw_tile([content.drawings[i] for i in inside], tile) if inside else None
+        if mask is not None and (mask != IGNORE).any():
+            drawn.append((picks.get(position, PickFact(number, 0, position, 0.0, {})), tile, mask))
+        progress.step("draw", done + 1, len(tiles))
+    _keep(project, drawn, content.versions, intake, report)
     where = "lies outside the slide" if intake.everywhere else "lies in no tile that was asked for"
     report.unused += [Unused(d.number, where) for i, d in enumerate(content.drawings) if i not in met]
     report.unused.sort(key=lambda u: u.number)
+
+
+def _within(tile: Tile, patch: Box | None) -> bool:
+    """Whether the middle of a tile lies in a part of its slide."""
+    if patch is None:
+        return True
+    x, y = tile.box.x + tile.box.width / 2, tile.box.y + tile.box.height / 2
+    return patch.x <= x < patch.x + patch.width and patch.y <= y < patch.y + patch.height
 
 
 def _tree(drawings: Sequence[Drawing]) -> STRtree:
@@ -178,38 +205,66 @@ def draw_tile(drawings: Sequence[Drawing], tile: Tile) -> NDArray[np.uint8]:
 
 def _keep(
     project: Project,
-    pick: PickFact,
-    mask: NDArray[np.uint8],
+    drawn: Sequence[tuple[PickFact, Tile, NDArray[np.uint8]]],
+    versions: Mapping[str, int],
     intake: Intake,
     report: Ingested,
-    version: int | None,
 ) -> None:
-    """Keep the drawing of a tile, unless it is known."""
-    position = pick.tile
-    history = project.store.answers.history(position)
+    """Keep the drawings of tiles that are not known yet."""
+    positions = [pick.tile for pick, _, _ in drawn]
+    histories, drafts = project.store.answers.histories(positions), project.store.rounds.drafts(positions)
+    new = []
+    for pick, tile, mask in drawn:
+        history, draft = histories.get(pick.tile, []), drafts.get(pick.tile)
+        one = _answer(project, pick, mask, history, draft, versions.get(tile.id), intake, report)
+        if one is not None:
+            new.append(one)
+    kept = project.store.answers.add_each(new)
+    report.answers += sum(k is not None for k in kept)
+    report.stale += sum(k is None for k in kept)
+
+
+def _answer(  # noqa: PLR0913, PLR0917  # what is known of a tile, each from another place
+    project: Project,
+    pick: PickFact,
+    mask: NDArray[np.uint8],
+    history: Sequence[Answer],
+    draft: Draft | None,
+    version: int | None,
+    intake: Intake,
+    report: Ingested,
+) -> NewAnswer | None:
+    """The drawing of a tile as an answer, None if it says nothing new."""
     reading = _reading(history, pick.readings > 1, intake.author)
-    key = _key(position, reading, mask, intake.tool)
+    key = _key(pick.tile, reading, mask, intake.tool)
     newest = next((a for a in reversed(history) if a.reading == reading), None)
     same = newest is not None and newest.mask is not None and np.array_equal(decode_mask(newest.mask), mask)
     if same or any(a.key == key for a in history):
         report.unchanged += 1
-        return
-    draft = project.store.rounds.draft(position)
+        return None
     kind = AnswerKind.DRAWN
     opened = newest is None or newest.kind in {AnswerKind.SKIPPED, AnswerKind.WITHDRAWN}
     if draft is not None and opened and np.array_equal(_seen(project, decode_mask(draft.mask)), mask):
         if not intake.accept:
             report.untouched += 1
-            return
+            return None
         kind = AnswerKind.ACCEPTED
     known = 0 if newest is None else newest.version
+    if intake.yields and newest is not None and newest.author != intake.author:
+        version = 0
     based_on = known if version is None or reading else min(version, known)
-    answer = NewAnswer(position, pick.round, intake.author, intake.tool, kind, based_on, mask, reading=reading, key=key)
-    try:
-        project.store.answers.add(answer)
-        report.answers += 1
-    except StaleAnswer:
-        report.stale += 1
+    return NewAnswer(
+        pick.tile,
+        pick.round,
+        intake.author,
+        intake.tool,
+        kind,
+        based_on,
+        mask,
+        draft=draft.id if draft is not None and opened and not intake.everywhere else None,
+        reading=reading,
+        key=key,
+    )
 
 
 def _seen(project: Project, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -124,17 +124,15 @@ def import_masks(project: Project, files: Sequence[Path], author: str) -> int:
         truth = MaskFile(path, slide, {i: i for i in range(len(project.taxonomy))})
         truth.read(Box(0, 0, *slide.size), slide.size)
         found += [(i, _cut(truth, t)) for i, t in enumerate(tiles) if t.slide == name]
-    count = 0
+    histories = project.store.answers.histories(position for position, _ in found)
+    new = []
     for position, mask in found:
-        before = project.store.answers.newest(position)
+        before = next((a for a in reversed(histories.get(position, [])) if a.reading == 0), None)
         same = before is not None and before.mask is not None and np.array_equal(decode_mask(before.mask), mask)
-        if same or (mask == IGNORE).all():
-            continue
-        version = 0 if before is None else before.version
-        kind = AnswerKind.DRAWN
-        project.store.answers.add(NewAnswer(position, newest.number, author, "import", kind, version, mask))
-        count += 1
-    return count
+        if not same and (mask != IGNORE).any():
+            version = 0 if before is None else before.version
+            new.append(NewAnswer(position, newest.number, author, "import", AnswerKind.DRAWN, version, mask))
+    return len(project.store.answers.add_all(new))
 
 
 def _cut(truth: MaskFile, tile: Tile) -> NDArray[np.uint8]:

@@ -6,23 +6,25 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.annotation.records.facts import AnswerKind, NewDraft, PickFact, RoundFact, RoundState
-from aczerots.backbones.base import Grids
 from aczerots.errors import SettingsError
 from aczerots.predict import changed_share, tile_probabilities, view_pool
 from aczerots.project.bench import Running, open_bench
 from aczerots.project.drafts import draft_geometry, draft_mask
 from aczerots.project.folder import Project
+from aczerots.project.measure import cross_validate
+from aczerots.project.part import Part
 from aczerots.project.patients import round_limits
 from aczerots.prozs.checkpoint import ModelCard, load_model, save_model
-from aczerots.prozs.fit import GridSource
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import find_preset
 from aczerots.selection.base import choose
+from aczerots.selection.criterion import covered_share
 from aczerots.selection.locate import locate_strategy
 from aczerots.taxonomy import IGNORE, Taxonomy
 from aczerots.workbench import Workbench
@@ -55,6 +57,7 @@ class Fitted:
         left: Tiles of the round that nobody has answered for.
         change: Share of the pool whose class is another than before, None without a model before.
         file: The model.
+        miou: Mean IoU of the seen classes on tiles that a model was not fitted to, None if it was not measured.
     """
 
     number: int
@@ -62,6 +65,7 @@ class Fitted:
     left: int
     change: float | None
     file: str
+    miou: float | None = None
 
 
 def propose_round(  # keyword-only: each stands in for a setting of the project
@@ -101,7 +105,7 @@ def propose_round(  # keyword-only: each stands in for a setting of the project
     limits = round_limits(project, rounds.tiles(), per_slide, per_patient)
     bench = open_bench(project, running)
     if newest.state in _OPEN:
-        _fit(project, bench, newest, running)
+        _fit(project, bench, newest, running, measure=False)
     started = time.perf_counter()
     number = newest.number + 1
     model = _model(project, bench, newest.number)
@@ -127,8 +131,13 @@ def propose_round(  # keyword-only: each stands in for a setting of the project
     return Proposal(number, picks, new=True)
 
 
-def fit_round(project: Project, running: Running) -> Fitted:
+def fit_round(project: Project, running: Running, *, measure: bool = True) -> Fitted:
     """Fit the newest round to all answers there are; again with newer answers if it is fitted already.
+
+    Args:
+        project: The project.
+        running: How to compute.
+        measure: Measure it too, see :func:`measure_round`; takes a fit per part.
 
     Raises:
         SettingsError: Nothing has been answered in the open round.
@@ -139,10 +148,10 @@ def fit_round(project: Project, running: Running) -> Fitted:
         raise SettingsError("there is no round yet", fix="Run: aczerots select")
     if newest.number > 0 and newest.state is RoundState.PROPOSED:
         raise SettingsError(f"nobody has answered in round {newest.number} yet", fix="Annotate, or: aczerots export")
-    return _fit(project, open_bench(project, running), newest, running)
+    return _fit(project, open_bench(project, running), newest, running, measure)
 
 
-def _fit(project: Project, bench: Workbench, round_: RoundFact, running: Running) -> Fitted:
+def _fit(project: Project, bench: Workbench, round_: RoundFact, running: Running, measure: bool) -> Fitted:
     started = time.perf_counter()
     number = round_.number
     before = _load(project, bench, number - 1)
@@ -161,14 +170,58 @@ def _fit(project: Project, bench: Workbench, round_: RoundFact, running: Running
     )
     save_model(file, model, card)
     place = file.relative_to(project.folder).as_posix()
-    metrics = {"drawn_tiles": _drawn(masks), "change": change}
+    metrics = {"drawn_tiles": _drawn(masks), "change": change, "coverage": _coverage(project, bench, masks)}
     seconds = {"fit": time.perf_counter() - started}
     state = max(RoundState.FITTED, round_.state, key=list(RoundState).index)
     project.store.rounds.advance(number, state, model=place, metrics=metrics, seconds=seconds)
     left = next(r.left for r in project.store.progress().rounds if r.number == number)
     what = f"fitted to {_drawn(masks)} tiles" if _drawn(masks) else "nothing drawn yet: the zero-shot model"
     running.progress.say(f"round {number}: {what}")
-    return Fitted(number, _drawn(masks), left, change, place)
+    miou = _measure(project, bench, number, masks, running) if measure and _drawn(masks) else None
+    return Fitted(number, _drawn(masks), left, change, place, miou)
+
+
+def measure_round(project: Project, running: Running) -> dict[str, Any]:
+    """Measure the newest fitted round again; gives its metrics. See :func:`~aczerots.project.measure.cross_validate`.
+
+    Raises:
+        SettingsError: No round is fitted to a drawing, or there is nothing to divide.
+        AczerotsError: A slide, the backbone or the disk fails.
+    """
+    fitted = [r for r in project.store.rounds.all() if r.state not in _OPEN]
+    masks = drawn_masks(project, fitted[-1].number, project.taxonomy) if fitted else {}
+    if not fitted or not _drawn(masks):
+        raise SettingsError("no round is fitted to a drawing yet", where=project.folder, fix="Run: aczerots fit")
+    if _measure(project, open_bench(project, running), fitted[-1].number, masks, running) is None:
+        fix = "Draw on another slide or tile, or set folds in project.yaml"
+        raise SettingsError("there is nothing to measure on", where=project.folder, fix=fix)
+    return dict(next(r for r in project.store.rounds.all() if r.number == fitted[-1].number).metrics or {})
+
+
+def _measure(
+    project: Project, bench: Workbench, number: int, masks: dict[int, NDArray[np.uint8]], running: Running
+) -> float | None:
+    """Measure a round and note it; gives its mean IoU of seen classes, None if there is nothing to measure on."""
+    started = time.perf_counter()
+    found = cross_validate(
+        bench, masks, project.settings.folds, lambda part: _fresh(project, bench, part), running.progress
+    )
+    if not found:
+        return None
+    known = next(r for r in project.store.rounds.all() if r.number == number).metrics or {}
+    seconds = {"evaluate": time.perf_counter() - started}
+    project.store.rounds.advance(number, RoundState.EVALUATED, metrics={**known, **found}, seconds=seconds)
+    running.progress.say(
+        f"round {number}: mIoU of drawn classes {found['miou_seen']:.3f}, "
+        f"on {found['measured_tiles']} tiles that were left out of {found['folds']} fits"
+    )
+    return float(found["miou_seen"])
+
+
+def _coverage(project: Project, bench: Workbench, masks: dict[int, NDArray[np.uint8]]) -> float:
+    """How well the drawn tiles represent the pool, as the zero-shot model sees it: the same yardstick in all rounds."""
+    model = bench.zero_shot(find_preset("zeroshot"), project.settings.seed)
+    return covered_share(view_pool(model, bench.pool.regions, bench.pool.tiles, masks, bench.taxonomy))
 
 
 def drawn_masks(project: Project, up_to: int, taxonomy: Taxonomy) -> dict[int, NDArray[np.uint8]]:
@@ -232,24 +285,9 @@ def _change(before: ProZS, after: ProZS, bench: Workbench) -> float:
 def make_drafts(model: ProZS, bench: Workbench, positions: Sequence[int], name: str) -> list[NewDraft]:
     """The model's proposals for some tiles of the pool."""
     tiles = [bench.pool.tiles[i] for i in positions]
-    part = _Part(bench.pool.grids, positions)
+    part = Part(bench.pool.grids, positions)
     out = []
     for position, (tile, p) in zip(positions, tile_probabilities(model, part, tiles), strict=True):
         mask = draft_mask(tile, p)
         out.append(NewDraft(position, mask, draft_geometry(mask, tile, bench.taxonomy), name))
     return out
-
-
-class _Part:
-    """Some grids of a store, by their places in ``positions``."""
-
-    def __init__(self, grids: GridSource, positions: Sequence[int]) -> None:
-        self._grids, self._positions = grids, positions
-
-    def __len__(self) -> int:
-        """Number of tiles."""
-        return len(self._positions)
-
-    def __getitem__(self, index: Sequence[int]) -> Grids:
-        """Grids at these places."""
-        return self._grids[[self._positions[i] for i in index]]

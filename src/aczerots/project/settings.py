@@ -36,6 +36,8 @@ class ProjectSettings(BaseModel):
         per_patient: The same of one patient.
         patients: CSV file with the columns slide and patient, absolute or from the project folder; None knows none.
         double: Share of the tiles of a round that two people draw.
+        folds: Parts that the drawn tiles are divided into to measure a model on tiles it was not fitted to; 0 does
+            not measure.
         seed: Seed of everything random.
         database: URL of a PostgreSQL database, without a password; None is ``project.sqlite`` in the folder.
     """
@@ -58,6 +60,7 @@ class ProjectSettings(BaseModel):
     per_patient: int | None = Field(None, ge=1)
     patients: str | None = None
     double: float = Field(0.0, ge=0, le=1)
+    folds: int = Field(5, ge=0, le=50)
     seed: int = Field(0, ge=0)
     database: str | None = None
 

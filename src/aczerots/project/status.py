@@ -10,7 +10,7 @@ from aczerots.project.folder import Project
 
 
 def round_rows(project: Project, progress: Progress) -> list[dict[str, Any]]:
-    """A row per round: state, strategy, answers, minutes, what the model changed."""
+    """A row per round: state, strategy, answers, minutes, what the model changed, covers and reaches."""
     known = {r.number: r for r in project.store.rounds.all()}
     rows = []
     for one in progress.rounds:
@@ -31,13 +31,16 @@ def round_rows(project: Project, progress: Progress) -> list[dict[str, Any]]:
                 "lent": one.leased,
                 "minutes": round(one.seconds / 60, 1),
                 "change": metrics.get("change"),
+                "coverage": metrics.get("coverage"),
+                "miou_seen": metrics.get("miou_seen"),
             }
         )
     return rows
 
 
 def class_rows(project: Project, progress: Progress) -> list[dict[str, Any]]:
-    """A row per class: whether it is seen, tiles and share of the drawn pixels."""
+    """A row per class: whether it is seen, tiles and share of the drawn pixels, IoU of the newest measured round."""
+    measured = newest_metrics(project)
     counts = {c.label: c for c in progress.classes}
     total = sum(c.pixels for c in progress.classes) or 1
     rows = []
@@ -49,9 +52,16 @@ def class_rows(project: Project, progress: Progress) -> list[dict[str, Any]]:
                 "seen": "yes" if tissue.seen else "no",
                 "tiles": found.tiles if found else 0,
                 "share_of_drawn": found.pixels / total if found else 0.0,
+                "iou": measured.get(f"iou:{tissue.name}"),
             }
         )
     return rows
+
+
+def newest_metrics(project: Project) -> Mapping[str, Any]:
+    """Metrics of the newest round that was measured, empty before the first."""
+    measured = [r.metrics for r in project.store.rounds.all() if r.state is RoundState.EVALUATED and r.metrics]
+    return measured[-1] if measured else {}
 
 
 def next_step(project: Project, progress: Progress | None = None) -> str:

@@ -34,7 +34,7 @@ def _open(path: Path, mode: str | None) -> Image.Image:
         raise InputError(f"not a readable picture: {error}", where=path) from error
 
 
-def _data_uri(pixels: NDArray[np.uint8]) -> str:
+def data_uri(pixels: NDArray[np.uint8]) -> str:
     """RGB uint8 [h, w, 3] as a JPEG data URI."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="JPEG", quality=88, subsampling=0)
@@ -62,7 +62,7 @@ def _label_panel(path: Path | None, image: Image.Image, taxonomy: Taxonomy, titl
         return Panel(title, None)
     labels = np.asarray(_open(path, None).resize(image.size, Image.Resampling.NEAREST))
     try:
-        return Panel(title, _data_uri(overlay(np.asarray(image), labels, taxonomy)))
+        return Panel(title, data_uri(overlay(np.asarray(image), labels, taxonomy)))
     except InputError as error:
         raise InputError(error.what, where=path) from error
 
@@ -72,7 +72,7 @@ def _uncertainty_panel(path: Path | None, image: Image.Image) -> Panel:
     if path is None:
         return Panel("Uncertainty", None)
     grey = np.asarray(_open(path, "L").resize(image.size, Image.Resampling.BILINEAR))
-    return Panel("Uncertainty", _data_uri(uncertainty_map(grey / 255)))
+    return Panel("Uncertainty", data_uri(uncertainty_map(grey / 255)))
 
 
 def example_panels(example: Example, taxonomy: Taxonomy) -> list[Panel]:
@@ -83,7 +83,7 @@ def example_panels(example: Example, taxonomy: Taxonomy) -> list[Panel]:
     """
     image = example_image(example)
     return [
-        Panel("Image", _data_uri(np.asarray(image))),
+        Panel("Image", data_uri(np.asarray(image))),
         _label_panel(example.truth, image, taxonomy, "Truth"),
         _label_panel(example.prediction, image, taxonomy, "Prediction"),
         _uncertainty_panel(example.uncertainty, image),
@@ -130,7 +130,7 @@ def _card(selected: Selected, thumbnails: Mapping[tuple[int, int], Path], larges
         Bar(name, value, 100 * abs(value or 0.0) / largest[name] if largest[name] else 0.0)
         for name, value in selected.components.items()
     ]
-    uri = None if path is None else _data_uri(np.asarray(_open(path, "RGB")))
+    uri = None if path is None else data_uri(np.asarray(_open(path, "RGB")))
     return Card(selected, uri, bars)
 
 

@@ -105,6 +105,19 @@ class AczerotsStrategy:
         return coverage, distance_to_drawn(means, pool.labelled)
 
 
+def covered_share(pool: Pool) -> float:
+    """How well the drawn tiles represent the pool, 0 (nothing is drawn) to 1.
+
+    The demand of :class:`CoverageState` times the best cosine to a drawn region. Only values from one model can be
+    compared: another one has other features.
+    """
+    if not pool.labelled.any():
+        return 0.0
+    posterior = pool.posterior()
+    state, _ = AczerotsStrategy()._states(pool, posterior, entropy(posterior), np.random.default_rng(0))
+    return float(state.demand @ np.clip(state.covered, 0.0, 1.0))
+
+
 def likely_drawn(pool: Pool, yield_seen: Floats) -> Floats:
     """Probability that an expert who draws seen classes draws a cell, [n, m]; certain in tiles that are drawn.
 

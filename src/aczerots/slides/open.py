@@ -60,7 +60,7 @@ def open_slide(
     else:
         return ImageSlide(path, name, mpp, cache=cache)
     if slide.mpp is None:
-        fix = "Give it with --mpp (micrometres per pixel of the full resolution)"
+        fix = "Give it with --mpp, in a project with --slide-mpp (micrometres per pixel of the full resolution)"
         raise InputError("the slide states no resolution", where=path, fix=fix)
     return slide
 

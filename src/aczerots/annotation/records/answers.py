@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
-from aczerots.annotation.records.checks import check_answer, check_position
+from aczerots.annotation.records.batch import Batch, parts
+from aczerots.annotation.records.checks import check_position
 from aczerots.annotation.records.database import Database, now_utc
 from aczerots.annotation.records.facts import (
-    WITH_MASK,
     Answer,
     AnswerKind,
     NewAnswer,
     RefusedAnswer,
-    RoundState,
     StaleAnswer,
 )
 from aczerots.annotation.records.people import log
-from aczerots.annotation.records.rows import answer_of, decode_mask, encode_mask, refused_of, tile_of
-from aczerots.annotation.records.tables import AnswerRow, LeaseRow, RefusedRow, RoundRow, SketchRow, TileRow
+from aczerots.annotation.records.rows import answer_of, decode_mask, encode_mask, refused_of
+from aczerots.annotation.records.tables import AnswerRow, RefusedRow, TileRow
 from aczerots.errors import InputError
-from aczerots.slides.base import Tile
 from aczerots.taxonomy import IGNORE
 
 
@@ -57,54 +54,30 @@ class Answers:
             InputError: As :meth:`add`; nothing is kept.
             StaleAnswer: As :meth:`add`; only the refused answer is kept, aside.
         """
-        for one in new:
-            check_answer(one)
-        kept: list[Answer] = []
-        stale: tuple[NewAnswer, Answer] | None = None
         with self._database.writing() as s:
-            for one in sorted(new, key=lambda n: n.tile):  # one order for all writers: no deadlock
-                tile = _lock_tile(s, one.tile)
-                same = s.scalars(select(AnswerRow).where(AnswerRow.key == one.key)).first()
-                newest = _newest(s, one.tile, one.reading)
-                if same is not None:
-                    kept.append(answer_of(same))
-                elif newest is not None and newest.version != one.based_on:
-                    stale = one, answer_of(newest)
-                    s.rollback()
-                    break
-                else:
-                    kept.append(answer_of(_append(s, one, tile, newest)))
-        if stale is not None:
-            raise StaleAnswer(stale[1], self._keep_refused(*stale))
-        order = {n.key: i for i, n in enumerate(new)}
-        return sorted(kept, key=lambda a: order[a.key])
+            rows = Batch(s, new).keep()
+            late = next((n for n, row in zip(new, rows, strict=True) if row is None), None)
+            if late is None:
+                return [answer_of(row) for row in rows if row is not None]
+            newest = _current(s, late)
+            s.rollback()
+        raise StaleAnswer(newest, self._keep_refused([(late, newest)])[0])
 
-    def _keep_refused(self, new: NewAnswer, newest: Answer) -> int:
-        mask = None if new.mask is None else encode_mask(new.mask)
+    def add_each(self, new: Sequence[NewAnswer]) -> list[Answer | None]:
+        """Keep several answers; stale ones are kept aside and None here. All is written in one transaction.
+
+        Raises:
+            InputError: As :meth:`add`; nothing is kept.
+        """
         with self._database.writing() as s:
-            known = s.scalars(select(RefusedRow).where(RefusedRow.key == new.key)).first()
-            if known is not None:
-                return known.id
-            row = RefusedRow(
-                tile=new.tile,
-                round=new.round,
-                reading=new.reading,
-                author=new.author,
-                created=now_utc(),
-                tool=new.tool,
-                kind=new.kind,
-                based_on=new.based_on,
-                newest=newest.version,
-                mask=mask,
-                geometry=None if new.geometry is None else dict(new.geometry),
-                comment=new.comment,
-                seconds=new.seconds,
-                key=new.key,
-            )
-            s.add(row)
-            s.flush()
-            log(s, new.author, "refused", {"tile": new.tile, "based_on": new.based_on, "newest": newest.version})
-            return row.id
+            rows = Batch(s, new).keep()
+            late = [(n, _current(s, n)) for n, row in zip(new, rows, strict=True) if row is None]
+            _put_aside(s, late)
+            return [None if row is None else answer_of(row) for row in rows]
+
+    def _keep_refused(self, late: Sequence[tuple[NewAnswer, Answer]]) -> list[int]:
+        with self._database.writing() as s:
+            return _put_aside(s, late)
 
     def undo(self, tile: int, author: str, *, reading: int = 0, based_on: int, tool: str = "page") -> Answer:
         """Bring back what counted before the newest answer, as a further answer. Undoing again goes further back.
@@ -140,6 +113,28 @@ class Answers:
         with self._database.reading() as s:
             return [answer_of(r) for r in s.scalars(query)]
 
+    def histories(self, tiles: Iterable[int]) -> dict[int, list[Answer]]:
+        """All answers for some tiles, oldest first; tiles without any are left out."""
+        found: dict[int, list[Answer]] = {}
+        with self._database.reading() as s:
+            for some in parts(tiles):
+                for row in s.scalars(select(AnswerRow).where(AnswerRow.tile.in_(some)).order_by(AnswerRow.id)):
+                    found.setdefault(row.tile, []).append(answer_of(row))
+        return found
+
+    def answered(self) -> set[int]:
+        """Tiles whose first reading has an answer that counts."""
+        query = select(AnswerRow.tile, AnswerRow.kind).where(AnswerRow.reading == 0).order_by(AnswerRow.version)
+        with self._database.reading() as s:
+            newest: dict[int, str] = {row[0]: row[1] for row in s.execute(query)}
+        return {tile for tile, kind in newest.items() if kind != AnswerKind.WITHDRAWN}
+
+    def efforts(self) -> list[tuple[str, AnswerKind, float]]:
+        """(author, kind, seconds) of every answer that was given, undone ones included, oldest first."""
+        query = select(AnswerRow.author, AnswerRow.kind, AnswerRow.seconds).where(AnswerRow.reverts_to.is_(None))
+        with self._database.reading() as s:
+            return [(row[0], AnswerKind(row[1]), row[2]) for row in s.execute(query.order_by(AnswerRow.id))]
+
     def counting(self, up_to: int | None = None, reading: int = 0) -> list[Answer]:
         """The newest answer of every answered tile, by position; ``up_to`` leaves out those of later rounds."""
         newer = aliased(AnswerRow)
@@ -171,35 +166,37 @@ class Answers:
             return [refused_of(r) for r in s.scalars(select(RefusedRow).order_by(RefusedRow.id))]
 
 
-def newest_version(session: Session, tile: int, reading: int) -> int:
-    """Version of the answer that counts, 0 for none."""
-    row = _newest(session, tile, reading)
-    return 0 if row is None else row.version
-
-
-def _lock_tile(session: Session, position: int) -> Tile:
-    """The tile, which no other transaction may answer for until this one ends."""
+def _lock_tile(session: Session, position: int) -> None:
+    """Let no other transaction answer for a tile until this one ends."""
     check_position(position)
-    row = session.get(TileRow, position, with_for_update=True)
-    if row is None:
+    if session.get(TileRow, position, with_for_update=True) is None:
         raise InputError(f"there is no tile {position}")
-    return tile_of(row)
 
 
-def _newest(session: Session, tile: int, reading: int) -> AnswerRow | None:
-    query = select(AnswerRow).where(AnswerRow.tile == tile, AnswerRow.reading == reading)
-    return session.scalars(query.order_by(AnswerRow.version.desc()).limit(1)).first()
+def _current(session: Session, new: NewAnswer) -> Answer:
+    """The answer that counts where a stale one was handed in."""
+    row = _newest(session, new.tile, new.reading)
+    assert row is not None, "an answer is stale only if there is a newer one"
+    return answer_of(row)
 
 
-def _append(session: Session, new: NewAnswer, tile: Tile, newest: AnswerRow | None) -> AnswerRow:
-    version = 0 if newest is None else newest.version
-    if new.based_on != version:
-        raise InputError(f"is based on version {new.based_on}, which does not exist", where=f"tile {new.tile}")
-    begun = session.get(RoundRow, new.round)
-    if begun is None:
-        raise InputError(f"there is no round {new.round}", where=f"tile {new.tile}")
-    mask, pixels = _checked_mask(new, tile)
-    row = AnswerRow(
+def _put_aside(session: Session, late: Sequence[tuple[NewAnswer, Answer]]) -> list[int]:
+    """Keep answers that came too late; gives their numbers. One that was kept before is not kept again."""
+    numbers = []
+    for new, newest in late:
+        known = session.scalars(select(RefusedRow).where(RefusedRow.key == new.key)).first()
+        if known is None:
+            known = _refused_row(new, newest)
+            session.add(known)
+            session.flush()
+            about = {"tile": new.tile, "based_on": new.based_on, "newest": newest.version}
+            log(session, new.author, "refused", about)
+        numbers.append(known.id)
+    return numbers
+
+
+def _refused_row(new: NewAnswer, newest: Answer) -> RefusedRow:
+    return RefusedRow(
         tile=new.tile,
         round=new.round,
         reading=new.reading,
@@ -207,52 +204,19 @@ def _append(session: Session, new: NewAnswer, tile: Tile, newest: AnswerRow | No
         created=now_utc(),
         tool=new.tool,
         kind=new.kind,
-        version=version + 1,
         based_on=new.based_on,
-        mask=mask,
+        newest=newest.version,
+        mask=None if new.mask is None else encode_mask(new.mask),
         geometry=None if new.geometry is None else dict(new.geometry),
         comment=new.comment,
         seconds=new.seconds,
-        draft=new.draft,
-        pixels=pixels,
-        reverts_to=None,
         key=new.key,
     )
-    session.add(row)
-    if begun.state == RoundState.PROPOSED:
-        begun.state = RoundState.ANNOTATING
-    _end_loan(session, row)
-    session.flush()
-    log(session, new.author, "answer", {"tile": new.tile, "answer": row.id, "version": row.version, "kind": row.kind})
-    return row
 
 
-def _checked_mask(new: NewAnswer, tile: Tile) -> tuple[bytes | None, dict[str, Any]]:
-    """PNG and pixels per label id inside the tile's box."""
-    if new.kind is AnswerKind.WITHDRAWN:
-        raise InputError("is made by undoing only", where=new.kind)
-    if (new.mask is not None) != (new.kind in WITH_MASK):
-        has = "needs a mask" if new.mask is None else "has no mask"
-        raise InputError(f"an answer of the kind {new.kind} {has}", where=f"tile {new.tile}")
-    if new.mask is None:
-        return None, {}
-    if new.mask.shape != (tile.size, tile.size) or new.mask.dtype != np.uint8:
-        got = f"{new.mask.shape} of {new.mask.dtype}"
-        raise InputError(f"the mask is {got}, not ({tile.size}, {tile.size}) of uint8", where=f"tile {new.tile}")
-    mask = np.full_like(new.mask, IGNORE)
-    mask[tile.inner] = new.mask[tile.inner]
-    ids, counts = np.unique(mask[mask != IGNORE], return_counts=True)
-    return encode_mask(mask), {str(i): int(n) for i, n in zip(ids, counts, strict=True)}
-
-
-def _end_loan(session: Session, row: AnswerRow) -> None:
-    """The author's loan and sketch have served."""
-    loan = session.get(LeaseRow, (row.round, row.tile, row.reading))
-    if loan is not None and loan.user == row.author:
-        session.delete(loan)
-    sketch = session.get(SketchRow, (row.author, row.tile))
-    if sketch is not None:
-        session.delete(sketch)
+def _newest(session: Session, tile: int, reading: int) -> AnswerRow | None:
+    query = select(AnswerRow).where(AnswerRow.tile == tile, AnswerRow.reading == reading)
+    return session.scalars(query.order_by(AnswerRow.version.desc()).limit(1)).first()
 
 
 def _revert(session: Session, newest: AnswerRow, author: str, tool: str) -> Answer:

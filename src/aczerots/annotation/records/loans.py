@@ -37,7 +37,9 @@ class Loans:
     def __init__(self, database: Database, rounds: Rounds, answers: Answers) -> None:
         self._database, self._rounds, self._answers = database, rounds, answers
 
-    def lease(self, user: str, now: datetime | None = None, duration: timedelta = LEASE) -> Work | None:
+    def lease(
+        self, user: str, now: datetime | None = None, duration: timedelta = LEASE, slide: str | None = None
+    ) -> Work | None:
         """The next tile of the open round that is neither answered nor lent to somebody else.
 
         Whoever holds a tile gets the same one again, so that a page that was closed goes on. Nobody gets both
@@ -47,6 +49,7 @@ class Loans:
             user: Who asks.
             now: The moment, UTC; None takes the clock's.
             duration: How long the tile is lent.
+            slide: Only tiles of this slide.
 
         Returns:
             None when no round is open or nothing is left for this user.
@@ -56,9 +59,9 @@ class Loans:
             number = _open_round(s)
             if number is None:
                 return None
-            loan = _held(s, number, user, now)
+            loan = _held(s, number, user, now, slide)
             if loan is None:
-                choice = next_opening(s, number, user, now)
+                choice = next_opening(s, number, user, now, slide)
                 if choice is None:
                     return None
                 loan = s.merge(LeaseRow(round=number, tile=choice[0], reading=choice[1], user=user, expires=now))
@@ -77,12 +80,8 @@ class Loans:
 
     def renew(self, user: str, now: datetime | None = None, duration: timedelta = LEASE) -> bool:
         """Lengthen the user's loans; False if there are none any more."""
-        now = now or now_utc()
         with self._database.writing() as s:
-            loans = list(s.scalars(select(LeaseRow).where(LeaseRow.user == user, LeaseRow.expires > now)))
-            for loan in loans:
-                loan.expires = now + duration
-            return bool(loans)
+            return _renew(s, user, now or now_utc(), duration)
 
     def release(self, user: str) -> None:
         """Give back the user's tiles; sketches stay."""
@@ -91,7 +90,7 @@ class Loans:
                 s.delete(loan)
 
     def save_sketch(self, user: str, tile: int, based_on: int, content: Mapping[str, Any]) -> None:
-        """Keep unfinished work in place of what was kept before; on return it is on the disk.
+        """Keep unfinished work in place of what was kept before, and renew the loans; on return it is on the disk.
 
         Raises:
             InputError: No such tile, or the content is no JSON.
@@ -103,6 +102,7 @@ class Loans:
             if s.get(TileRow, tile) is None:
                 raise InputError(f"there is no tile {tile}")
             s.merge(SketchRow(user=user, tile=tile, based_on=based_on, content=dict(content), saved=now_utc()))
+            _renew(s, user, now_utc(), LEASE)
 
     def sketch(self, user: str, tile: int) -> Sketch | None:
         """The user's unfinished work on a tile, None if there is none."""
@@ -111,12 +111,13 @@ class Loans:
             row = s.get(SketchRow, (user, tile))
             return None if row is None else Sketch(row.user, row.tile, row.based_on, dict(row.content), row.saved)
 
-    def drop_sketch(self, user: str, tile: int) -> None:
-        """Forget unfinished work."""
-        with self._database.writing() as s:
-            row = s.get(SketchRow, (user, tile))
-            if row is not None:
-                s.delete(row)
+
+def _renew(session: Session, user: str, now: datetime, duration: timedelta) -> bool:
+    """Lengthen the user's loans; whether there are any."""
+    loans = list(session.scalars(select(LeaseRow).where(LeaseRow.user == user, LeaseRow.expires > now)))
+    for loan in loans:
+        loan.expires = now + duration
+    return bool(loans)
 
 
 def _open_round(session: Session) -> int | None:
@@ -126,8 +127,10 @@ def _open_round(session: Session) -> int | None:
     return None if row is None else row.number
 
 
-def _held(session: Session, number: int, user: str, now: datetime) -> LeaseRow | None:
+def _held(session: Session, number: int, user: str, now: datetime, slide: str | None) -> LeaseRow | None:
     query = select(LeaseRow).where(LeaseRow.round == number, LeaseRow.user == user, LeaseRow.expires > now)
+    if slide is not None:
+        query = query.join(TileRow, TileRow.position == LeaseRow.tile).where(TileRow.slide == slide)
     for loan in session.scalars(query.order_by(LeaseRow.tile)):
         if is_open(session, number, loan.tile, loan.reading):
             return loan

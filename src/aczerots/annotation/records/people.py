@@ -73,6 +73,13 @@ class People:
         with self._database.writing() as s:
             log(s, user, what, about)
 
+    def comments(self, tile: int) -> list[Event]:
+        """What was said about a tile, oldest first."""
+        query = select(EventRow).where(EventRow.what == "comment", EventRow.about["tile"].as_integer() == tile)
+        with self._database.reading() as s:
+            rows = s.scalars(query.order_by(EventRow.id))
+            return [Event(r.id, r.time, r.user, r.what, dict(r.about)) for r in rows]
+
     def events(self, what: str | None = None) -> list[Event]:
         """The audit trail, oldest first; ``what`` keeps one kind only."""
         query = select(EventRow).order_by(EventRow.id)

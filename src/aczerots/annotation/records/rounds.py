@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func, select
 
+from aczerots.annotation.records.batch import parts
 from aczerots.annotation.records.database import Database, now_utc
 from aczerots.annotation.records.facts import Draft, NewDraft, PickFact, RoundFact, RoundState, SlideFact
 from aczerots.annotation.records.people import log
@@ -79,8 +80,10 @@ class Rounds:
 
     def newest(self) -> RoundFact | None:
         """The last round, None before the first."""
-        rounds = self.all()
-        return rounds[-1] if rounds else None
+        query = select(RoundRow).order_by(RoundRow.number.desc()).limit(1)
+        with self._database.reading() as s:
+            row = s.scalars(query).first()
+            return None if row is None else round_of(row)
 
     def propose(self, number: int, strategy: str, picks: Sequence[PickFact], drafts: Sequence[NewDraft] = ()) -> None:
         """Begin a round with its selection (empty for round 0) and the model's proposals for it.
@@ -159,6 +162,16 @@ class Rounds:
         with self._database.reading() as s:
             row = s.scalars(query).first()
             return None if row is None else draft_of(row)
+
+    def drafts(self, tiles: Iterable[int]) -> dict[int, Draft]:
+        """The newest draft of each of some tiles; tiles without one are left out."""
+        found: dict[int, Draft] = {}
+        with self._database.reading() as s:
+            for some in parts(tiles):
+                last = select(func.max(DraftRow.id)).where(DraftRow.tile.in_(some)).group_by(DraftRow.tile)
+                for row in s.scalars(select(DraftRow).where(DraftRow.id.in_(last))):
+                    found[row.tile] = draft_of(row)
+        return found
 
 
 def _tile_row(position: int, tile: Tile) -> TileRow:

@@ -18,6 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _EMPTY = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
 """Hash of nothing: the viewer asks whether its style is there, and an empty one answers."""
 
+CLIENTS = "/monai/"
+"""Where clients of MONAI Label come in; their token follows."""
+
 SAFETY = {
     "Content-Security-Policy": (
         f"default-src 'none'; script-src 'self'; style-src 'self' {_EMPTY}; img-src 'self' data: blob:; "
@@ -61,10 +64,13 @@ def _digest(token: str) -> str:
 
 
 class Gate:
-    """ASGI layer around the app: lets in who has a token, as header, cookie or link.
+    """ASGI layer around the app: lets in who has a token, as header, cookie, link or part of the address.
 
     ``/?token=...`` is the link: it sets the cookie and leads to ``/``, so that the token stays in no history and
     in no log of a later request. Every request let in carries the user's name in ``scope["state"]["user"]``.
+
+    Clients of MONAI Label can be given an address only: ``/monai/TOKEN/...`` is the same as ``/api/monai/...`` with a
+    header.
 
     Args:
         app: What is guarded.
@@ -84,9 +90,11 @@ class Gate:
             return
         if scope["type"] != "http":  # there are no web sockets
             return
-        answer = await run_in_threadpool(self._link, scope)
+        # Only the page itself can be a link; other requests are spared the way to another thread.
+        answer = await run_in_threadpool(self._link, scope) if scope["path"] == "/" else None
         if answer is None:
-            user = await run_in_threadpool(self._user, Headers(scope=scope))
+            scope, given = _without_token(scope)
+            user = await run_in_threadpool(self._user, Headers(scope=scope), given)
             if user is not None:
                 scope.setdefault("state", {})["user"] = user
                 await self._app(scope, receive, _with_safety(send))
@@ -98,8 +106,10 @@ class Gate:
             )
         await answer(scope, receive, _with_safety(send))
 
-    def _user(self, headers: Headers) -> str | None:
-        """Who sent these headers."""
+    def _user(self, headers: Headers, given: str | None) -> str | None:
+        """Who sent these headers, or whose token the address held."""
+        if given is not None:
+            return self._tokens.user(given)
         kind, _, token = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
             return self._tokens.user(token.strip())
@@ -124,6 +134,22 @@ class Gate:
         secure = scope.get("scheme") == "https"
         answer.set_cookie(self._cookie, token, httponly=True, samesite="lax", secure=secure, path="/")
         return answer
+
+
+def _without_token(scope: Scope) -> tuple[Scope, str | None]:
+    """(the request without the token in its address, the token) of a client of MONAI Label.
+
+    QuPath does not say that what it sends is JSON, which nothing else can be meant by.
+    """
+    rest = scope["path"].removeprefix(CLIENTS)
+    if rest == scope["path"]:
+        return scope, None
+    token, _, path = rest.partition("/")
+    path = f"/api/monai/{path}"
+    headers = list(scope["headers"])
+    if "content-type" not in Headers(scope=scope):
+        headers.append((b"content-type", b"application/json"))
+    return {**scope, "path": path, "raw_path": path.encode("utf-8", "surrogateescape"), "headers": headers}, token
 
 
 def _with_safety(send: Send) -> Send:

@@ -15,6 +15,10 @@ from aczerots.annotation.server.access import Gate, Tokens
 from aczerots.annotation.server.bounded import Bounded
 from aczerots.annotation.server.deepzoom import DeepZoom
 from aczerots.annotation.server.jobs import Jobs
+from aczerots.annotation.server.monai.inference import inference
+from aczerots.annotation.server.monai.ports import Exchange
+from aczerots.annotation.server.monai.routes import tasks
+from aczerots.annotation.server.monai.store import store
 from aczerots.annotation.server.ports import ConflictError, Desk, UnknownTileError
 from aczerots.annotation.server.routes import api
 from aczerots.errors import AczerotsError, InputError, SettingsError, StorageError
@@ -25,12 +29,13 @@ WEB = Path(__file__).parents[1] / "web"
 _STATUS = {ConflictError: 409, UnknownTileError: 404, InputError: 422, SettingsError: 422, StorageError: 503}
 
 
-def make_app(desk: Desk, jobs: Jobs | None = None) -> FastAPI:
+def make_app(desk: Desk, jobs: Jobs | None = None, exchange: Exchange | None = None) -> FastAPI:
     """The application without its gate, for :func:`guarded` and for its OpenAPI description.
 
     Args:
         desk: The project.
         jobs: Where fitting runs.
+        exchange: The project for clients of MONAI Label; None shuts them out.
     """
     app = FastAPI(
         title="aczerots",
@@ -45,6 +50,10 @@ def make_app(desk: Desk, jobs: Jobs | None = None) -> FastAPI:
         app.add_exception_handler(kind, _refuse)
     app.add_exception_handler(RequestValidationError, _explain)
     app.include_router(api)
+    if exchange is not None:
+        app.state.exchange = exchange
+        for part in (tasks, inference, store):
+            app.include_router(part)
     app.mount("/static", StaticFiles(directory=WEB), name="static")
     app.add_api_route("/", _page, include_in_schema=False)
     app.add_middleware(Bounded)

@@ -63,10 +63,10 @@ def tile_box(slide: Slide, level: int, column: int, row: int) -> tuple[Box, tupl
     return Box(x, y, right - x, bottom - y), (width, height)
 
 
-def encode(pixels: NDArray[np.uint8]) -> bytes:
-    """RGB uint8 [h, w, 3] as JPEG."""
+def encode(pixels: NDArray[np.uint8], form: str = "JPEG") -> bytes:
+    """RGB uint8 [h, w, 3] as JPEG, or as PNG."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY)
+    Image.fromarray(pixels).save(buffer, form, quality=_QUALITY)
     return buffer.getvalue()
 
 

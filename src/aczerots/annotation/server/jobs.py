@@ -11,6 +11,11 @@ from aczerots.annotation.server.ports import ConflictError
 from aczerots.errors import AczerotsError
 from aczerots.progress import Progress
 
+
+class StoppedError(AczerotsError):
+    """Somebody has stopped the job."""
+
+
 JobState = Literal["idle", "running", "done", "failed"]
 
 
@@ -42,6 +47,7 @@ class Jobs:
         self._job = Job()
         self._lock = Lock()
         self._thread: Thread | None = None
+        self._stopper = ""
 
     @property
     def job(self) -> Job:
@@ -57,9 +63,21 @@ class Jobs:
         with self._lock:
             if self._job.state == "running":
                 raise ConflictError(f"{self._job.user} has already started this", fix="Wait until it is done")
-            self._job = Job("running", user, "starting")
+            self._job, self._stopper = Job("running", user, "starting"), ""
         self._thread = Thread(target=self._run, args=(work,), name="fit", daemon=True)
         self._thread.start()
+        return self._job
+
+    def stop(self, user: str) -> Job:
+        """Let the running job end at its next step; what it had not finished is not kept.
+
+        Raises:
+            ConflictError: None is running.
+        """
+        with self._lock:
+            if self._job.state != "running":
+                raise ConflictError("nothing is running")
+            self._stopper = user
         return self._job
 
     def wait(self, seconds: float) -> None:
@@ -69,11 +87,17 @@ class Jobs:
 
     def say(self, text: str) -> None:
         """See :class:`~aczerots.progress.Progress`."""
+        self._check()
         self._job = replace(self._job, message=text)
 
     def step(self, stage: str, done: int, total: int) -> None:
         """See :class:`~aczerots.progress.Progress`."""
+        self._check()
         self._job = replace(self._job, stage=stage, done=done, total=total)
+
+    def _check(self) -> None:
+        if self._stopper:
+            raise StoppedError(f"{self._stopper} has stopped this")
 
     def _run(self, work: Callable[[Progress], None]) -> None:
         # A defect must not look like a job that runs for ever: the state falls back to failed in any case.

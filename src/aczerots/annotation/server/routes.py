@@ -27,15 +27,17 @@ Level = Annotated[int, Path(ge=0, lt=64, description="Deep-zoom level; 0 is one 
 Place = Annotated[int, Path(ge=0, lt=2**31, description="Column or row of the deep-zoom tile.")]
 
 Answers: TypeAlias = dict[int | str, dict[str, Any]]
-_REFUSED: Answers = {401: {"model": models.Problem, "description": "No valid token."}}
-_COMMON: Answers = {
+COMMON: Answers = {
     400: {"model": models.Problem, "description": "The body is no JSON."},
+    401: {"model": models.Problem, "description": "No valid token."},
     413: {"model": models.Problem, "description": "The body is too large or of unknown length."},
+    422: {"model": models.Problem, "description": "The request cannot be used."},
     503: {"model": models.Problem, "description": "The database or the disk fails; try again."},
 }
-_MISSING: Answers = {404: {"model": models.Problem, "description": "No such thing."}}
-_CLASH: Answers = {409: {"model": models.Problem, "description": "Stale, or somebody else's; nothing is lost."}}
-_BAD: Answers = {422: {"model": models.Problem, "description": "The request cannot be used."}}
+"""Answers that any route may give."""
+
+MISSING: Answers = {404: {"model": models.Problem, "description": "No such thing."}}
+CLASH: Answers = {409: {"model": models.Problem, "description": "Stale, or somebody else's; nothing is lost."}}
 
 JPEG: Answers = {200: {"content": {"image/jpeg": {}}, "description": "JPEG."}}
 XML: Answers = {200: {"content": {"application/xml": {}}, "description": "DZI."}}
@@ -59,9 +61,7 @@ def _zoom(request: Request) -> deepzoom.DeepZoom:
 DeskOf = Annotated[Desk, Depends(_desk)]
 JobsOf = Annotated[Jobs, Depends(_jobs)]
 ZoomOf = Annotated[deepzoom.DeepZoom, Depends(_zoom)]
-api = APIRouter(
-    prefix="/api", dependencies=[Depends(HTTPBearer(auto_error=False))], responses={**_REFUSED, **_BAD, **_COMMON}
-)
+api = APIRouter(prefix="/api", dependencies=[Depends(HTTPBearer(auto_error=False))], responses=COMMON)
 
 
 @api.get("/project", tags=["project"])
@@ -86,7 +86,7 @@ def next_task(user: User, desk: DeskOf) -> models.NextTask:
     return models.NextTask(task=None if task is None else views.task_info(desk, task), left=desk.left())
 
 
-@api.post("/tiles/{position}/open", tags=["tiles"], responses={**_MISSING, **_CLASH})
+@api.post("/tiles/{position}/open", tags=["tiles"], responses={**MISSING, **CLASH})
 def open_tile(position: PathPosition, user: User, desk: DeskOf, reading: QueryReading = 0) -> models.TaskInfo:
     """A certain tile, for a second look; it is yours until the lease ends."""
     return views.task_info(desk, desk.open_task(user, position, reading))
@@ -101,7 +101,7 @@ def _mask(tile: Tile, runs: list[int], desk: Desk) -> NDArray[np.uint8]:
     return inside
 
 
-@api.put("/tiles/{position}/work", tags=["tiles"], responses={**_MISSING, **_CLASH})
+@api.put("/tiles/{position}/work", tags=["tiles"], responses={**MISSING, **CLASH})
 def save_work(position: PathPosition, work: models.WorkIn, user: User, desk: DeskOf) -> models.Kept:
     """Keep unfinished work and renew the lease."""
     mask = _mask(desk.tile(position), work.mask, desk)
@@ -109,7 +109,7 @@ def save_work(position: PathPosition, work: models.WorkIn, user: User, desk: Des
     return models.Kept(expires=desk.save_work(user, position, kept))
 
 
-@api.post("/tiles/{position}/answer", tags=["tiles"], responses={**_MISSING, **_CLASH})
+@api.post("/tiles/{position}/answer", tags=["tiles"], responses={**MISSING, **CLASH})
 def answer(position: PathPosition, given: models.AnswerIn, user: User, desk: DeskOf) -> models.Receipt:
     """Hand in an answer. Once this has returned, it is kept for good."""
     tile = desk.tile(position)
@@ -129,26 +129,26 @@ def answer(position: PathPosition, given: models.AnswerIn, user: User, desk: Des
     return models.Receipt(version=desk.answer(user, position, kept))
 
 
-@api.post("/tiles/{position}/undo", tags=["tiles"], responses={**_MISSING, **_CLASH})
+@api.post("/tiles/{position}/undo", tags=["tiles"], responses={**MISSING, **CLASH})
 def undo(position: PathPosition, user: User, desk: DeskOf, reading: QueryReading = 0) -> models.Receipt:
     """Take back your newest answer on a tile; the one before it counts again."""
     return models.Receipt(version=desk.undo(user, position, reading))
 
 
-@api.post("/tiles/{position}/comment", tags=["tiles"], responses=_MISSING)
+@api.post("/tiles/{position}/comment", tags=["tiles"], responses=MISSING)
 def comment(position: PathPosition, given: models.CommentIn, user: User, desk: DeskOf) -> models.Done:
     """Leave a comment on a tile."""
     desk.comment(user, position, given.text)
     return models.Done()
 
 
-@api.get("/tiles/{position}/prediction", tags=["results"], responses=_MISSING)
+@api.get("/tiles/{position}/prediction", tags=["results"], responses=MISSING)
 def prediction(position: PathPosition, desk: DeskOf) -> models.PredictionInfo:
     """The newest model's labels on a tile."""
     return models.PredictionInfo(mask=encode_runs(desk.prediction(position)))
 
 
-@api.get("/tiles/{position}/image.jpeg", tags=["results"], response_class=Response, responses={**_MISSING, **JPEG})
+@api.get("/tiles/{position}/image.jpeg", tags=["results"], response_class=Response, responses={**MISSING, **JPEG})
 def tile_image(position: PathPosition, desk: DeskOf) -> Response:
     """The picture under the masks of a tile: its window as the model sees it."""
     tile = desk.tile(position)
@@ -174,7 +174,7 @@ def job(jobs: JobsOf) -> models.JobInfo:
     return models.JobInfo.model_validate(jobs.job, from_attributes=True)
 
 
-@api.post("/job", tags=["round"], status_code=202, responses=_CLASH)
+@api.post("/job", tags=["round"], status_code=202, responses=CLASH)
 def start_job(user: User, desk: DeskOf, jobs: JobsOf) -> models.JobInfo:
     """Fit to all answers, measure, and propose the next round, in the background."""
     return models.JobInfo.model_validate(jobs.start(user, desk.advance), from_attributes=True)
@@ -186,7 +186,7 @@ def _slide(desk: Desk, number: int) -> Slide:
     return desk.slides[number]
 
 
-@api.get("/slides/{number}.dzi", tags=["slides"], response_class=Response, responses={**_MISSING, **XML})
+@api.get("/slides/{number}.dzi", tags=["slides"], response_class=Response, responses={**MISSING, **XML})
 def slide_description(number: Number, desk: DeskOf) -> Response:
     """The deep-zoom description of a slide."""
     return Response(deepzoom.describe(_slide(desk, number)), media_type="application/xml")
@@ -196,7 +196,7 @@ def slide_description(number: Number, desk: DeskOf) -> Response:
     "/slides/{number}_files/{level}/{column}_{row}.jpeg",
     tags=["slides"],
     response_class=Response,
-    responses={**_MISSING, **JPEG},
+    responses={**MISSING, **JPEG},
 )
 def slide_tile(number: Number, level: Level, column: Place, row: Place, desk: DeskOf, zoom: ZoomOf) -> Response:
     """A tile of the deep-zoom image of a slide."""

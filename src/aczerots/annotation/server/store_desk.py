@@ -11,6 +11,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from aczerots.annotation.overlays import find_unseen
 from aczerots.annotation.records.database import now_utc
 from aczerots.annotation.records.facts import WITH_MASK, AnswerKind, Draft, NewAnswer, PickFact, Sketch, StaleAnswer
 from aczerots.annotation.records.facts import Answer as KeptAnswer
@@ -167,8 +168,7 @@ class StoreDesk:
         )
 
     def _comments(self, position: int, answer: KeptAnswer | None) -> list[str]:
-        notes = [e for e in self._store.people.events("comment") if e.about.get("tile") == position]
-        said = [f"{e.user}: {e.about['text']}" for e in notes]
+        said = [f"{e.user}: {e.about['text']}" for e in self._store.people.comments(position)]
         return said if answer is None or not answer.comment else [*said, f"{answer.author}: {answer.comment}"]
 
     def _work_of(self, sketch: Sketch, reading: int) -> Work | None:
@@ -190,7 +190,6 @@ class StoreDesk:
             "reading": work.reading,
         }
         self._store.loans.save_sketch(user, position, work.version, content)
-        self._store.loans.renew(user)
         newest = self._store.answers.newest(position, work.reading)
         version = 0 if newest is None else newest.version
         if newest is not None and version != work.version:
@@ -316,17 +315,9 @@ class StoreDesk:
 
     def _overlays(self) -> list[Overlay]:
         """Tiles of the newest round whose draft shows most of each unseen class."""
-        newest = self._store.rounds.newest()
-        found: list[Overlay] = []
-        for pick in [] if newest is None else self._store.rounds.picks(newest.number):
-            draft = self._store.rounds.draft(pick.tile)
-            if draft is not None:
-                tile = self.tile(pick.tile)
-                inside = decode_mask(draft.mask)[tile.inner]
-                shares = [(label, float(np.mean(inside == label))) for label in self._taxonomy.unseen_ids]
-                found += [Overlay(pick.tile, tile, label, share) for label, share in shares if share > 0]
-        found.sort(key=lambda o: (o.label, -o.share, o.position))
-        return [o for label in self._taxonomy.unseen_ids for o in [f for f in found if f.label == label][:OVERLAYS]]
+        self._grow()
+        found = find_unseen(self._store, self._pool, self._taxonomy, OVERLAYS)
+        return [Overlay(s.position, self.tile(s.position), s.label, s.share) for s in found]
 
     def advance(self, progress: Progress) -> None:
         """See :class:`~aczerots.annotation.server.ports.Desk`."""

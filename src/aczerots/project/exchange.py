@@ -1,0 +1,153 @@
+"""A project for clients of MONAI Label; satisfies :class:`~aczerots.annotation.server.monai.ports.Exchange`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aczerots.annotation.geojson import Drawings
+from aczerots.annotation.server.monai.ports import Asked, Taken
+from aczerots.annotation.server.ports import UnknownTileError
+from aczerots.predict import Segmenter, load_segmenter
+from aczerots.project.bench import Running
+from aczerots.project.folder import Project
+from aczerots.project.ingest import Ingested, Intake, take_drawings
+from aczerots.slides.base import Box, Slide, Tile
+
+TOOL = "monai label"
+"""What answers from these clients are marked with."""
+
+
+@final
+class ProjectExchange:
+    """A project behind the MONAI Label protocol.
+
+    Args:
+        project: Open for as long as this is used.
+        running: How to compute.
+    """
+
+    def __init__(self, project: Project, running: Running) -> None:
+        self._project, self._running = project, running
+        self._lock = Lock()
+        self._newest: tuple[Path, int, Segmenter] | None = None
+
+    @property
+    def strategy(self) -> str:
+        """What chooses its tiles."""
+        newest = self._project.store.rounds.newest()
+        return self._project.settings.strategy if newest is None or newest.number == 0 else newest.strategy
+
+    def asked(self) -> list[Asked]:
+        """See :class:`~aczerots.annotation.server.monai.ports.Exchange`."""
+        tiles = self._project.store.rounds.tiles()
+        answered = self._project.store.answers.answered()
+        return [Asked(tiles[i], i in answered) for i in sorted({p.tile for p in self._project.store.rounds.picks()})]
+
+    def next_tile(self, user: str, slide: str | None) -> Tile | None:
+        """See :class:`~aczerots.annotation.server.monai.ports.Exchange`."""
+        work = self._project.store.loans.lease(user, slide=slide)
+        return None if work is None else work.tile
+
+    def labels(self, slide: str, box: Box) -> NDArray[np.uint8]:
+        """See :class:`~aczerots.annotation.server.monai.ports.Exchange`."""
+        found = self._slide(slide)
+        with self._lock:  # one at a time: it takes all cores
+            segmenter = self._segmenter()
+            margin = _margin(segmenter, found)
+            part = SlidePart(found, grown(box, margin, found.size))
+            labels = segmenter.segment(part).labels
+        top, left = box.y - part.box.y, box.x - part.box.x
+        return labels[top : top + box.height, left : left + box.width]
+
+    def _slide(self, name: str) -> Slide:
+        if name not in self._project.slides:  # imported since the server was started
+            self._project = Project(self._project.folder, self._project.settings, self._project.store)
+        return self._project.slides[name]
+
+    def _segmenter(self) -> Segmenter:
+        """The newest model, opened once."""
+        files = [self._project.model_file(r.number) for r in self._project.store.rounds.all() if r.model is not None]
+        if not files or not files[-1].exists():
+            raise UnknownTileError("there is no model yet", fix="Run: aczerots select")
+        stamp = files[-1].stat().st_mtime_ns
+        if self._newest is None or self._newest[:2] != (files[-1], stamp):
+            running = self._running
+            trust = running.trust_remote_code
+            opened = load_segmenter(files[-1], running.device, compiled=running.compiled, trust_remote_code=trust)
+            self._newest = files[-1], stamp, opened
+        return self._newest[2]
+
+    def take(self, user: str, slide: str, drawings: Drawings, patch: Box | None) -> Taken:
+        """See :class:`~aczerots.annotation.server.monai.ports.Exchange`."""
+        intake = Intake(user, TOOL, accept=patch is not None, yields=patch is None, patch=patch)
+        report = Ingested(Path(slide), slide, len(drawings.drawings), unused=list(drawings.unused))
+        take_drawings(self._project, drawings, intake, report)
+        return Taken(report.answers, report.unchanged, report.untouched, report.stale, report.unused)
+
+    def file(self, slide: str) -> Path:
+        """See :class:`~aczerots.annotation.server.monai.ports.Exchange`."""
+        fact = next(f for f in self._project.store.rounds.slides() if f.id == slide)
+        return self._project.folder.resolve() / fact.path
+
+    def trail(self, lines: int) -> Sequence[str]:
+        """See :class:`~aczerots.annotation.server.monai.ports.Exchange`."""
+        events = self._project.store.people.events()[-lines:]
+        return [f"{e.time:%Y-%m-%d %H:%M:%S} {e.user or '-'} {e.what} {dict(e.about)}" for e in events]
+
+
+@final
+class SlidePart:
+    """A part of a slide as a slide of its own; satisfies :class:`~aczerots.slides.base.Slide`.
+
+    Args:
+        slide: The whole.
+        box: The part, inside the slide.
+    """
+
+    def __init__(self, slide: Slide, box: Box) -> None:
+        self._slide, self.box = slide, box
+
+    @property
+    def id(self) -> str:
+        """That of the whole."""
+        return self._slide.id
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the part in level-0 pixels."""
+        return self.box.width, self.box.height
+
+    @property
+    def mpp(self) -> float | None:
+        """Micrometres per level-0 pixel."""
+        return self._slide.mpp
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the whole with the place of the part."""
+        b = self.box
+        return f"{self._slide.fingerprint}-{b.x}-{b.y}-{b.width}-{b.height}"
+
+    def read(self, box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Pixels of a box in the frame of the part, RGB uint8 [height, width, 3]; beyond it the slide goes on."""
+        return self._slide.read(Box(self.box.x + box.x, self.box.y + box.y, box.width, box.height), size)
+
+
+def _margin(segmenter: Segmenter, slide: Slide) -> int:
+    """Level-0 pixels around a region that its edges need as context: half a window."""
+    mpp = segmenter.card.mpp
+    scale = 1.0 if mpp is None or slide.mpp is None else mpp / slide.mpp
+    return round(segmenter.card.tile_size * scale / 2)
+
+
+def grown(box: Box, margin: int, size: tuple[int, int]) -> Box:
+    """A box with a margin around it, cut at the edges of a slide of ``size``."""
+    x, y = max(0, box.x - margin), max(0, box.y - margin)
+    right, bottom = min(size[0], box.x + box.width + margin), min(size[1], box.y + box.height + margin)
+    return Box(x, y, right - x, bottom - y)

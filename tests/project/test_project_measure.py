@@ -1,0 +1,203 @@
+"""Rounds are measured on drawn tiles that a model was not fitted to; the report says what came of it."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aczerots.annotation.oracle import draw
+from aczerots.annotation.records.facts import AnswerKind, NewAnswer, RoundState
+from aczerots.datasets.base import Dataset
+from aczerots.datasets.locate import locate_dataset
+from aczerots.errors import InputError, SettingsError
+from aczerots.predict import tile_probabilities, view_pool
+from aczerots.progress import Silent
+from aczerots.project.bench import Running, open_bench
+from aczerots.project.folder import Project, init_project, newest_model, open_project
+from aczerots.project.measure import cross_validate, split_folds
+from aczerots.project.part import Part
+from aczerots.project.report import write_project_report
+from aczerots.project.rounds import fit_round, measure_round, propose_round
+from aczerots.project.settings import make_settings
+from aczerots.prozs.model import ProZS
+from aczerots.prozs.presets import find_preset
+from aczerots.selection.criterion import covered_share
+from aczerots.slides.base import Box, Tile
+from aczerots.taxonomy import IGNORE
+
+pytestmark = pytest.mark.usefixtures("short_fits")
+UNSEEN = "necrosis"
+
+
+def tile(slide: str, x: int = 0) -> Tile:
+    return Tile(slide, Box(x, 0, 8, 8), Box(x, 0, 8, 8), 8)
+
+
+POOL = [tile("a"), tile("a", 8), tile("a", 16), tile("b"), tile("c"), tile("c", 8), tile("d")]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "number", "parts", "kind"),
+    [
+        ([0, 1, 2, 3, 4, 5, 6], 2, [[0, 1, 2, 6], [3, 4, 5]], "slide"),
+        ([0, 1, 2, 3, 4, 5, 6], 9, [[0, 1, 2], [4, 5], [3], [6]], "slide"),
+        ([6, 0], 5, [[0], [6]], "slide"),
+        ([0, 2, 1], 2, [[0, 2], [1]], "tile"),
+        ([3], 5, [], "tile"),
+        ([], 5, [], "tile"),
+        ([0, 3], 1, [], "slide"),
+        ([0, 3], 0, [], "slide"),
+    ],
+)
+def test_slides_stay_together(drawn: list[int], number: int, parts: list[list[int]], kind: str):
+    assert split_folds(POOL, drawn, number) == (parts, kind)
+
+
+@pytest.fixture(scope="session")
+def tissue() -> Dataset:
+    return locate_dataset("phantom:3,size=128,seed=5")
+
+
+@pytest.fixture
+def project(tmp_path: Path, tissue: Dataset) -> Iterator[Project]:
+    for sample in tissue.samples:
+        pixels = sample.slide.read(Box(0, 0, 128, 128), (128, 128))
+        Image.fromarray(pixels).save(tmp_path / f"{sample.slide.id.replace(':', '_')}.png")
+    classes = [{"name": c.name, "color": c.color, "seen": c.name != UNSEEN} for c in tissue.taxonomy.classes]
+    settings = make_settings(classes=classes, tile_size=64, budget=6, double=0.5)
+    init_project(tmp_path / "project", [str(tmp_path / "*.png")], settings)
+    with open_project(tmp_path / "project") as opened:
+        yield opened
+
+
+def masks_of(project: Project, tissue: Dataset, positions: list[int]) -> dict[int, np.ndarray]:
+    tiles = project.store.rounds.tiles()
+    truth = {s.slide.id.replace(":", "_"): s.truth for s in tissue.samples}
+    return {p: draw(truth[tiles[p].slide], tiles[p], project.taxonomy) for p in positions}
+
+
+def answer_all(project: Project, tissue: Dataset) -> None:
+    for pick in project.store.rounds.picks(1):
+        (mask,) = masks_of(project, tissue, [pick.tile]).values()
+        for reading in range(pick.readings):
+            drawn = np.roll(mask, 2 * reading, axis=0)
+            author = ("ann <b>", "bob")[reading]
+            new = NewAnswer(pick.tile, 1, author, "page", AnswerKind.DRAWN, 0, drawn, reading=reading, seconds=90.0)
+            project.store.answers.add(new)
+
+
+def test_no_model_is_measured_on_tiles_that_it_was_fitted_to(project: Project, tissue: Dataset):
+    bench = open_bench(project, Running())
+    masks = masks_of(project, tissue, [0, 1, 4, 5, 8])
+    slides = {p: bench.pool.tiles[p].slide for p in masks}
+    fitted: list[set[int]] = []
+
+    def remember(part: dict[int, np.ndarray]) -> ProZS:
+        fitted.append(set(part))
+        return bench.zero_shot(find_preset("zeroshot"), 0)
+
+    found = cross_validate(bench, masks, 3, remember, Silent())
+    assert len(fitted) == 3
+    for part in fitted:
+        held = set(masks) - part
+        assert held
+        assert not {slides[p] for p in held} & {slides[p] for p in part}
+    assert sorted(p for part in fitted for p in set(masks) - part) == sorted(masks), "each tile is left out once"
+
+    # The same by hand: the model never changes here, so that it is one prediction of all tiles.
+    model = bench.zero_shot(find_preset("zeroshot"), 0)
+    tiles = [bench.pool.tiles[p] for p in masks]
+    both = [
+        (masks[p][t.inner].ravel(), q.argmax(axis=0).ravel())
+        for p, (t, q) in zip(masks, tile_probabilities(model, Part(bench.pool.grids, list(masks)), tiles), strict=True)
+    ]
+    truth, predicted = (np.concatenate(x) for x in zip(*both, strict=True))
+    counts = truth != IGNORE
+    truth, predicted = truth[counts], predicted[counts]
+    assert found["pacc"] == pytest.approx((truth == predicted).mean())
+    ious = []
+    for label in project.taxonomy.seen_ids:
+        union = ((truth == label) | (predicted == label)).sum()
+        iou = ((truth == label) & (predicted == label)).sum() / union if union else np.nan
+        assert found[f"iou:{project.taxonomy.names[label]}"] == pytest.approx(iou, nan_ok=True)
+        ious.append(iou)
+    assert found["miou_seen"] == pytest.approx(np.nanmean(ious))
+    assert (found["measured_tiles"], found["folds"], found["held_together"]) == (5, 3, "slide")
+    assert f"iou:{UNSEEN}" not in found
+
+
+def test_measuring_can_be_left_for_later(project: Project, tissue: Dataset):
+    with pytest.raises(SettingsError, match="no round is fitted to a drawing"):
+        measure_round(project, Running())
+    propose_round(project, Running())
+    answer_all(project, tissue)
+    fitted = fit_round(project, Running(), measure=False)
+    assert fitted.miou is None
+    newest = project.store.rounds.newest()
+    assert newest is not None
+    assert newest.state is RoundState.FITTED
+    propose_round(project, Running(), budget=2)  # people go on
+    metrics = measure_round(project, Running())
+    assert metrics["measured_tiles"] == 6
+    first = project.store.rounds.all()[1]
+    assert (first.state, first.metrics) == (RoundState.EVALUATED, metrics)
+    assert {"drawn_tiles", "change", "coverage", "miou_seen"} <= set(metrics)
+    assert newest_model(project.folder) == project.model_file(1)
+    assert newest_model(project.model_file(0)) == project.model_file(0)
+
+
+def test_a_project_without_folds_is_not_measured(project: Project, tissue: Dataset):
+    bare = replace(project, settings=project.settings.model_copy(update={"folds": 0}))
+    propose_round(bare, Running())
+    answer_all(bare, tissue)
+    assert fit_round(bare, Running()).miou is None
+    with pytest.raises(SettingsError, match="nothing to measure on"):
+        measure_round(bare, Running())
+
+
+def test_coverage_grows_with_what_is_drawn(project: Project, tissue: Dataset):
+    bench = open_bench(project, Running())
+    model = bench.zero_shot(find_preset("zeroshot"), 0)
+
+    def covered(positions: list[int]) -> float:
+        masks = masks_of(project, tissue, positions)
+        return covered_share(view_pool(model, bench.pool.regions, bench.pool.tiles, masks, bench.taxonomy))
+
+    shares = [covered(list(range(n))) for n in (0, 1, 4, 12)]
+    assert shares[0] == 0
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1, abs=1e-3)
+
+
+def test_the_report_tells_all_and_loads_nothing(project: Project, tissue: Dataset, tmp_path: Path):
+    propose_round(project, Running())
+    answer_all(project, tissue)
+    fit_round(project, Running())
+    tiles = project.store.rounds.tiles()
+    picks = propose_round(project, Running(), budget=2).picks
+    draft = project.store.rounds.draft(picks[0].tile)
+    assert draft is not None
+    out = tmp_path / "report.html"
+    write_project_report(project, out)
+    page = out.read_text(encoding="utf-8")
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert "ann &lt;b&gt;" in page
+    assert "ann <b>" not in page
+    assert "Agreement of two readings" in page
+    assert "5 fits" not in page
+    assert "3 fits, each without some slides" in page
+    text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
+    assert "1 evaluated aczerots 9 9 9" in text
+    assert re.search(r"bob 3 3 4\.5 90", text)
+    assert len(tiles) == 12
+
+
+def test_a_project_without_a_round_has_a_report_too(project: Project, tmp_path: Path):
+    write_project_report(project, tmp_path / "report.html")
+    assert "12 tiles" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    with pytest.raises(InputError, match="has no model yet"):
+        newest_model(project.folder)
