@@ -173,8 +173,8 @@ class _Team:
         if not actor.ready:
             self._deaths += 1
             if self._deaths >= TRIES * len(self._actors):
-                reason = str(error).strip().splitlines()[0]
-                raise AczerotsError(f"workers die before they begin ({reason})", fix="See the logs of Ray")
+                reason = str(error).strip().splitlines()[-1].strip()
+                raise AczerotsError(f"workers die before they begin ({reason})", fix="Is aczerots installed on all nodes?")
         first, *rest = actor.has or (None,)
         for ticket in reversed(rest):
             desk.give_back(ticket)
