@@ -37,6 +37,8 @@ def cluster() -> Iterator[Cluster]:
 
 
 class TestRay(WorkerContract):
+    """An actor per node."""
+
     @pytest.fixture
     def engine(self, cluster: Cluster) -> Engine:
         return locate_engine(EngineOptions("ray", cluster.address))

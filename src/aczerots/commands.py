@@ -15,6 +15,11 @@ Compile = Annotated[bool, typer.Option("--compile", help="Compile the backbone: 
 RemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Let the backbone's repository run Python code it brings along.")
 ]
+EngineName = Annotated[str, typer.Option("--engine", help="Where the work runs: local or ray.")]
+Address = Annotated[
+    str | None, typer.Option(help="Of the Ray cluster: auto, HOST:PORT, ray://HOST:PORT; default starts one here.")
+]
+Jobs = Annotated[int | None, typer.Option(help="Workers; default one per GPU, one on a CPU, all places of a cluster.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

@@ -12,6 +12,8 @@ from aczerots.errors import SettingsError
 
 
 class TestHere(EngineContract):
+    """This process."""
+
     @pytest.fixture
     def engine(self) -> Engine:
         return locate_engine(EngineOptions())
@@ -23,6 +25,8 @@ class TestHere(EngineContract):
 
 
 class TestProcesses(WorkerContract):
+    """Two processes."""
+
     @pytest.fixture
     def engine(self) -> Engine:
         return locate_engine(EngineOptions(jobs=2))

@@ -15,8 +15,8 @@ _DEFECTS = (OSError, MemoryError, RuntimeError, ValueError, ArithmeticError, Loo
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
-UnitIn = TypeVar("UnitIn", contravariant=True)
-ResultOut = TypeVar("ResultOut", covariant=True)
+UnitIn_contra = TypeVar("UnitIn_contra", contravariant=True)
+ResultOut_co = TypeVar("ResultOut_co", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Failure:
     reason: str
 
 
-class Job(Protocol[UnitIn, ResultOut]):
+class Job(Protocol[UnitIn_contra, ResultOut_co]):
     """What workers do. Workers get it by value, so it holds paths, URLs and settings, never pixels or weights."""
 
-    def open(self, device: str) -> Callable[[UnitIn], ResultOut]:
+    def open(self, device: str) -> Callable[[UnitIn_contra], ResultOut_co]:
         """Load what all units need, once per worker.
 
         Args:

@@ -31,9 +31,7 @@ class Desk(Generic[Unit, Result]):
         ended: See :meth:`~aczerots.engine.base.Engine.run`.
     """
 
-    def __init__(
-        self, units: Sequence[Unit], ended: Callable[[Unit, Result | Failure], Sequence[Unit]]
-    ) -> None:
+    def __init__(self, units: Sequence[Unit], ended: Callable[[Unit, Result | Failure], Sequence[Unit]]) -> None:
         self._waiting: deque[Ticket[Unit]] = deque(Ticket(unit) for unit in units)
         self._ended = ended
         self.open = len(self._waiting)

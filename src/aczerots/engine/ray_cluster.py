@@ -174,7 +174,9 @@ class _Team:
             self._deaths += 1
             if self._deaths >= TRIES * len(self._actors):
                 reason = str(error).strip().splitlines()[-1].strip()
-                raise AczerotsError(f"workers die before they begin ({reason})", fix="Is aczerots installed on all nodes?")
+                raise AczerotsError(
+                    f"workers die before they begin ({reason})", fix="Is aczerots installed on all nodes?"
+                )
         first, *rest = actor.has or (None,)
         for ticket in reversed(rest):
             desk.give_back(ticket)
