@@ -239,7 +239,8 @@ class SlideFetcher:
             return self._held[1]
         if self._folder is None:
             scratch_folder().mkdir(parents=True, exist_ok=True)
-            self._folder = Path(tempfile.mkdtemp(prefix="slides-", dir=scratch_folder()))
+            _tidy(scratch_folder())
+            self._folder = Path(tempfile.mkdtemp(prefix=f"slides-{os.getpid()}-", dir=scratch_folder()))
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._held = None
         for old in self._folder.iterdir():
@@ -267,6 +268,17 @@ class SlideFetcher:
         except FileNotFoundError:
             raise InputError("the file is missing", where=place) from None
         return folder / name_of(place)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove the copies of processes that were killed."""
+    for path in folder.glob("slides-*-*"):
+        try:
+            os.kill(int(path.name.split("-")[1]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(path, ignore_errors=True)
+        except (PermissionError, ValueError):  # of another user, or not ours
+            continue
 
 
 def _belonging(files: Any, root: str) -> list[str]:

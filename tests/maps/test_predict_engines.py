@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -223,3 +226,17 @@ def test_the_command_takes_engine_and_part(
     assert run("--engine", "cluster") == 1
     assert run("--jobs", "0") == 1
     assert run("--address", "auto") == 1
+
+
+def test_copies_of_killed_processes_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACZEROTS_SCRATCH", str(tmp_path))
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    for name in (f"slides-{int(dead.stdout)}-x", f"slides-{os.getpid()}-x", "slides-other-x"):
+        (tmp_path / name).mkdir()
+    files = fsspec.filesystem("memory")
+    files.pipe("/in/a.svs", b"a")
+    fetcher = SlideFetcher()
+    own = fetcher.fetch("memory://in/a.svs").parent
+    assert {p.name for p in tmp_path.iterdir()} == {own.name, f"slides-{os.getpid()}-x", "slides-other-x"}
+    del fetcher
+    assert not own.exists()

@@ -20,6 +20,7 @@ from aczerots.machine import cores
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _PATIENCE = 1.0
+_FAREWELL = 5.0
 _AHEAD = 2
 """Units that a worker has: the one in work and the next, so that it never waits for this process."""
 
@@ -112,11 +113,7 @@ class ProcessEngine:
                         self._bury(worker, desk)
                         team[i] = self._start(context, job, worker.device)
         finally:
-            for worker in team:
-                worker.process.terminate()
-            for worker in team:
-                worker.process.join()
-                worker.pipe.close()
+            _stop(team)
 
     def _start(self, context: SpawnContext, job: Job[Any, Any], device: str) -> _Worker:
         """One more worker."""
@@ -177,6 +174,18 @@ def _hear(worker: _Worker, desk: Desk[Any, Any]) -> bool:
     else:
         raise AczerotsError(message.reason)
     return True
+
+
+def _stop(team: Sequence[_Worker]) -> None:
+    """End all workers: those without work go by themselves and tidy up, the others are stopped."""
+    for worker in team:
+        worker.pipe.close()
+        if worker.has or not worker.ready:
+            worker.process.terminate()
+    for worker in team:
+        worker.process.join(_FAREWELL)
+        worker.process.kill()
+        worker.process.join()
 
 
 def _serve(pipe: Connection[Any, Any], job: Job[Any, Any], device: str) -> None:
