@@ -9,7 +9,7 @@ from aczerots.engine.base import Engine, Failure
 from aczerots.errors import AczerotsError, InputError, StorageError
 from aczerots.maps.areas import write_areas
 from aczerots.maps.run import SlideMap
-from aczerots.maps.work import MapAnswer, MapJob, MapUnit, parts_of
+from aczerots.maps.work import MapAnswer, MapJob, MapUnit
 from aczerots.progress import Progress
 from aczerots.remote import open_folder
 from aczerots.taxonomy import Taxonomy
@@ -62,11 +62,10 @@ class Cohort:
         elif outcome.map is not None:
             self._maps[slide] = outcome.map
         elif unit.stage == "begin":
-            parts = parts_of(unit, outcome.chunks)
-            self._open_parts[slide] = len(parts)
-            return parts
+            self._open_parts[slide] = outcome.chunks
+            return [MapUnit(slide, "chunk", i) for i in range(outcome.chunks)]
         follows: list[MapUnit] = []
-        if unit.stage == "chunks":
+        if unit.stage == "chunk":
             self._open_parts[slide] -= 1
             if not self._open_parts[slide] and slide not in self._failures:
                 follows = [MapUnit(slide, "finish")]

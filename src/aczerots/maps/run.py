@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -138,15 +139,53 @@ class SlideTask:
             StorageError: A file cannot be written.
         """
         store = self._store()
-        finished = []
-        for i, chunk in enumerate(chunks):
-            found = self._find(chunk)
-            if found is None:
-                found = self._compute(chunk, store)
-                self._out.keep(f"{self._folder}/{chunk.name}.chunk")
-            finished.append(found)
-            progress.step(f"predict {self._slide.id}", i + 1, len(chunks))
+        finished: list[Done] = []
+        with ThreadPoolExecutor(1, "paint") as painter:
+            begun: list[Future[Done]] = []
+            for chunk in chunks:
+                found = self._find(chunk)
+                scores = self._scores(chunk) if found is None else None
+                # One chunk at a time: what it takes counts twice already.
+                self._gather(begun, finished, len(chunks), progress)
+                begun.append(self._paint(painter, chunk, found, scores, store))
+            self._gather(begun, finished, len(chunks), progress)
         return finished
+
+    @property
+    def painted_aside(self) -> bool:
+        """Whether a thread makes labels of scores while an accelerator computes the next ones.
+
+        On a processor both would want the same cores.
+        """
+        return self._segmenter.backbone.device.type != "cpu"
+
+    def _scores(self, chunk: Chunk) -> ChunkScores | None:
+        """Scores of a chunk, None if it shows no tissue."""
+        if not self.tissue.any(self._plan.level0(chunk.box)):
+            return None
+        one = self._segmenter
+        return chunk_scores(one.model, one.backbone, self._slide, self._plan, self.tissue, chunk)
+
+    def _paint(
+        self,
+        painter: Executor,
+        chunk: Chunk,
+        found: Done | None,
+        scores: ChunkScores | None,
+        store: ProbabilityStore | None,
+    ) -> Future[Done]:
+        """Begin to make a finished chunk; one that was found is finished."""
+        if found is None and self.painted_aside:
+            return painter.submit(self._put, chunk, scores, store)
+        done: Future[Done] = Future()
+        done.set_result(self._put(chunk, scores, store) if found is None else found)
+        return done
+
+    def _gather(self, begun: list[Future[Done]], finished: list[Done], count: int, progress: Progress) -> None:
+        """Wait for the chunks that are begun."""
+        while begun:
+            finished.append(begun.pop().result())
+            progress.step(f"predict {self._slide.id}", len(finished), count)
 
     def finish(self, progress: Progress) -> SlideMap:
         """All files from the chunks; what was only on the way goes.
@@ -183,17 +222,17 @@ class SlideTask:
         self._out.fetch(f"{self._folder}/{chunk.name}.chunk")
         return self._chunks.find(chunk)
 
-    def _compute(self, chunk: Chunk, store: ProbabilityStore | None) -> Done:
-        """A chunk from its pixels."""
+    def _put(self, chunk: Chunk, scores: ChunkScores | None, store: ProbabilityStore | None) -> Done:
+        """Labels and probabilities of a chunk, kept."""
         labels = np.full((chunk.box.height, chunk.box.width), IGNORE, dtype=np.uint8)
-        if self.tissue.any(self._plan.level0(chunk.box)):
-            one = self._segmenter
-            scores = chunk_scores(one.model, one.backbone, self._slide, self._plan, self.tissue, chunk)
+        if scores is not None:
             paint(scores, self._plan, self.tissue, chunk.box, labels)
             if store is not None:
                 for name in store.put(chunk, scores, self.tissue):
                     self._out.keep(f"{self._slide.id}.probabilities.zarr/{name}")
-        return self._chunks.put(chunk, labels, len(self._segmenter.card.taxonomy))
+        done = self._chunks.put(chunk, labels, len(self._segmenter.card.taxonomy))
+        self._out.keep(f"{self._folder}/{chunk.name}.chunk")
+        return done
 
     def _store(self, begin: bool = False) -> ProbabilityStore | None:
         """Where probabilities go, None if nobody wants them."""

@@ -1,4 +1,4 @@
-"""Slides as units of work for an engine: a slide, or a few chunks of one."""
+"""Slides as units of work for an engine: a slide, or a chunk of one."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from aczerots.remote import OutFolder, SlideFetcher, name_of, open_folder
 from aczerots.slides.open import open_slide
 from aczerots.taxonomy import TissueClass
 
-SPAN = 4
-"""Chunks per unit: enough that a worker rarely comes back, few enough that all workers end at the same time."""
-
 
 @dataclass(frozen=True)
 class MapUnit:
@@ -24,16 +21,14 @@ class MapUnit:
 
     Attributes:
         slide: Path or URL.
-        stage: ``begin`` looks at the slide and does all of it if that is little, ``chunks`` computes some chunks,
+        stage: ``begin`` looks at the slide and does all of it if that is one chunk, ``chunk`` computes one,
             ``finish`` writes the files.
-        start: First chunk of the stage ``chunks``.
-        stop: End of them.
+        chunk: Number of the chunk, for the stage ``chunk``.
     """
 
     slide: str
-    stage: Literal["begin", "chunks", "finish"] = "begin"
-    start: int = 0
-    stop: int = 0
+    stage: Literal["begin", "chunk", "finish"] = "begin"
+    chunk: int = 0
 
 
 @dataclass(frozen=True)
@@ -131,12 +126,12 @@ class Mapper:
         return self._open[1]
 
     def _do(self, unit: MapUnit, task: SlideTask, notes: _Notes) -> MapAnswer:
-        if unit.stage == "chunks":
-            task.compute(task.chunks[unit.start : unit.stop], notes)
+        if unit.stage == "chunk":
+            task.compute(task.chunks[unit.chunk : unit.chunk + 1], notes)
             return MapAnswer(unit)
         if unit.stage == "finish":
             return MapAnswer(unit, task.finish(notes), notes=tuple(notes.lines))
-        if not self._job.split or len(task.chunks) <= SPAN:
+        if not self._job.split or len(task.chunks) == 1:
             return MapAnswer(unit, do_all(task, notes), notes=tuple(notes.lines))
         done = task.finished()
         if done is None:
@@ -167,8 +162,3 @@ def _named(error: AczerotsError, place: str) -> InputError:
     if error.where is not None and error.where.endswith(name):
         return InputError(error.what, where=place, fix=error.fix)
     return InputError(text, where=place)
-
-
-def parts_of(unit: MapUnit, chunks: int) -> list[MapUnit]:
-    """Units over the chunks of a slide."""
-    return [MapUnit(unit.slide, "chunks", i, min(i + SPAN, chunks)) for i in range(0, chunks, SPAN)]
