@@ -25,7 +25,7 @@ from aczerots.apply import predict_slides
 from benchmarks.scale_pipeline import bare, windows_in_memory
 from benchmarks.scale_slides import tissue_pattern, write_slide, zeroshot_model
 
-SIDES = (4096, 8192)
+SIDES = (2048, 6144)
 """Of the slides that are measured, level-0 pixels at 0.25 micrometres."""
 
 
@@ -81,7 +81,7 @@ def measure() -> Units:
     found = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model, pattern = zeroshot_model(folder / "model.safetensors"), tissue_pattern(4096)
+        model, pattern = zeroshot_model(folder / "model.safetensors"), tissue_pattern(2048)
         for side in SIDES:
             slide = write_slide(folder / f"slide{side}.svs", side, pattern, mpp=0.25)
             found.append(_measured(model, slide, folder / f"out{side}"))

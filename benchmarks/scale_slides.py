@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import os
 import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +65,8 @@ def write_slide(
                 dtype=np.uint8,
                 tile=(TILE, TILE),
                 photometric="ycbcr",
+                subsampling=(1, 1),
                 compression="jpeg",
-                compressionargs={"level": 80},
                 subfiletype=0 if factor == 1 else 1,
                 description=text if factor == 1 else f"{text} -> {extent}x{extent}",
                 metadata=None,
@@ -77,17 +80,27 @@ def _reduced(pattern: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     return np.rint(blocks.mean(axis=(1, 3))).astype(np.uint8)
 
 
-def _tiles(extent: int, pattern: NDArray[np.uint8], island: float | None):  # a generator of tiles
-    """Tiles of a level in reading order."""
-    glass = np.full((TILE, TILE, 3), 243, dtype=np.uint8)
+def _tiles(extent: int, pattern: NDArray[np.uint8], island: float | None) -> Iterator[bytes]:
+    """Encoded tiles of a level in reading order; equal ones are encoded once."""
+    import imagecodecs
+
+    @functools.cache
+    def encoded(row: int | None, column: int | None) -> bytes:
+        tile = np.full((TILE, TILE, 3), 243, dtype=np.uint8)
+        if row is not None and column is not None:
+            rows, columns = (np.arange(n * TILE, (n + 1) * TILE) % len(pattern) for n in (row, column))
+            tile = pattern[np.ix_(rows, columns)]
+        data: bytes = imagecodecs.jpeg8_encode(
+            tile, level=80, colorspace="RGB", outcolorspace="YCBCR", subsampling="444"
+        )
+        return data
+
     low, high = (0, extent) if island is None else (extent * (1 - island) / 2, extent * (1 + island) / 2)
-    count = -(-extent // TILE)
+    count, period = -(-extent // TILE), len(pattern) // math.gcd(len(pattern), TILE)
     for row in range(count):
-        rows = (np.arange(row * TILE, (row + 1) * TILE)) % len(pattern)
         for column in range(count):
             inside = low <= row * TILE < high and low <= column * TILE < high
-            columns = (np.arange(column * TILE, (column + 1) * TILE)) % len(pattern)
-            yield pattern[np.ix_(rows, columns)] if inside else glass
+            yield encoded(row % period, column % period) if inside else encoded(None, None)
 
 
 def peak_memory() -> int:
