@@ -1,8 +1,9 @@
 """Peak memory of segmenting slides of growing size, each in a process of its own.
 
-Slides are generated: JPEG tiles with levels 4 and 16 at 0.25 micrometres per pixel, read at 0.5, a square of tissue in the middle of glass. The square has the
-same number of pixels in all of them by default, so that it takes minutes, not days; everything that follows the
-slide (levels, tissue mask, chunks, pyramids, polygons, overlay) follows it all the same. ``--tissue`` sets its side.
+Slides are generated: JPEG tiles with levels 4 and 16 at 0.25 micrometres per pixel, read at 0.5, a square of tissue
+in the middle of glass. The square has the same number of pixels in all of them by default, so that it takes minutes,
+not days; everything that follows the slide (levels, tissue mask, chunks, pyramids, polygons, overlay) follows it all
+the same. ``--tissue`` sets its side.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ class ProcessEngine:
             team.extend(self._start(context, job, device) for device in self._devices)
             while desk.open:
                 for worker in team:
-                    _feed(worker, desk)
+                    _feed(worker, desk, len(team))
                 ready = wait([worker.pipe for worker in team], _PATIENCE)
                 for i, worker in enumerate(team):
                     if worker.pipe in ready and not _hear(worker, desk):
@@ -146,9 +146,9 @@ class ProcessEngine:
             desk.give_back(first)
 
 
-def _feed(worker: _Worker, desk: Desk[Any, Any]) -> None:
-    """Give a worker as much as it may have, but leave waiting units to idle workers: one each, then the next."""
-    limit = _AHEAD if desk.waiting > 1 else 1
+def _feed(worker: _Worker, desk: Desk[Any, Any], team: int) -> None:
+    """Give a worker as much as it may have; when little is left, each gets one."""
+    limit = _AHEAD if desk.waiting > team else 1
     while len(worker.has) < limit and (ticket := desk.take()) is not None:
         worker.has.append(ticket)
         # A worker that is dead already is found so when its pipe is read.

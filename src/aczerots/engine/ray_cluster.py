@@ -97,7 +97,7 @@ class RayEngine:
         with _connected(self._address) as ray:
             desk: Desk[Any, Any] = Desk(units, ended)
             count = self._jobs or _places(ray, self._device, self._threads)
-            team = _Team(ray, job, self._device, self._threads, min(count, max(desk.open, self._jobs or 0)))
+            team = _Team(ray, job, self._device, self._threads, count)
             try:
                 team.work(desk)
             finally:
@@ -105,9 +105,9 @@ class RayEngine:
 
 
 class _Team:
-    """The actors of one run."""
+    """The actors of one run, as many as there are units for, up to ``limit``."""
 
-    def __init__(self, ray: Any, job: Any, device: str, threads: int, count: int) -> None:
+    def __init__(self, ray: Any, job: Any, device: str, threads: int, limit: int) -> None:
         gpus = 1 if device == "cuda" else 0
         environment = {"env_vars": {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}}
         options = {"num_cpus": threads, "num_gpus": gpus, "max_restarts": 0, "runtime_env": environment}
@@ -115,7 +115,8 @@ class _Team:
         self._class = ray.remote(_Worker).options(**options)
         # Once into the object store, not once per actor.
         self._job = ray.put(job)
-        self._actors = [self._start() for _ in range(count)]
+        self._limit = limit
+        self._actors: list[_Actor] = []
 
     def _start(self) -> _Actor:
         """One more actor; it waits until the cluster has a place for it."""
@@ -126,6 +127,9 @@ class _Team:
         """Run until nothing is open."""
         alive = time.monotonic()
         while desk.open:
+            starting = sum(not actor.ready for actor in self._actors)
+            for _ in range(min(self._limit - len(self._actors), desk.waiting - starting)):
+                self._actors.append(self._start())
             for actor in self._actors:
                 self._feed(actor, desk)
             first = {actor.asked[0]: i for i, actor in enumerate(self._actors) if actor.asked}
@@ -139,8 +143,8 @@ class _Team:
                 raise AczerotsError("the cluster has had no place for a worker for 10 minutes", fix=fix)
 
     def _feed(self, actor: _Actor, desk: Desk[Any, Any]) -> None:
-        """Give a ready actor as much as it may have."""
-        limit = _AHEAD if desk.waiting > 1 else 1
+        """Give a ready actor as much as it may have; when little is left, each gets one."""
+        limit = _AHEAD if desk.waiting > len(self._actors) else 1
         while actor.ready and len(actor.has) < limit and (ticket := desk.take()) is not None:
             actor.has.append(ticket)
             actor.asked.append(actor.handle.do.remote(ticket.unit))
