@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import os
-import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,8 +103,12 @@ def _tiles(extent: int, pattern: NDArray[np.uint8], island: float | None) -> Ite
 
 
 def peak_memory() -> int:
-    """Bytes that this process has had in memory at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Bytes that this process has had in memory at most.
+
+    Not from ``getrusage``, whose maximum a new process takes over from the one that started it.
+    """
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def free_cores() -> float:
