@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import threading
@@ -10,30 +9,20 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 import zarr
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 ray = pytest.importorskip("ray")
-from pyramids import write_svs  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402  # needs the line above
 
 from aczerots.apply import predict_slides  # noqa: E402
-from aczerots.backbones.embedded import load_embedded  # noqa: E402
 from aczerots.config import read_settings  # noqa: E402
-from aczerots.datasets.phantom.classes import phantom_taxonomy  # noqa: E402
 from aczerots.embed import embed_dataset  # noqa: E402
 from aczerots.engine.ray_cluster import RayEngine  # noqa: E402
-from aczerots.maps.run import MapOptions  # noqa: E402
-from aczerots.prozs.checkpoint import ModelCard, save_model  # noqa: E402
-from aczerots.prozs.presets import build_model, find_preset  # noqa: E402
-from aczerots.text.descriptions import describe_taxonomy  # noqa: E402
-from aczerots.text.prototypes import text_prototypes  # noqa: E402
+from small_maps import SMALL, digests, make_slides, save_zeroshot  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("default")
-SMALL = MapOptions(probabilities=True, chunk=512, everywhere=True)
 
 
 @pytest.fixture
@@ -53,31 +42,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cluster, object]]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A zero-shot model."""
-    backbone = load_embedded()
-    taxonomy = describe_taxonomy(phantom_taxonomy(), "descriptions")
-    words = text_prototypes(backbone, taxonomy)
-    zeroshot = build_model(find_preset("zeroshot"), backbone.info, words, torch.from_numpy(taxonomy.seen), 0)
-    facts = {"backbone": backbone.info, "backbone_hash": backbone.info.hash, "tile_size": 96, "mpp": 0.5}
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    save_model(path, zeroshot, ModelCard(preset="zeroshot", taxonomy=taxonomy, **facts))
-    return path
-
-
-def make_slides(folder: Path) -> list[Path]:
-    """A slide of twelve chunks, nine of one, and one that cannot be read."""
-    rng = np.random.default_rng(0)
-    smooth = np.kron(rng.integers(60, 240, (50, 50, 3), dtype=np.uint8), np.ones((40, 40, 1), dtype=np.uint8))
-    slides = [write_svs(folder / "large.svs", smooth[:2000, :1400], (4,))]
-    slides += [write_svs(folder / f"s{i}.svs", smooth[i : 300 + i, :300], (4,)) for i in range(9)]
-    bad = folder / "bad.svs"
-    bad.write_bytes(slides[0].read_bytes()[:5000])
-    return [*slides, bad]
-
-
-def digests(folder: Path) -> dict[str, str]:
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    return save_zeroshot(tmp_path_factory.mktemp("model") / "model.safetensors")
 
 
 def kill_when(found: Path, pattern: str, count: int, cluster: Cluster, node: object) -> threading.Thread:

@@ -18,9 +18,14 @@ from aczerots.cli import main  # noqa: E402
 from aczerots.engine.local import ProcessEngine  # noqa: E402
 from aczerots.errors import StorageError  # noqa: E402
 from aczerots.progress import Silent  # noqa: E402
-from test_predict_ray import SMALL, digests, make_slides, model  # noqa: E402, F401  # a fixture among them
+from small_maps import SMALL, digests, make_slides, save_zeroshot  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_zeroshot(tmp_path_factory.mktemp("model") / "model.safetensors")
 
 
 @pytest.fixture
@@ -61,7 +66,7 @@ def there(files: s3fs.S3FileSystem, prefix: str) -> dict[str, str]:
 
 def test_the_server_gets_the_same_bytes(
     files: s3fs.S3FileSystem,
-    model: Path,  # noqa: F811  # the fixture
+    model: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -86,7 +91,7 @@ def test_the_server_gets_the_same_bytes(
 
 def test_what_cannot_be_reached_is_told(
     files: s3fs.S3FileSystem,
-    model: Path,  # noqa: F811  # the fixture
+    model: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

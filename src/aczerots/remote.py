@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, final
 
-from aczerots.errors import InputError, MissingExtraError, StorageError
+from aczerots.errors import AczerotsError, InputError, MissingExtraError, StorageError
 from aczerots.files import atomic_write
 from aczerots.machine import free_space, size_text
 
@@ -229,8 +229,8 @@ class SlideFetcher:
                 with it.
 
         Raises:
-            InputError: It is not there.
-            StorageError: The disk has not the room, or the server fails.
+            InputError: It is not there, or the server does not give it.
+            StorageError: The disk has not the room.
             MissingExtraError: The library for this protocol is not installed.
         """
         if not is_url(place):
@@ -253,7 +253,7 @@ class SlideFetcher:
     def _copy(place: str, folder: Path) -> Path:
         files, root = _filesystem(place)
         try:
-            with _translated(place):
+            with _translated(place, InputError):
                 names = _belonging(files, root)
                 need = sum(int(files.size(name) or 0) for name in names)
                 if need > free_space(folder):
@@ -319,7 +319,7 @@ def _protocols(files: Any) -> set[str]:
 
 
 @contextmanager
-def _translated(where: str) -> Iterator[None]:
+def _translated(where: str, kind: type[AczerotsError] = StorageError) -> Iterator[None]:
     """Errors of servers become ours; a missing file passes through."""
     known: tuple[type[Exception], ...] = (OSError, *_client_errors())
     try:
@@ -328,7 +328,7 @@ def _translated(where: str) -> Iterator[None]:
         raise
     except known as error:
         reason = str(error).strip().splitlines()
-        raise StorageError(
+        raise kind(
             f"cannot be reached ({reason[0] if reason else type(error).__name__})", where=where, fix=_FIX
         ) from error
 

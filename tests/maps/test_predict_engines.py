@@ -252,3 +252,16 @@ def test_copies_of_killed_processes_are_removed(tmp_path: Path, monkeypatch: pyt
     assert {p.name for p in tmp_path.iterdir()} == {own.name, f"slides-{os.getpid()}-x", "slides-other-x"}
     del fetcher
     assert not own.exists()
+
+
+def test_a_slide_that_the_server_refuses_is_that_slides_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACZEROTS_SCRATCH", str(tmp_path))
+    files = fsspec.filesystem("memory")
+    files.pipe("/in/a.svs", b"a")
+
+    def refuses(*_: object, **__: object) -> None:
+        raise PermissionError("Forbidden")
+
+    monkeypatch.setattr(type(files), "get_file", refuses)
+    with pytest.raises(InputError, match=r"memory://in/a.svs: cannot be reached \(Forbidden\)"):
+        SlideFetcher().fetch("memory://in/a.svs")
