@@ -55,10 +55,11 @@ def _halved(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def count_labels(labels: NDArray[np.uint8], classes: int) -> list[int]:
     """Pixels of each class in labels uint8 [h, w]; others do not count."""
-    strips = (labels[top : top + _STRIP] for top in range(0, len(labels), _STRIP))
-    # numpy counts in eight bytes per pixel.
-    total: list[int] = sum(np.bincount(s.ravel(), minlength=256) for s in strips)[:classes].tolist()
-    return total
+    total = np.zeros(256, dtype=np.int64)
+    for top in range(0, len(labels), _STRIP):
+        # numpy counts in eight bytes per pixel.
+        total += np.bincount(labels[top : top + _STRIP].ravel(), minlength=256)
+    return [int(n) for n in total[:classes]]
 
 
 def encode(labels: NDArray[np.uint8]) -> bytes:
