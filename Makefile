@@ -2,7 +2,7 @@
 #   make demo   the whole loop on built-in data            make test   the tests
 #   make lint   style and types                            make clean  removes .venv and build leftovers
 #   make web    builds the annotation page (Node 20)       make web-test  tests of its drawing
-#   make test-extras   tests beside open_clip and timm, in an environment of their own (.venv-extras)
+#   make test-extras   tests beside open_clip, timm, Ray and S3, in an environment of their own (.venv-extras)
 # Another interpreter: make test PYTHON=/path/to/python3.12
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-extras web web-test lint clean

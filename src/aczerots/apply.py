@@ -11,26 +11,31 @@ import numpy as np
 from aczerots.config import cache_folder
 from aczerots.datasets.base import Dataset
 from aczerots.datasets.locate import locate_dataset
-from aczerots.errors import AczerotsError, InputError, MissingExtraError, SettingsError
+from aczerots.engine.base import Engine
+from aczerots.engine.local import HereEngine
+from aczerots.errors import AczerotsError, InputError, SettingsError
 from aczerots.files import make_folder
-from aczerots.maps.areas import write_areas
-from aczerots.maps.run import MapOptions, SlideMap, map_slide
+from aczerots.maps.cohort import Cohort
+from aczerots.maps.run import MapOptions
+from aczerots.maps.work import MapJob
 from aczerots.predict import load_segmenter
 from aczerots.progress import Progress, Silent
-from aczerots.slides.open import open_slide
+from aczerots.prozs.checkpoint import load_model
+from aczerots.remote import SlideFetcher, absolute, is_url, name_of, open_folder
 from aczerots.taxonomy import Taxonomy, TissueClass
 from aczerots.workbench import check_truth, embed_split, measure
 
 
 def predict_slides(  # noqa: PLR0913  # keyword-only: each names something a user may choose
-    model: Path,
-    slides: Sequence[Path],
-    out: Path,
+    model: Path | str,
+    slides: Sequence[Path | str],
+    out: Path | str,
     *,
     mpp: float | None = None,
     add_classes: Sequence[str] = (),
     options: MapOptions | None = None,
-    device: str = "cpu",
+    engine: Engine | None = None,
+    part: tuple[int, int] | None = None,
     progress: Progress | None = None,
     compiled: bool = False,
     trust_remote_code: bool = False,
@@ -38,13 +43,14 @@ def predict_slides(  # noqa: PLR0913  # keyword-only: each names something a use
     """Segment slides of any kind, plain images included; a bad one is reported and the others finish.
 
     Args:
-        model: Model file.
-        slides: Files; their stems must differ, since they name the results.
-        out: Folder for the results, see :func:`~aczerots.maps.run.map_slide`, and ``areas.csv``.
+        model: Model file, path or URL.
+        slides: Files, paths or URLs; their stems must differ, since they name the results.
+        out: Folder or URL for the results, see :func:`~aczerots.maps.run.map_slide`, and ``areas.csv``.
         mpp: Micrometres per level-0 pixel of files that state none.
         add_classes: Further classes, each ``name`` or ``name: description``.
         options: What is written and how.
-        device: Where to compute.
+        engine: Where to compute; None takes the CPU in this process.
+        part: (i, n) does the i-th of n parts of the slides, i from 1, and writes ``areas-i-of-n.csv``.
         progress: Receives progress.
         compiled: Compile the backbone's forward pass.
         trust_remote_code: Let the backbone's repository run Python code that it brings along.
@@ -55,31 +61,56 @@ def predict_slides(  # noqa: PLR0913  # keyword-only: each names something a use
     Raises:
         AczerotsError: The model cannot be used, two slides share a stem, or the folder cannot be written.
     """
-    progress = progress or Silent()
+    progress, engine = progress or Silent(), engine or HereEngine()
     _check_stems(slides)
-    segmenter = load_segmenter(model, device, compiled=compiled, trust_remote_code=trust_remote_code)
-    if add_classes:
-        segmenter = segmenter.with_classes([read_class(text, segmenter.card.taxonomy) for text in add_classes])
-    taxonomy = segmenter.card.taxonomy
-    make_folder(out)
-    rows: list[dict[str, Any]] = []
-    maps: list[SlideMap] = []
-    failures: list[AczerotsError] = []
-    for path in slides:
-        try:
-            maps.append(map_slide(segmenter, open_slide(path, mpp), out, options or MapOptions(), progress))
-        except (InputError, MissingExtraError) as error:
-            failures.append(_named(error, path))
-            continue
-        rows.append({"image": path.name} | dict(zip(taxonomy.names, maps[-1].shares, strict=True)))
-        # After each slide: an interrupt must not cost the areas of those that are finished.
-        write_areas(out / "areas.csv", maps, taxonomy)
+    places = [absolute(slide) for slide in slides]
+    areas = "areas.csv"
+    if part is not None:
+        places, areas = part_of(places, *part), f"areas-{part[0]}-of-{part[1]}.csv"
+    fetcher = SlideFetcher()
+    taxonomy = load_model(fetcher.fetch(absolute(model)))[1].taxonomy
+    extra = tuple(read_class(text, taxonomy) for text in add_classes)
+    few = len(places) < engine.workers
+    job = MapJob(
+        absolute(model),
+        absolute(out),
+        mpp,
+        extra,
+        options or MapOptions(),
+        # Every worker would copy a slide that lies elsewhere.
+        split=engine.workers > 1 and (few or not any(is_url(place) for place in places)),
+        compiled=compiled,
+        trust_remote_code=trust_remote_code,
+        progress=progress if engine.here else Silent(),
+    )
+    taxonomy = Taxonomy(classes=(*taxonomy.classes, *extra))
+    make_folder(open_folder(job.out).local)
+    maps, failures = Cohort(places, job, taxonomy, areas, progress).run(engine)
+    rows = [{"image": name_of(p)} | dict(zip(taxonomy.names, m.shares, strict=True)) for p, m in maps.items()]
     return rows, failures
 
 
-def _named(error: AczerotsError, path: Path) -> AczerotsError:
-    """The error with the file it is about; some only know the slide's id."""
-    return error if path.name in str(error) else InputError(str(error), where=path)
+def part_of(slides: Sequence[str], number: int, count: int) -> list[str]:
+    """The ``number``-th of ``count`` parts, from 1: every ``count``-th slide, so that sizes mix.
+
+    Raises:
+        SettingsError: There is no such part.
+    """
+    if not 1 <= number <= count:
+        raise SettingsError(f"there is no part {number} of {count}", where="--part", fix="Use 1/N to N/N")
+    return list(slides[number - 1 :: count])
+
+
+def read_part(text: str) -> tuple[int, int]:
+    """(i, n) of ``i/n``.
+
+    Raises:
+        SettingsError: It is nothing of that kind.
+    """
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal()):
+        raise SettingsError(f"'{text}' is no part", where="--part", fix="Write i/n, such as 3/16")
+    return int(number), int(count)
 
 
 def read_class(text: str, known: Taxonomy) -> TissueClass:
@@ -102,17 +133,15 @@ def read_class(text: str, known: Taxonomy) -> TissueClass:
     return TissueClass(name=name, color=(red, green, blue), seen=False, descriptions=(words,) if words else ())
 
 
-def _check_stems(images: Sequence[Path]) -> None:
+def _check_stems(images: Sequence[Path | str]) -> None:
     """Refuse images whose results would overwrite each other."""
-    first: dict[str, Path] = {}
-    for path in images:
-        if path.stem in first:
-            raise InputError(
-                f"has the same stem as {first[path.stem]}",
-                where=path,
-                fix="Predict them into different folders",
-            )
-        first[path.stem] = path
+    first: dict[str, Path | str] = {}
+    for image in images:
+        stem = Path(name_of(image)).stem
+        if stem in first:
+            fix = "Predict them into different folders"
+            raise InputError(f"has the same stem as {first[stem]}", where=image, fix=fix)
+        first[stem] = image
 
 
 def evaluate_model(

@@ -79,30 +79,45 @@ class ChunkScores:
 
     def at(self, box: Box) -> torch.Tensor:
         """Scores float32 [C, height, width] of map pixels, bilinear between the centres of cells."""
-        x = self._places(0, box.x, box.width)
-        y = self._places(1, box.y, box.height)
-        rows = torch.lerp(self.scores[:, y[0]], self.scores[:, y[1]], y[2][:, None])
-        return torch.lerp(rows[..., x[0]], rows[..., x[1]], x[2])
+        rows, across = self._rows(box)
+        return rows @ across
 
     def best(self, box: Box) -> NDArray[np.uint8]:
         """Label ids uint8 [height, width] of map pixels: the class of the highest score, the first of equal ones."""
-        scores = self.at(box)
-        highest, labels = scores[0].clone(), torch.zeros(scores.shape[1:], dtype=torch.uint8)
-        # Several times as fast as argmax over the leading axis.
-        for i in range(1, len(scores)):
-            labels.masked_fill_(scores[i] > highest, i)
-            torch.maximum(highest, scores[i], out=highest)
+        rows, across = self._rows(box)
+        highest, labels = rows[0] @ across, torch.zeros(box.height, box.width, dtype=torch.uint8)
+        # Class by class, so that all of it stays in the processor's cache; argmax takes several times as long.
+        for i in range(1, len(rows)):
+            scores = rows[i] @ across
+            labels.masked_fill_(scores > highest, i)
+            torch.maximum(highest, scores, out=highest)
         return labels.numpy()
 
-    def _places(self, axis: int, start: int, extent: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Cells before and after each pixel, and how far it is on its way from one to the other."""
+    def _rows(self, box: Box) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scores [C, height, k] between cells along y, and the weights [k, width] of the k cells along x."""
+        (x, columns), (y, down) = self._weights(0, box.x, box.width), self._weights(1, box.y, box.height)
+        return down @ self.scores[:, y, x], columns.T.contiguous()
+
+    def _weights(self, axis: int, start: int, extent: int) -> tuple[slice, torch.Tensor]:
+        """Which cells matter along an axis, and their weights float32 [extent, cells]: two per pixel.
+
+        A product of matrices interpolates several times as fast as looking up both neighbours of each pixel, and
+        what is added is zeros.
+        """
         line = self.plan.lines[axis]
         last = self.scores.shape[2 - axis] - 1
         places = (torch.arange(start, start + extent, dtype=torch.float64) + 0.5 - line.origin) / self.plan.cell
         places = (places - 0.5 - self.corner[axis]).clamp(0, last)
         before = places.floor().long()
         share = (places - before).float()
-        return before, (before + 1).clamp_max(last), share
+        first = int(before[0])
+        weights = torch.zeros(extent, int(before[-1]) + 2 - first)
+        pixels = torch.arange(extent)
+        weights[pixels, before - first] = 1 - share
+        # Of the last cell there is no next; its share is 0.
+        weights[pixels, before - first + 1] += share
+        stop = min(first + weights.shape[1], last + 1)
+        return slice(first, stop), weights[:, : stop - first]
 
 
 @torch.no_grad()

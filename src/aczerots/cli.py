@@ -13,7 +13,20 @@ from typer.exceptions import TyperException
 
 from aczerots import __version__
 from aczerots.annotate_command import annotate
-from aczerots.commands import Compile, Device, Json, PerPatient, PerSlide, RemoteCode, describe, doctor, embed
+from aczerots.commands import (
+    Address,
+    Compile,
+    Device,
+    EngineName,
+    Jobs,
+    Json,
+    PerPatient,
+    PerSlide,
+    RemoteCode,
+    describe,
+    doctor,
+    embed,
+)
 from aczerots.console import ConsoleProgress, show_json, show_rows
 from aczerots.errors import AczerotsError, InputError, SettingsError
 from aczerots.exchange_commands import EXCHANGE_COMMANDS
@@ -160,9 +173,9 @@ def experiment(  # noqa: PLR0913, PLR0917  # one parameter per option: typer rea
 
 @app.command()
 def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads them off the signature
-    model: Annotated[Path, typer.Argument(help="model.safetensors of a run, or a project folder.")],
-    slides: Annotated[list[Path], typer.Argument(help="Whole slides or plain images to segment.")],
-    out: Annotated[Path, typer.Option(help="Output folder; interrupted work goes on there.")],
+    model: Annotated[str, typer.Argument(help="model.safetensors of a run, or a project folder.")],
+    slides: Annotated[list[str], typer.Argument(help="Whole slides or plain images to segment, paths or URLs.")],
+    out: Annotated[str, typer.Option(help="Output folder or URL (s3://...); interrupted work goes on there.")],
     mpp: Annotated[float | None, typer.Option(help="Micrometres per pixel of files that state none.")] = None,
     add_class: Annotated[
         list[str] | None, typer.Option(help="A further class by words: 'name' or 'name: description'.")
@@ -170,23 +183,30 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write class probabilities too.")] = False,
     everywhere: Annotated[bool, typer.Option("--everywhere", help="Label glass too, not only tissue.")] = False,
     overlap: Annotated[float, typer.Option(help="Share that a window has in common with the next.")] = 0.25,
+    part: Annotated[str | None, typer.Option(help="Only the i-th of n parts of the slides: i/n.")] = None,
+    engine: EngineName = "local",
+    address: Address = None,
+    jobs: Jobs = None,
     device: Device = "cpu",
     compiled: Compile = False,
     trust_remote_code: RemoteCode = False,
     as_json: Json = False,
 ) -> None:
     """Segment slides: label pyramids or masks, polygons, areas, overlays."""
-    from aczerots.apply import predict_slides
+    from aczerots.apply import predict_slides, read_part
+    from aczerots.engine.locate import EngineOptions, locate_engine
     from aczerots.maps.run import MapOptions
-    from aczerots.project.folder import newest_model
+    from aczerots.project.folder import is_project, newest_model
 
     if not 0 <= overlap <= 0.75:
         raise SettingsError(f"an overlap of {overlap:g} is out of range", where="--overlap", fix="Use 0 to 0.75")
-    running: dict[str, Any] = {"device": device, "compiled": compiled, "trust_remote_code": trust_remote_code}
+    running: dict[str, Any] = {"compiled": compiled, "trust_remote_code": trust_remote_code}
+    running |= {"engine": locate_engine(EngineOptions(engine, address, jobs), device)}
+    running |= {"part": None if part is None else read_part(part)}
     options = MapOptions(probabilities, everywhere, overlap)
     words = add_class or ()
     rows, failures = predict_slides(
-        newest_model(model),
+        newest_model(Path(model)) if is_project(model) else model,
         slides,
         out,
         mpp=mpp,

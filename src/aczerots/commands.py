@@ -17,6 +17,11 @@ RemoteCode = Annotated[
 ]
 PerSlide = Annotated[int | None, typer.Option(min=1, help="Tiles of one slide at most, per round.")]
 PerPatient = Annotated[int | None, typer.Option(min=1, help="Tiles of one patient at most, per round.")]
+EngineName = Annotated[str, typer.Option("--engine", help="Where the work runs: local or ray.")]
+Address = Annotated[
+    str | None, typer.Option(help="Of the Ray cluster: auto, HOST:PORT, ray://HOST:PORT; default starts one here.")
+]
+Jobs = Annotated[int | None, typer.Option(help="Workers; default one per GPU, one on a CPU, all places of a cluster.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -29,6 +34,9 @@ def embed(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads th
     cache: Annotated[str, typer.Option(help="dense, or pooled (coarse grids of the pool).")] = "dense",
     refine_with: Annotated[str | None, typer.Option(help="Vision-only helper: hf:MODEL or timm:MODEL.")] = None,
     precision: Annotated[str, typer.Option(help="Of the backbone on images: fp32, bf16 or fp16.")] = "fp32",
+    engine: EngineName = "local",
+    address: Address = None,
+    jobs: Jobs = None,
     device: Device = "cpu",
     compiled: Compile = False,
     trust_remote_code: RemoteCode = False,
@@ -37,11 +45,13 @@ def embed(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads th
     """Fill the cache with the grids of a dataset, or of a project as its settings say; go on after an interrupt."""
     from aczerots.config import read_settings
     from aczerots.embed import embed_dataset
+    from aczerots.engine.locate import EngineOptions, locate_engine
     from aczerots.machine import size_text
     from aczerots.project.embed import embed_project
     from aczerots.project.folder import is_project
 
     running: dict[str, Any] = {"device": device, "compiled": compiled, "trust_remote_code": trust_remote_code}
+    running["engine"] = locate_engine(EngineOptions(engine, address, jobs), device)
     if is_project(dataset):
         if (backbone, tile_size, cache, refine_with, precision) != ("embedded", 224, "dense", None, "fp32"):
             raise SettingsError("backbone, tile size and precision of a project stand in its project.yaml")

@@ -11,6 +11,14 @@ from aczerots.errors import StorageError
 _MEMINFO = Path("/proc/meminfo")
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
+
+
 def physical_memory() -> int | None:
     """Bytes of memory in the machine, None where the system does not say."""
     try:

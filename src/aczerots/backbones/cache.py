@@ -134,18 +134,28 @@ class GridStore:
         missing = sum(1 for _ in self._missing(self._keys))
         return Plan(len(self), missing, missing * self._size, None if self._cache is None else self._cache.folder)
 
-    def fill(self, positions: Sequence[int] | None = None, progress: Report | None = None) -> None:
+    def missing(self) -> list[int]:
+        """Positions of the tiles that :meth:`fill` has to compute, equal tiles once."""
+        return [self._first[key] for key in self._missing(self._keys)]
+
+    def fill(
+        self, positions: Sequence[int] | None = None, progress: Report | None = None, *, shard: str | None = None
+    ) -> None:
         """Compute what is missing of some tiles, or of all; finished tiles survive an interrupt.
 
         Args:
             positions: Which tiles; None takes all.
             progress: Called with (tiles finished, tiles in all).
+            shard: Name of the one shard that these tiles become, for work that another process may have done
+                already: where it is there nothing is computed.
 
         Raises:
             InputError: A slide cannot be read.
             StorageError: The disk has not the room, which is said before anything is computed, or cannot be
                 written.
         """
+        if shard is not None and self._cache is not None and self._cache.has(shard):
+            return
         keys = self._keys if positions is None else [self._keys[i] for i in positions]
         todo = list(self._missing(keys))
         if self._cache is not None:
@@ -161,7 +171,7 @@ class GridStore:
                 copies[key] += 1
         with closing(self._embed(todo)) as grids:
             for start in range(0, len(todo), SHARD):
-                for batch in self._compute(todo[start : start + SHARD], grids):
+                for batch in self._compute(todo[start : start + SHARD], grids, shard):
                     finished += sum(copies[k] for k in batch)
                     report(finished, len(keys))
 
@@ -223,7 +233,7 @@ class GridStore:
         cells = None if self._cache is None else self._cache.cells
         return embed_ahead(batches, self._slides, self._backbone, cells)
 
-    def _compute(self, keys: Sequence[str], grids: Iterator[Pair]) -> Iterator[list[str]]:
+    def _compute(self, keys: Sequence[str], grids: Iterator[Pair], shard: str | None = None) -> Iterator[list[str]]:
         """Take up to a shard of tiles from ``grids``, hold them and put them into the cache; yields each batch."""
         rows: list[Pair] = []
         done: list[str] = []
@@ -239,7 +249,7 @@ class GridStore:
                 aligned, layers = (np.ascontiguousarray(np.concatenate(c)) for c in zip(*rows, strict=True))
                 self._held.update({k: self._own(a, x) for k, a, x in zip(done, aligned, layers, strict=True)})
                 if self._cache is not None:
-                    self._note(self._cache.put(done, aligned, layers))
+                    self._note(self._cache.put(done, aligned, layers, shard))
                     self._evict(keep=len(done))
 
     def _own(self, aligned: Half, layers: Half) -> Pair:

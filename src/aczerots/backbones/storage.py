@@ -130,8 +130,22 @@ class GridCache:
         self.dropped += 1
         shutil.rmtree(path, ignore_errors=True)
 
-    def put(self, keys: Sequence[str], aligned: Half, layers: Half) -> Shard:
+    def has(self, name: str) -> bool:
+        """Whether there is a shard of that name."""
+        return self._path(name).is_dir()
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"shard-{name}.zarr"
+
+    def put(self, keys: Sequence[str], aligned: Half, layers: Half, name: str | None = None) -> Shard:
         """Add tiles as one shard and return it, open.
+
+        Args:
+            keys: Keys of the tiles.
+            aligned: Float16 [len(keys), d, gh, gw].
+            layers: Float16 [len(keys), d_v, gh, gw].
+            name: Of the shard, for tiles that another process may be adding under the same name: the first one to
+                finish stays. Names must not be used again for other tiles. None takes a new one.
 
         Raises:
             StorageError: Disk full or no permission; nothing half-written stays.
@@ -139,8 +153,7 @@ class GridCache:
         import zarr
         from zarr.codecs import Crc32cCodec
 
-        name = uuid.uuid4().hex
-        temporary, final = self.folder / f"writing-{name}.zarr", self.folder / f"shard-{name}.zarr"
+        temporary, final = self.folder / f"writing-{uuid.uuid4().hex}.zarr", self._path(name or uuid.uuid4().hex)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             group = zarr.open_group(temporary, mode="w-")
@@ -155,7 +168,8 @@ class GridCache:
                     config={"write_empty_chunks": True},
                 )
             group.attrs["keys"] = list(keys)
-            temporary.rename(final)
+            if not final.is_dir():
+                _rename(temporary, final)
             written: Any = zarr.open_group(final, mode="r")
             return Shard(final, tuple(keys), (written["aligned"], written["layers"]))
         except OSError as error:
@@ -188,6 +202,15 @@ class GridCache:
                 continue
             if abandoned:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _rename(temporary: Path, final: Path) -> None:
+    """Give a complete shard its name, unless another process has just done that."""
+    try:
+        temporary.rename(final)
+    except OSError:
+        if not final.is_dir():
+            raise
 
 
 def bytes_per_tile(info: BackboneInfo, size: int, cells: int | None = None) -> int:

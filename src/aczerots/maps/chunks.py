@@ -20,6 +20,9 @@ from aczerots.taxonomy import IGNORE
 
 _MAGIC = b"aczerots chunk 1\n"
 
+_STRIP = 512
+"""Rows that are worked on at once; even."""
+
 Place = tuple[int, int, int]
 """(level, row, column) of a tile in the whole map."""
 
@@ -34,11 +37,29 @@ def halved(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         uint8 [ceil(h / 2), ceil(w / 2)].
     """
     h, w = labels.shape
+    out = np.empty((-(-h // 2), -(-w // 2)), dtype=np.uint8)
+    # In strips of whole pairs of rows: what is compared on the way takes several times the memory of the labels.
+    for top in range(0, h, _STRIP):
+        out[top // 2 : (top + _STRIP) // 2] = _halved(labels[top : top + _STRIP])
+    return out
+
+
+def _halved(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """As :func:`halved`, at once."""
+    h, w = labels.shape
     even = np.pad(labels, ((0, h % 2), (0, w % 2)), mode="edge")
     a, b, c, d = even[::2, ::2], even[::2, 1::2], even[1::2, ::2], even[1::2, 1::2]
     first = (a == b) | (a == c) | (a == d)
-    out = np.where(first, a, np.where((b == c) | (b == d), b, np.where(c == d, c, a)))
-    return np.ascontiguousarray(out)
+    return np.where(first, a, np.where((b == c) | (b == d), b, np.where(c == d, c, a)))
+
+
+def count_labels(labels: NDArray[np.uint8], classes: int) -> list[int]:
+    """Pixels of each class in labels uint8 [h, w]; others do not count."""
+    total = np.zeros(256, dtype=np.int64)
+    for top in range(0, len(labels), _STRIP):
+        # numpy counts in eight bytes per pixel.
+        total += np.bincount(labels[top : top + _STRIP].ravel(), minlength=256)
+    return [int(n) for n in total[:classes]]
 
 
 def encode(labels: NDArray[np.uint8]) -> bytes:
@@ -126,7 +147,7 @@ class ChunkFolder:
         Raises:
             StorageError: It cannot be written.
         """
-        counts = np.bincount(labels.ravel(), minlength=256)[:classes].tolist()
+        counts = count_labels(labels, classes)
         places, parts, at = [], [], 0
         for place, part in _tiles(labels, chunk, inner_levels(self._side), self._side):
             places.append((*place, at, len(part)))

@@ -28,12 +28,15 @@ class ProbabilityStore:
         plan: The plan of the slide.
         taxonomy: The classes.
         key: Of everything that decides the content.
+
+    Attributes:
+        new: Whether there was none to go on with.
     """
 
     def __init__(self, path: Path, plan: Plan, taxonomy: Taxonomy, key: str) -> None:
         import zarr
 
-        self._plan = plan
+        self._plan, self._path = plan, path
         self.downsample = f = min(TIFF_TILE, 2 ** int(math.log2(max(1.0, plan.cell))))
         facts = {
             "key": key,
@@ -42,7 +45,8 @@ class ProbabilityStore:
             "mpp": None if plan.mpp is None else plan.mpp * f,
         }
         self._array: Any = _existing(path, key)
-        if self._array is None:
+        self.new = self._array is None
+        if self.new:
             shutil.rmtree(path, ignore_errors=True)
             self._array = zarr.create_array(
                 path,
@@ -53,8 +57,8 @@ class ProbabilityStore:
             )
 
     @torch.no_grad()
-    def put(self, chunk: Chunk, scores: ChunkScores, tissue: TissueMask) -> None:
-        """Write the probabilities of a chunk."""
+    def put(self, chunk: Chunk, scores: ChunkScores, tissue: TissueMask) -> list[str]:
+        """Write the probabilities of a chunk; returns the names of the files that hold them, within the folder."""
         f, b = self.downsample, chunk.box
         out = np.zeros((self._array.shape[0], -(-b.height // f), -(-b.width // f)), dtype=np.uint8)
         for block in blocks(b):
@@ -66,6 +70,9 @@ class ProbabilityStore:
                 out[:, y : y + mean.shape[1], x : x + mean.shape[2]] = (mean * 255).round().to(torch.uint8).numpy()
         top, left = b.y // f, b.x // f
         self._array[:, top : top + out.shape[1], left : left + out.shape[2]] = out
+        name = f"c/0/{chunk.row}/{chunk.column}"
+        # zarr writes no file for a chunk of zeros.
+        return [name] if (self._path / name).exists() else []
 
 
 def _existing(path: Path, key: str) -> Any:

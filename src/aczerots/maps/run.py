@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +16,20 @@ from numpy.typing import NDArray
 
 from aczerots import __version__
 from aczerots.blend import ChunkScores, blocks, chunk_scores
-from aczerots.errors import MissingExtraError
+from aczerots.errors import StorageError
 from aczerots.files import make_folder, write_text_atomic
 from aczerots.maps.chunks import ChunkFolder, Done
-from aczerots.maps.polygons import geojson, polygon_features
 from aczerots.maps.probabilities import ProbabilityStore
-from aczerots.maps.pyramid import LabelPyramid, write_ome_tiff, write_plain_tiff
+from aczerots.maps.pyramid import LabelPyramid
+from aczerots.maps.write import write_map
 from aczerots.predict import Segmenter
 from aczerots.progress import Progress
-from aczerots.report.images import display_palette, overlay, write_palette_png, write_png
+from aczerots.remote import LocalFolder, OutFolder
 from aczerots.slides.base import Box, Slide
 from aczerots.slides.image import ImageSlide
-from aczerots.slides.pixels import nearest
-from aczerots.slides.tissue import TissueMask, everything, find_tissue, thumbnail
-from aczerots.slides.windows import OVERLAP, Plan
-from aczerots.taxonomy import IGNORE, Taxonomy
-
-TRACED = 26_000_000
-"""Pixels of the level that polygons are traced on, at most; memory must not follow the slide."""
+from aczerots.slides.tissue import TissueMask, everything, find_tissue
+from aczerots.slides.windows import OVERLAP, Chunk, Plan
+from aczerots.taxonomy import IGNORE
 
 
 @dataclass(frozen=True)
@@ -77,6 +75,181 @@ class SlideMap:
         return tuple(None if self.mpp is None else c * self.mpp**2 / 1e6 for c in self.counts)
 
 
+class SlideTask:
+    """The work on one slide, in parts that several processes may do, on machines that share nothing but ``out``.
+
+    Args:
+        segmenter: The model.
+        slide: The slide.
+        out: Where its files go, named after its id.
+        options: See :class:`MapOptions`.
+
+    Raises:
+        InputError: The slide states no resolution that the model needs.
+    """
+
+    def __init__(self, segmenter: Segmenter, slide: Slide, out: OutFolder, options: MapOptions) -> None:
+        self._segmenter, self._slide, self._out, self._options = segmenter, slide, out, options
+        self._plan = segmenter.plan(slide, options.overlap, options.chunk)
+        self._key = _key(segmenter, slide, self._plan, options)
+        self._facts = f"{slide.id}.json"
+        self._folder = f".{slide.id}.chunks"
+        self._chunks = ChunkFolder(out.local / self._folder, self._key, self._plan.chunk)
+        self.chunks = tuple(self._plan.chunks())
+
+    @cached_property
+    def tissue(self) -> TissueMask:
+        """What is to be labelled.
+
+        Raises:
+            InputError: The slide cannot be read.
+        """
+        whole = isinstance(self._slide, ImageSlide) or self._options.everywhere
+        return everything(self._slide) if whole else find_tissue(self._slide)
+
+    def finished(self) -> SlideMap | None:
+        """What is known of the slide if all its files are there, None otherwise.
+
+        Raises:
+            StorageError: The folder cannot be asked.
+        """
+        self._out.release(self._facts)
+        self._out.fetch(self._facts)
+        try:
+            found: dict[str, Any] = json.loads((self._out.local / self._facts).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        whole = found.get("key") == self._key and all(self._out.has(name) for name in found["files"])
+        return SlideMap(self._slide.id, tuple(found["counts"]), self._plan.mpp) if whole else None
+
+    def begin(self) -> None:
+        """Make what all parts need; before any of them.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        make_folder(self._out.local)
+        self._store(begin=True)
+
+    def compute(self, chunks: Sequence[Chunk], progress: Progress) -> list[Done]:
+        """Some chunks, those that are missing computed.
+
+        Raises:
+            InputError: The slide cannot be read.
+            StorageError: A file cannot be written.
+        """
+        store = self._store()
+        finished: list[Done] = []
+        with ThreadPoolExecutor(1, "paint") as painter:
+            begun: list[Future[Done]] = []
+            for chunk in chunks:
+                found = self._find(chunk)
+                scores = self._scores(chunk) if found is None else None
+                # One chunk at a time: what it takes counts twice already.
+                self._gather(begun, finished, len(chunks), progress)
+                begun.append(self._paint(painter, chunk, found, scores, store))
+            self._gather(begun, finished, len(chunks), progress)
+        return finished
+
+    @property
+    def painted_aside(self) -> bool:
+        """Whether a thread makes labels of scores while an accelerator computes the next ones.
+
+        On a processor both would want the same cores.
+        """
+        return self._segmenter.backbone.device.type != "cpu"
+
+    def _scores(self, chunk: Chunk) -> ChunkScores | None:
+        """Scores of a chunk, None if it shows no tissue."""
+        if not self.tissue.any(self._plan.level0(chunk.box)):
+            return None
+        one = self._segmenter
+        return chunk_scores(one.model, one.backbone, self._slide, self._plan, self.tissue, chunk)
+
+    def _paint(
+        self,
+        painter: Executor,
+        chunk: Chunk,
+        found: Done | None,
+        scores: ChunkScores | None,
+        store: ProbabilityStore | None,
+    ) -> Future[Done]:
+        """Begin to make a finished chunk; one that was found is finished."""
+        if found is None and self.painted_aside:
+            return painter.submit(self._put, chunk, scores, store)
+        done: Future[Done] = Future()
+        done.set_result(self._put(chunk, scores, store) if found is None else found)
+        return done
+
+    def _gather(self, begun: list[Future[Done]], finished: list[Done], count: int, progress: Progress) -> None:
+        """Wait for the chunks that are begun."""
+        while begun:
+            finished.append(begun.pop().result())
+            progress.step(f"predict {self._slide.id}", len(finished), count)
+
+    def finish(self, progress: Progress) -> SlideMap:
+        """All files from the chunks; what was only on the way goes.
+
+        Raises:
+            InputError: The slide cannot be read.
+            StorageError: A chunk is missing, or a file cannot be written.
+        """
+        if not self.tissue.mask.any():
+            progress.say(f"{self._slide.id}: no tissue found; --everywhere labels all of it")
+        found = [(chunk, self._find(chunk)) for chunk in self.chunks]
+        for chunk, done in found:
+            if done is None:
+                raise StorageError("a finished part has gone", where=chunk.name, fix="Run the same command again")
+        done_chunks = [done for _, done in found if done is not None]
+        pyramid = LabelPyramid(self._plan.size, done_chunks)
+        taxonomy, out = self._segmenter.card.taxonomy, self._out
+        written = write_map(self._slide, self._plan, pyramid, taxonomy, out.local, self._key, progress)
+        for name in written:
+            out.keep(name)
+        kept = [*written, f"{self._slide.id}.probabilities.zarr"] if self._options.probabilities else written
+        counts = tuple(int(n) for n in np.sum([c.counts for c in done_chunks], axis=0))
+        content = {"key": self._key, "slide": self._slide.id, "counts": counts, "classes": taxonomy.names}
+        text = json.dumps(content | {"mpp": self._plan.mpp, "files": kept}, indent=1) + "\n"
+        write_text_atomic(out.local / self._facts, text)
+        out.keep(self._facts)
+        out.drop(self._folder)
+        for name in (*kept, self._facts):
+            out.release(name)
+        return SlideMap(self._slide.id, counts, self._plan.mpp)
+
+    def _find(self, chunk: Chunk) -> Done | None:
+        """A finished chunk."""
+        self._out.fetch(f"{self._folder}/{chunk.name}.chunk")
+        return self._chunks.find(chunk)
+
+    def _put(self, chunk: Chunk, scores: ChunkScores | None, store: ProbabilityStore | None) -> Done:
+        """Labels and probabilities of a chunk, kept."""
+        labels = np.full((chunk.box.height, chunk.box.width), IGNORE, dtype=np.uint8)
+        if scores is not None:
+            paint(scores, self._plan, self.tissue, chunk.box, labels)
+            if store is not None:
+                for name in store.put(chunk, scores, self.tissue):
+                    self._out.keep(f"{self._slide.id}.probabilities.zarr/{name}")
+        done = self._chunks.put(chunk, labels, len(self._segmenter.card.taxonomy))
+        self._out.keep(f"{self._folder}/{chunk.name}.chunk")
+        return done
+
+    def _store(self, begin: bool = False) -> ProbabilityStore | None:
+        """Where probabilities go, None if nobody wants them."""
+        if not self._options.probabilities:
+            return None
+        name = f"{self._slide.id}.probabilities.zarr"
+        self._out.fetch(f"{name}/zarr.json")
+        taxonomy = self._segmenter.card.taxonomy
+        store = ProbabilityStore(self._out.local / name, self._plan, taxonomy, self._key)
+        if begin and store.new:
+            # Elsewhere there may be parts of another one.
+            self._out.drop(name)
+            store = ProbabilityStore(self._out.local / name, self._plan, taxonomy, self._key)
+            self._out.keep(f"{name}/zarr.json")
+        return store
+
+
 def map_slide(segmenter: Segmenter, slide: Slide, out: Path, options: MapOptions, progress: Progress) -> SlideMap:
     """Segment a slide and write all its files, named after its id.
 
@@ -94,64 +267,17 @@ def map_slide(segmenter: Segmenter, slide: Slide, out: Path, options: MapOptions
         InputError: The slide cannot be read, or states no resolution that the model needs.
         StorageError: A file cannot be written.
     """
-    plain = isinstance(slide, ImageSlide)
-    plan = segmenter.plan(slide, options.overlap, options.chunk)
-    tissue = everything(slide) if plain or options.everywhere else find_tissue(slide)
-    key = _key(segmenter, slide, plan, tissue, options)
-    facts = out / f"{slide.id}.json"
-    done = _finished(facts, key, out)
-    if done is not None:
-        return SlideMap(slide.id, tuple(done["counts"]), plan.mpp)
-    if not tissue.mask.any():
-        progress.say(f"{slide.id}: no tissue found; --everywhere labels all of it")
-    make_folder(out)
-    folder = out / f".{slide.id}.chunks"
-    store = _store(out, segmenter, plan, key, options)
-    chunks = _work(segmenter, slide, plan, tissue, ChunkFolder(folder, key, plan.chunk), store, progress)
-    pyramid = LabelPyramid(plan.size, chunks)
-    written = _write(slide, plan, pyramid, segmenter.card.taxonomy, out, key, progress)
-    if options.probabilities:
-        written.append(f"{slide.id}.probabilities.zarr")
-    counts = tuple(int(n) for n in np.sum([c.counts for c in chunks], axis=0))
-    content = {"key": key, "slide": slide.id, "counts": counts, "classes": segmenter.card.taxonomy.names}
-    write_text_atomic(facts, json.dumps(content | {"mpp": plan.mpp, "files": written}, indent=1) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    return SlideMap(slide.id, counts, plan.mpp)
+    return do_all(SlideTask(segmenter, slide, LocalFolder(out), options), progress)
 
 
-def _store(out: Path, segmenter: Segmenter, plan: Plan, key: str, options: MapOptions) -> ProbabilityStore | None:
-    """Where probabilities go, None if nobody wants them."""
-    if not options.probabilities:
-        return None
-    return ProbabilityStore(out / f"{plan.slide}.probabilities.zarr", plan, segmenter.card.taxonomy, key)
-
-
-def _work(  # what is computed by what, and where it goes
-    segmenter: Segmenter,
-    slide: Slide,
-    plan: Plan,
-    tissue: TissueMask,
-    folder: ChunkFolder,
-    store: ProbabilityStore | None,
-    progress: Progress,
-) -> list[Done]:
-    """All chunks, those that are missing computed."""
-    chunks = list(plan.chunks())
-    classes = len(segmenter.card.taxonomy)
-    finished = []
-    for i, chunk in enumerate(chunks):
-        found = folder.find(chunk)
-        if found is None:
-            labels = np.full((chunk.box.height, chunk.box.width), IGNORE, dtype=np.uint8)
-            if tissue.any(plan.level0(chunk.box)):
-                scores = chunk_scores(segmenter.model, segmenter.backbone, slide, plan, tissue, chunk)
-                paint(scores, plan, tissue, chunk.box, labels)
-                if store is not None:
-                    store.put(chunk, scores, tissue)
-            found = folder.put(chunk, labels, classes)
-        finished.append(found)
-        progress.step(f"predict {slide.id}", i + 1, len(chunks))
-    return finished
+def do_all(task: SlideTask, progress: Progress) -> SlideMap:
+    """All parts of a slide, one after the other; nothing if it is finished. Errors are those of the parts."""
+    done = task.finished()
+    if done is None:
+        task.begin()
+        task.compute(task.chunks, progress)
+        done = task.finish(progress)
+    return done
 
 
 def paint(scores: ChunkScores, plan: Plan, tissue: TissueMask, box: Box, labels: NDArray[np.uint8]) -> None:
@@ -165,58 +291,8 @@ def paint(scores: ChunkScores, plan: Plan, tissue: TissueMask, box: Box, labels:
             labels[y : y + block.height, x : x + block.width] = np.where(inside, best, IGNORE)
 
 
-def _key(segmenter: Segmenter, slide: Slide, plan: Plan, tissue: TissueMask, options: MapOptions) -> str:
+def _key(segmenter: Segmenter, slide: Slide, plan: Plan, options: MapOptions) -> str:
     """Hex SHA-256 of everything that decides the files."""
-    mask = hashlib.sha256(np.packbits(tissue.mask).tobytes()).hexdigest()
-    facts: list[Any] = [__version__, segmenter.fingerprint, slide.fingerprint, slide.mpp, asdict(plan), mask]
-    facts += [tissue.mask.shape, options.probabilities]
+    facts: list[Any] = [__version__, segmenter.fingerprint, slide.fingerprint, slide.mpp, asdict(plan)]
+    facts += [options.everywhere, options.probabilities]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def _finished(facts: Path, key: str, out: Path) -> dict[str, Any] | None:
-    """What was written about a slide whose files are all there, None otherwise."""
-    try:
-        found: dict[str, Any] = json.loads(facts.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    whole = found.get("key") == key and all((out / name).exists() for name in found["files"])
-    return found if whole else None
-
-
-def _write(
-    slide: Slide, plan: Plan, pyramid: LabelPyramid, taxonomy: Taxonomy, out: Path, key: str, progress: Progress
-) -> list[str]:
-    """Write the files of a slide from its labels; returns their names."""
-    names = [f"{slide.id}.overlay.png"]
-    write_png(out / names[0], _overlay(slide, pyramid, taxonomy))
-    if isinstance(slide, ImageSlide):
-        names.append(f"{slide.id}.mask.png")
-        labels = nearest(pyramid.labels(0), Box(0, 0, *plan.size), slide.size)
-        write_palette_png(out / names[-1], labels, taxonomy)
-    else:
-        names += [f"{slide.id}.labels.ome.tif", f"{slide.id}.labels.tif"]
-        write_ome_tiff(out / names[-2], pyramid, plan.mpp, slide.id, key)
-        write_plain_tiff(out / names[-1], pyramid, plan.mpp, display_palette(taxonomy))
-    level = pyramid.level_within(min(TRACED, int(plan.size[0] * plan.size[1] / (plan.cell / 4) ** 2) + 1))
-    # A level is the map halved so often, whatever the rounding of its size.
-    scale = plan.scale * 2**level
-    try:
-        features = polygon_features(pyramid.labels(level), taxonomy, (scale, scale), mpp=slide.mpp)
-    except MissingExtraError as error:
-        if not isinstance(slide, ImageSlide):
-            raise
-        progress.say(f"{slide.id}: no polygons; {error}")
-        return names
-    names.append(f"{slide.id}.geojson")
-    write_text_atomic(out / names[-1], geojson(features))
-    return names
-
-
-def _overlay(slide: Slide, pyramid: LabelPyramid, taxonomy: Taxonomy) -> NDArray[np.uint8]:
-    """A small picture of the slide tinted by class, RGB uint8 [h, w, 3]."""
-    picture, _ = thumbnail(slide, finest=0.0)
-    height, width = picture.shape[:2]
-    level = max(i for i, size in enumerate(pyramid.sizes) if i == 0 or (size[0] >= width and size[1] >= height))
-    labels = pyramid.labels(level)
-    full = Box(0, 0, labels.shape[1], labels.shape[0])
-    return overlay(picture, nearest(labels, full, (width, height)), taxonomy, 0.45)

@@ -1,0 +1,66 @@
+"""From the options of the command line to an engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aczerots.engine.base import Engine
+from aczerots.engine.local import HereEngine, ProcessEngine
+from aczerots.errors import SettingsError
+
+ENGINES = ("local", "ray")
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """Where work runs; decides no numbers.
+
+    Attributes:
+        engine: ``local`` or ``ray``.
+        address: Of a Ray cluster; None starts one on this machine.
+        jobs: Workers; None takes one per GPU, one on a CPU, or what a cluster has room for.
+    """
+
+    engine: str = "local"
+    address: str | None = None
+    jobs: int | None = None
+
+
+def locate_engine(options: EngineOptions, device: str = "cpu") -> Engine:
+    """The engine that the options name.
+
+    Args:
+        options: See :class:`EngineOptions`.
+        device: Where to compute: ``cpu``, ``auto``, ``cuda`` (all GPUs of the machine), ``cuda:1``, ``mps``.
+
+    Raises:
+        SettingsError: Unknown engine, a number of jobs that makes no sense, or an address without Ray.
+    """
+    if options.jobs is not None and options.jobs < 1:
+        raise SettingsError(f"{options.jobs} workers can do nothing", where="--jobs", fix="Use 1 or more")
+    if options.engine == "ray":
+        from aczerots.engine.ray_cluster import RayEngine
+
+        return RayEngine(options.address, options.jobs, device)
+    if options.engine != "local":
+        fix = f"Use {' or '.join(ENGINES)}"
+        raise SettingsError(f"'{options.engine}' names no engine", where="--engine", fix=fix)
+    if options.address is not None:
+        raise SettingsError("is for --engine ray", where="--address", fix="Add --engine ray, or leave it out")
+    devices = local_devices(device, options.jobs)
+    return HereEngine(devices[0]) if len(devices) == 1 else ProcessEngine(devices)
+
+
+def local_devices(device: str, jobs: int | None) -> tuple[str, ...]:
+    """The device of each worker.
+
+    Args:
+        device: As for :func:`locate_engine`; ``cuda`` stands for all GPUs, ``auto`` for them or the CPU.
+        jobs: Number of workers; None takes one per device.
+    """
+    found = [device]
+    if device in {"auto", "cuda"}:
+        import torch
+
+        found = [f"cuda:{i}" for i in range(torch.cuda.device_count())] or [device]
+    return tuple(found[i % len(found)] for i in range(jobs or len(found)))

@@ -1,0 +1,226 @@
+"""Units on a Ray cluster: an actor per worker, which nodes may join, leave or die under."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, final
+
+from aczerots.engine.base import TRIES, Failure, Job, Result, Unit, attempt
+from aczerots.engine.desk import Desk, Ticket
+from aczerots.errors import AczerotsError, MissingExtraError, SettingsError
+
+_AHEAD = 2
+"""Units that an actor has: the one in work and the next. More would be lost with it and wait for nothing."""
+
+_POLL = 1.0
+_PATIENCE = 600.0
+"""Seconds without any worker after which to give up; an autoscaler takes minutes to start a node."""
+
+
+class _Worker:
+    """What runs in an actor."""
+
+    def __init__(self, job: Any, device: str) -> None:
+        self._job, self._device = job, device
+        self._work: Any = None
+
+    def open(self) -> Failure | None:
+        """Open the job; here, not when the actor is made, so that the reason comes back."""
+        try:
+            self._work = self._job.open(self._device)
+        except AczerotsError as error:
+            return Failure(type(error).__name__, str(error))
+        return None
+
+    def do(self, unit: Any) -> Any:
+        """A unit."""
+        return attempt(self._work, unit)
+
+
+@dataclass
+class _Actor:
+    """An actor, what it was asked for and has not answered, and the units that belong to it."""
+
+    handle: Any
+    ready: bool = False
+    asked: deque[Any] = field(default_factory=deque)
+    has: deque[Ticket[Any]] = field(default_factory=deque)
+
+
+@final
+class RayEngine:
+    """Actors of a Ray cluster; satisfies :class:`~aczerots.engine.base.Engine`.
+
+    Workers get paths, URLs and settings, and answer with a few numbers; pixels never pass through Ray's object store.
+    An actor that dies, or whose node does, is replaced, and what it had goes to the others. Actors that have no place
+    yet are what an autoscaler counts as demand.
+
+    Args:
+        address: Of the cluster (``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``); None starts one on this machine.
+        jobs: Number of actors; None takes what the cluster has when the work begins.
+        device: ``cpu``, or ``cuda`` for one accelerator per actor.
+        threads: Processor cores and threads per actor.
+
+    Raises:
+        SettingsError: A device that makes no sense on a cluster.
+    """
+
+    here = False
+
+    def __init__(
+        self, address: str | None = None, jobs: int | None = None, device: str = "cpu", threads: int = 1
+    ) -> None:
+        if device not in {"cpu", "cuda"}:
+            fix = "Use --device cpu or cuda; Ray gives each worker a GPU of its own"
+            raise SettingsError(f"Ray places the work, '{device}' names one machine's", where="--device", fix=fix)
+        self._address, self._jobs, self._device, self._threads = address, jobs, device, threads
+
+    @property
+    def workers(self) -> int:
+        """Units that may be in work at the same time; at least 2 where the cluster decides."""
+        return self._jobs or 2
+
+    def run(
+        self,
+        job: Job[Unit, Result],
+        units: Sequence[Unit],
+        ended: Callable[[Unit, Result | Failure], Sequence[Unit]],
+    ) -> None:
+        """See :meth:`aczerots.engine.base.Engine.run`."""
+        if not units:
+            return
+        with _connected(self._address) as ray:
+            desk: Desk[Any, Any] = Desk(units, ended)
+            count = self._jobs or _places(ray, self._device, self._threads)
+            team = _Team(ray, job, self._device, self._threads, count)
+            try:
+                team.work(desk)
+            finally:
+                team.stop()
+
+
+class _Team:
+    """The actors of one run, as many as there are units for, up to ``limit``."""
+
+    def __init__(self, ray: Any, job: Any, device: str, threads: int, limit: int) -> None:
+        gpus = 1 if device == "cuda" else 0
+        environment = {"env_vars": {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}}
+        options = {"num_cpus": threads, "num_gpus": gpus, "max_restarts": 0, "runtime_env": environment}
+        self._ray, self._device, self._deaths = ray, device, 0
+        self._class = ray.remote(_Worker).options(**options)
+        # Once into the object store, not once per actor.
+        self._job = ray.put(job)
+        self._limit = limit
+        self._actors: list[_Actor] = []
+
+    def _start(self) -> _Actor:
+        """One more actor; it waits until the cluster has a place for it."""
+        handle = self._class.remote(self._job, self._device)
+        return _Actor(handle, asked=deque([handle.open.remote()]))
+
+    def work(self, desk: Desk[Any, Any]) -> None:
+        """Run until nothing is open."""
+        alive = time.monotonic()
+        while desk.open:
+            starting = sum(not actor.ready for actor in self._actors)
+            for _ in range(min(self._limit - len(self._actors), desk.waiting - starting)):
+                self._actors.append(self._start())
+            for actor in self._actors:
+                self._feed(actor, desk)
+            first = {actor.asked[0]: i for i, actor in enumerate(self._actors) if actor.asked}
+            answered, _ = self._ray.wait(list(first), timeout=_POLL)
+            for reference in answered:
+                self._hear(first[reference], reference, desk)
+            if answered or any(actor.ready for actor in self._actors):
+                alive = time.monotonic()
+            elif time.monotonic() - alive > _PATIENCE:
+                fix = "Add nodes, or ask for less with --device or --jobs"
+                raise AczerotsError("the cluster has had no place for a worker for 10 minutes", fix=fix)
+
+    def _feed(self, actor: _Actor, desk: Desk[Any, Any]) -> None:
+        """Give a ready actor as much as it may have; when little is left, each gets one."""
+        limit = _AHEAD if desk.waiting > len(self._actors) else 1
+        while actor.ready and len(actor.has) < limit and (ticket := desk.take()) is not None:
+            actor.has.append(ticket)
+            actor.asked.append(actor.handle.do.remote(ticket.unit))
+
+    def _hear(self, index: int, reference: Any, desk: Desk[Any, Any]) -> None:
+        """Take an answer, or replace the actor that will give none.
+
+        Raises:
+            AczerotsError: The job cannot be opened, or actors die before they do anything.
+        """
+        actor = self._actors[index]
+        try:
+            answer = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            self._bury(actor, desk, error)
+            self._actors[index] = self._start()
+            return
+        actor.asked.popleft()
+        if actor.ready:
+            desk.end(actor.has.popleft(), answer)
+        elif answer is None:
+            actor.ready = True
+        else:
+            raise AczerotsError(answer.reason)
+
+    def _bury(self, actor: _Actor, desk: Desk[Any, Any], error: Exception) -> None:
+        """Take back what a lost actor had."""
+        # It may only be out of reach; whatever it still writes is what the next one writes.
+        self._ray.kill(actor.handle)
+        if not actor.ready:
+            self._deaths += 1
+            if self._deaths >= TRIES * len(self._actors):
+                reason = str(error).strip().splitlines()[-1].strip()
+                raise AczerotsError(
+                    f"workers die before they begin ({reason})", fix="Is aczerots installed on all nodes?"
+                )
+        first, *rest = actor.has or (None,)
+        for ticket in reversed(rest):
+            desk.give_back(ticket)
+        if first is not None:
+            desk.lose(first)
+
+    def stop(self) -> None:
+        """End all actors."""
+        for actor in self._actors:
+            self._ray.kill(actor.handle)
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[Any]:
+    """The library ``ray``, connected; who was connected before stays so.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        SettingsError: No cluster at the address.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError("ray", "--engine ray") from error
+    if ray.is_initialized():
+        yield ray
+        return
+    try:
+        ray.init(address=address, logging_level="ERROR", log_to_driver=False)
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        what = f"no Ray cluster answers ({str(error).strip().splitlines()[0]})"
+        raise SettingsError(what, where="--address", fix="Start one with 'ray start --head'") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _places(ray: Any, device: str, threads: int) -> int:
+    """Actors that the cluster has room for now; at least one, which an autoscaler will find room for."""
+    resources = ray.cluster_resources()
+    return max(1, int(resources.get("GPU", 0) if device == "cuda" else resources.get("CPU", 0) // threads))
