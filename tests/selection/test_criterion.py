@@ -1,6 +1,5 @@
 """Our criterion: lazy greedy against brute force, submodularity, and the use of each term."""
 
-from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -14,7 +13,6 @@ from aczerots.selection.coverage import CoverageState, class_demand
 from aczerots.selection.criterion import AczerotsStrategy
 from aczerots.selection.diversity import best_similarity
 from aczerots.selection.locate import locate_strategy
-from aczerots.taxonomy import IGNORE
 
 ONLY_COVERAGE = AczerotsStrategy(("coverage",))
 
@@ -106,27 +104,3 @@ def test_cost_prefers_cheap_tiles_of_equal_gain():
     )
     found = AczerotsStrategy(per_cost=True).select(twins, 1, np.random.default_rng(0))
     assert found.tiles.tolist() == [2]
-
-
-def test_a_region_covers_others_as_far_as_it_will_be_drawn():
-    # Two kinds of tissue; tiles 0-5 look like seen tissue, tiles 6-11 like unseen tissue of the same kinds.
-    kinds = np.eye(2, 4, dtype=np.float32)[np.arange(12) % 2]
-    features = np.repeat(kinds[:, None], 4, axis=1) + np.random.default_rng(0).normal(0, 0.01, (12, 4, 4))
-    scores = np.where(np.arange(12)[:, None, None] < 6, [2.0, 0.0], [0.0, 2.0]) * np.ones((12, 4, 1))
-    pool = Pool(
-        features=features.astype(np.float32),
-        scores=scores.astype(np.float32),
-        inside=np.ones((12, 4), dtype=bool),
-        labelled=np.zeros(12, dtype=bool),
-        seen=np.array([True, False]),
-        vectors=np.eye(2, 4, dtype=np.float32),
-        cost=np.ones(12, dtype=np.float32),
-    )
-    chosen = ONLY_COVERAGE.select(pool, 2, np.random.default_rng(0)).tiles
-    assert max(chosen) < 6
-    assert set(chosen % 2) == {0, 1}
-    # What was handed in without a drawing covers nothing.
-    labels = np.full((12, 4), IGNORE, dtype=np.uint8)
-    labels[1] = 0
-    later = replace(pool, labelled=np.isin(np.arange(12), [0, 1]), labels=labels)
-    assert ONLY_COVERAGE.select(later, 1, np.random.default_rng(0)).tiles[0] % 2 == 0

@@ -29,8 +29,7 @@ class CoverageState:
         points: Demand vectors [p, d], of length 1 at most.
         demand: Their demand, sums to 1, [p].
         covered: Best similarity to anything drawn so far [p], at least 0.
-        supply: Region features of all tiles, as long as it is likely that the region will be drawn [n, r, d], float32
-            or float16.
+        supply: Unit region features of all tiles [n, r, d], float32 or float16.
     """
 
     points: Floats

@@ -15,7 +15,6 @@ from aczerots.selection.coverage import CoverageState, DiversityState, class_dem
 from aczerots.selection.diversity import best_similarity, region_features
 from aczerots.selection.greedy import TERMS, LazyGreedy
 from aczerots.selection.uncertainty import entropy
-from aczerots.taxonomy import IGNORE
 
 _LARGE = 4096
 
@@ -93,15 +92,10 @@ class AczerotsStrategy:
         elif len(points) > self.max_demand:
             keep = np.sort(rng.choice(len(points), self.max_demand, replace=False, p=demand / demand.sum()))
             points, demand = points[keep].astype(np.float32), np.full(len(keep), 1.0 / len(keep), dtype=np.float32)
-        else:
-            points = points.astype(np.float32)
+        drawn = regions[pool.labelled].reshape(-1, regions.shape[-1]).astype(np.float32)
+        coverage = CoverageState(points, demand, best_similarity(points, drawn), regions)
         means = regions.mean(axis=1, dtype=np.float32)
         means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
-        # A region covers others as far as it will be drawn: tissue that nobody draws teaches nothing.
-        drawn = np.take_along_axis(likely_drawn(pool, posterior[..., pool.seen].sum(axis=-1)), cells, axis=1)
-        regions *= drawn[..., None].astype(regions.dtype)
-        done = regions[pool.labelled].reshape(-1, regions.shape[-1]).astype(np.float32)
-        coverage = CoverageState(points, demand, best_similarity(points, done), regions)
         return coverage, distance_to_drawn(means, pool.labelled)
 
 
@@ -116,17 +110,3 @@ def covered_share(pool: Pool) -> float:
     posterior = pool.posterior()
     state, _ = AczerotsStrategy()._states(pool, posterior, entropy(posterior), np.random.default_rng(0))
     return float(state.demand @ np.clip(state.covered, 0.0, 1.0))
-
-
-def likely_drawn(pool: Pool, yield_seen: Floats) -> Floats:
-    """Probability that an expert who draws seen classes draws a cell, [n, m]; certain in tiles that are drawn.
-
-    Args:
-        pool: The pool.
-        yield_seen: Posterior of the seen classes together [n, m].
-    """
-    if pool.labels is None or not pool.labelled.any():
-        return yield_seen
-    out = yield_seen.copy()
-    out[pool.labelled] = pool.known_labels()[pool.labelled] != IGNORE
-    return out
