@@ -13,6 +13,7 @@ from aczerots.errors import SettingsError
 TextMode = Literal["descriptions", "names", "templates"]
 CacheMode = Literal["dense", "pooled", "off"]
 Precision = Literal["fp32", "bf16", "fp16"]
+First = Literal["random", "strategy"]
 
 
 class SimulateSettings(BaseModel):
@@ -33,7 +34,9 @@ class SimulateSettings(BaseModel):
             keeps coarse grids of the pool for selection and whole grids of the tiles that a fit sees.
         tile_size: Side of a tile in pixels.
         rounds: Last round; round 0 has no labels, round 1 the initial tiles.
-        initial: Share of the pool annotated for round 1, drawn at random.
+        initial: Share of the pool annotated for round 1.
+        first: What chooses the tiles of round 1: ``random``, as in the paper, or the ``strategy``, which knows the
+            zero-shot answer already.
         budget: Share of the pool that each later round asks for.
         per_slide: Tiles of one slide that a later round asks for at most; None sets no limit.
         per_patient: The same of one patient.
@@ -56,6 +59,7 @@ class SimulateSettings(BaseModel):
     tile_size: int = Field(224, ge=32, le=4096)
     rounds: int = Field(6, ge=0)
     initial: float = Field(0.05, gt=0, le=1)
+    first: First = "random"
     budget: float = Field(0.15, gt=0, le=1)
     per_slide: int | None = Field(None, ge=1)
     per_patient: int | None = Field(None, ge=1)

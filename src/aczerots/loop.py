@@ -162,7 +162,8 @@ class _Run:
         want, left = max(1, round(share * total)), total - len(done)
         if want > left:
             self.progress.say(f"round {number}: asked for {want} tiles, {left} are left; takes them all")
-        strategy = locate_strategy("random") if number == 1 else self.strategy
+        by_chance = number == 1 and self.settings.first == "random"
+        strategy = locate_strategy("random") if by_chance else self.strategy
         pool = view_pool(
             self._previous(number - 1),
             self.bench.pool.regions,
@@ -201,7 +202,7 @@ class _Run:
         annotations = self.store.annotations(number)
         if number > 1 or self.sharing is None:
             return self.bench.fitted(self.preset, annotations, self.settings.seed)
-        # The tiles of round 1 are drawn at random, so other strategies have the same model.
+        # Tiles of round 1 that are drawn at random are those of other strategies too.
         key = self._key(list(annotations))
         model = self.sharing.model(key)
         if model is not None:

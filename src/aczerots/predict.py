@@ -198,7 +198,7 @@ def disturbed_posteriors(
     Yields:
         Float32 [n, m, C] on the backbone's grid.
     """
-    switched = [m for m in model.modules() if isinstance(m, torch.nn.Dropout)]
+    switched = [m for m in model.modules() if isinstance(m, torch.nn.Dropout2d)]
     for state in range(number):
         parts = []
         with torch.random.fork_rng():

@@ -24,7 +24,7 @@ from aczerots.prozs.checkpoint import ModelCard, load_model, save_model
 from aczerots.prozs.model import ProZS
 from aczerots.workbench import Workbench, open_workbench
 
-_OF_ONE_RUN = {"strategy", "without", "preset", "rounds", "initial", "budget", "seed"}
+_OF_ONE_RUN = {"strategy", "without", "preset", "rounds", "initial", "budget", "first", "seed"}
 """Settings that do not touch the workbench."""
 
 

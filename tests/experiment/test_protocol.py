@@ -51,7 +51,8 @@ def test_what_the_issue_asks_for_is_there():
     for name in ("luad", "ebhi", "glas", "phantom"):
         (grid,) = find_protocol(name).grid
         assert {c.name for c in grid.strategies} == set(STRATEGIES)
-        assert [b.model_dump() for b in grid.budgets] == [{"initial": 0.05, "budget": 0.05, "rounds": 6}]
+        (budget,) = grid.budgets
+        assert budget.model_dump() == {"initial": 0.05, "budget": 0.05, "rounds": 6, "first": "strategy"}
     (voc,) = find_protocol("paper-voc").datasets
     assert voc.unseen == (UNSEEN_15_5,)
 

@@ -30,9 +30,9 @@ class Cell:
 
     @property
     def scenario(self) -> tuple[str, ...]:
-        """What runs must share to be compared: dataset, unseen classes, budget."""
+        """What runs must share to be compared: dataset, unseen classes, budget, start."""
         s = self.settings
-        return self.dataset, " + ".join(s.unseen), f"{s.initial:g}", f"{s.budget:g}", str(s.rounds)
+        return self.dataset, " + ".join(s.unseen), f"{s.initial:g}", f"{s.budget:g}", str(s.rounds), s.first
 
     @property
     def text(self) -> str:
@@ -65,7 +65,7 @@ def expand(protocol: Protocol, data: Path | None) -> list[Cell]:
     def place(cell: Cell) -> tuple[object, ...]:
         s = cell.settings
         bench = order[cell.dataset], s.backbone, s.tile_size, s.unseen, s.text
-        return (*bench, s.seed, s.preset, rank[s.strategy], s.without, s.initial, s.budget)
+        return (*bench, s.seed, s.preset, rank[s.strategy], s.without, s.initial, s.budget, s.first)
 
     return sorted(found.values(), key=place)
 

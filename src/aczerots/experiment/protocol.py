@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
-from aczerots.config import TextMode
+from aczerots.config import First, TextMode
 from aczerots.errors import AczerotsError, InputError, SettingsError
 from aczerots.prozs.presets import find_preset
 from aczerots.selection.locate import locate_strategy
@@ -42,11 +42,12 @@ class Choice(_Part):
 
 
 class Budget(_Part):
-    """Shares of the pool: for round 1, for each later round; and the last round."""
+    """Shares of the pool: for round 1, for each later round; the last round; and what chooses the tiles of round 1."""
 
     initial: float = Field(0.05, gt=0, le=1)
     budget: float = Field(0.05, gt=0, le=1)
     rounds: int = Field(6, ge=0)
+    first: First = "random"
 
 
 def _as_choice(value: object) -> object:

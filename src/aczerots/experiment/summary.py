@@ -22,7 +22,7 @@ from aczerots.report.figures import Curve
 GOAL = 0.97
 """Share of the full-label hIoU that label efficiency asks for."""
 
-_SAME = frozenset({"dataset", "unseen", "initial", "budget", "rounds", "seed", "strategy", "without"})
+_SAME = frozenset({"dataset", "unseen", "initial", "budget", "rounds", "first", "seed", "strategy", "without"})
 """Settings that a label need not tell: equal in a scenario, repetitions, or named first."""
 
 
@@ -136,8 +136,9 @@ def _scenario(key: tuple[str, ...], members: Sequence[Done], reference: str) -> 
         for label, part in groups.items()
     ]
     base = next((g for g, d in made if d.cell.settings.strategy == reference), made[0][0])
-    dataset, unseen, initial, budget, rounds = key
+    dataset, unseen, initial, budget, rounds, first = key
     text = f"{100 * float(initial):g} % + {100 * float(budget):g} %, {rounds} rounds"
+    text += "" if first == "random" else ", the strategy chooses from the start"
     arms = tuple(_arm(group, first.cell.settings.strategy, base) for group, first in made)
     return Scenario(dataset, unseen, text, base.label, arms)
 

@@ -59,6 +59,7 @@ def rows_of(done: Done) -> list[Row]:
         "tile_size": s.tile_size,
         "initial": s.initial,
         "budget": s.budget,
+        "first": s.first,
         "seed": s.seed,
     }
     tail: Row = {

@@ -21,12 +21,13 @@ class ResidualDecoder(nn.Module):
     Args:
         dim: Joint-space dimension d; also the feature dimension d_p.
         layer_dim: Dimension d_v of the layer tokens.
-        dropout: Share of the inputs of a cell that a training step hides.
+        dropout: Share of the inputs that a training step hides, the same ones in all cells of a tile: neighbouring
+            cells say much the same, so that one could stand in for another (Tompson et al., 2015).
     """
 
     def __init__(self, dim: int, layer_dim: int, dropout: float = 0.3) -> None:
         super().__init__()
-        self.drop = nn.Dropout(dropout)
+        self.drop = nn.Dropout2d(dropout)
         self.correct = nn.Conv2d(dim + layer_dim, dim, 1, bias=False)
         nn.init.zeros_(self.correct.weight)
         self.register_buffer("mean", torch.zeros(layer_dim))

@@ -76,6 +76,8 @@ class Recipe:
         steps: Number of steps, or None to take ``epochs``.
         epochs: Passes over the annotated tiles where ``steps`` is None.
         calibrated: Choose gamma after the fit (calibrate.py).
+        thin: A step looks at every ``thin``-th row and column of the grid, from a random start: neighbouring cells
+            say much the same, and a step costs ``thin`` squared less. 1 for decoders that look at neighbours.
     """
 
     loss: Loss
@@ -87,6 +89,7 @@ class Recipe:
     steps: int | None = None
     epochs: int = 100
     calibrated: bool = False
+    thin: int = 1
 
 
 def prozs_loss(model: ProZS, batch: Batch) -> torch.Tensor:
@@ -248,8 +251,19 @@ def _optimise(
         index = next(labelled)
         extra = [data.unlabelled[i] for i in next(context)] if context else []
         grids = data.grids[[data.labelled[i] for i in index] + extra].to(weights.device)
-        batch = Batch(grids, targets[index].to(weights.device), weights)
+        batch = _thinned(Batch(grids, targets[index].to(weights.device), weights), recipe.thin, generator)
         optimiser.zero_grad(set_to_none=True)
         recipe.loss(model, batch).backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
         optimiser.step()
         after()
+
+
+def _thinned(batch: Batch, thin: int, generator: torch.Generator) -> Batch:
+    """Every ``thin``-th row and column of a batch whose targets lie on its grid, from a random start."""
+    if thin == 1:
+        return batch
+    every = [min(thin, side) for side in batch.targets.shape[2:]]
+    start = [int(torch.randint(step, (), generator=generator)) for step in every]
+    rows, columns = (slice(a, None, step) for a, step in zip(start, every, strict=True))
+    grids = Grids(batch.grids.aligned[..., rows, columns], batch.grids.layers[..., rows, columns])
+    return Batch(grids, batch.targets[..., rows, columns], batch.weights)

@@ -52,6 +52,7 @@ _PROZS = Recipe(
     context=4,
     steps=200,
     calibrated=True,
+    thin=2,
 )
 _PAPER = Recipe(loss=paper_loss, optimiser="sgd", rate=7e-3, weight_decay=5e-4, batch=64, epochs=100)
 
