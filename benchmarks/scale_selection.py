@@ -159,7 +159,9 @@ def compare(size: int, budget: int, folder: Path) -> list[dict[str, Any]]:
 def _room(name: str, size: int) -> str:
     """Why a peer is not run here: it would take more memory than is free; empty where it may run."""
     free, need = available_memory(), NEEDS.get(name, 0) * size**2
-    return f"needs about {need / GIB:.0f} GiB, {free / GIB:.0f} are free" if free is not None and need > 0.8 * free else ""
+    if free is None or need < 0.8 * free:
+        return ""
+    return f"needs about {need / GIB:.0f} GiB, {free / GIB:.0f} are free"
 
 
 def main(arguments: list[str] | None = None) -> None:
