@@ -139,7 +139,7 @@ def compare(size: int, budget: int, folder: Path) -> list[dict[str, Any]]:
                 print(f"{name:<22}  {row}")
                 continue
             value = objectives(points, np.array(row["tiles"]))[match.objective]
-            row |= {"tiles": size, "objective": match.objective, "value": value}
+            row |= {"size": size, "objective": match.objective, "value": value}
             base = base or row
             quotient = base["value"] / value if match.higher else value / base["value"]
             row |= {
