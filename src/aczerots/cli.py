@@ -60,7 +60,7 @@ def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
     unseen: Unseen = None,
     strategy: Annotated[str, typer.Option(help="aczerots, paper, random, entropy, coreset, badge, ...")] = "aczerots",
     without: Annotated[list[str] | None, typer.Option(help="Switch off a term of the strategy.")] = None,
-    preset: Annotated[str, typer.Option(help="prozs, paper or zeroshot.")] = "prozs",
+    preset: Annotated[str, typer.Option(help="prozs, paper, seen-only or zeroshot.")] = "prozs",
     backbone: Annotated[
         str, typer.Option(help="embedded, or KIND:MODEL with hf, open_clip, conch, keep or musk.")
     ] = "embedded",

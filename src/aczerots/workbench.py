@@ -24,7 +24,6 @@ from aczerots.evaluate import ConfusionMatrix, Metrics
 from aczerots.machine import available_memory, free_space, size_text
 from aczerots.predict import tile_probabilities
 from aczerots.progress import Progress
-from aczerots.prozs.calibrate import match_share
 from aczerots.prozs.fit import TrainingSet, fit
 from aczerots.prozs.model import PrototypeScorer, ProZS
 from aczerots.prozs.presets import Preset, build_model
@@ -100,8 +99,8 @@ class Workbench:
         data = TrainingSet(self.pool.grids, list(annotations), labels, rest)
         model = self.zero_shot(preset, seed)
         fit(model, data, preset.recipe, seed)
-        if preset.recipe.calibrated and isinstance(model.scorer, PrototypeScorer):
-            model.scorer.gamma.fill_(match_share(model, data))
+        if preset.recipe.gamma is not None and isinstance(model.scorer, PrototypeScorer):
+            model.scorer.gamma.fill_(preset.recipe.gamma(model, data))
         return model
 
     def _context(self, annotations: Container[int], seed: int) -> list[int]:

@@ -112,6 +112,19 @@ def test_gamma_gives_undrawn_classes_the_share_that_zero_shot_gives_them():
     assert float(fitted[bare].float().mean()) == pytest.approx(float(zero[bare].float().mean()), abs=0.02)
 
 
+def test_a_model_that_knows_drawn_classes_only_never_answers_another():
+    data, truth, text = make_set()
+    model = model_for(text, "seen-only", [True, True, False])
+    recipe = PRESETS["seen-only"].recipe
+    fit(model, data, recipe, seed=0)
+    model.scorer.gamma.fill_(recipe.gamma(model, data))
+    with torch.no_grad():
+        answer = model(data.grids[range(32)]).argmax(dim=1)
+    assert bool((answer < 2).all())
+    drawn = truth[:32] < 2
+    assert float((answer == truth[:32])[drawn].float().mean()) > 0.9
+
+
 def test_gamma_is_zero_when_every_class_is_drawn_or_none():
     data, truth, text = make_set()
     untrained = model_for(text, "prozs", [True, True, False])

@@ -17,6 +17,9 @@ from aczerots.prozs.losses import soft_targets
 from aczerots.prozs.model import PrototypeScorer, ProZS
 
 LIMIT = 10.0
+NEVER = -1e4
+"""The gamma at which no undrawn class wins a cell."""
+
 _BATCH = 16
 _CELLS = 400_000
 
@@ -52,6 +55,12 @@ def match_share(model: ProZS, data: TrainingSet) -> float:
         return 0.0
     step = -(-len(margin) // _CELLS)
     return float(-torch.quantile(margin[::step], 1 - share).clamp(-LIMIT, LIMIT))
+
+
+def never_undrawn(model: ProZS, data: TrainingSet) -> float:
+    """The gamma of a model that knows drawn classes only."""
+    del model, data
+    return NEVER
 
 
 def _parts(data: TrainingSet) -> Iterator[tuple[list[int], torch.Tensor | None]]:

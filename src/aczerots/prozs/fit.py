@@ -75,7 +75,8 @@ class Recipe:
         context: Not annotated tiles per step.
         steps: Number of steps, or None to take ``epochs``.
         epochs: Passes over the annotated tiles where ``steps`` is None.
-        calibrated: Choose gamma after the fit (calibrate.py).
+        gamma: (fitted model, what it was fitted to) -> bias against drawn classes in logits (calibrate.py); None
+            leaves it at 0.
         thin: A step looks at every ``thin``-th row and column of the grid, from a random start: neighbouring cells
             say much the same, and a step costs ``thin`` squared less. 1 for decoders that look at neighbours.
     """
@@ -88,7 +89,7 @@ class Recipe:
     context: int = 0
     steps: int | None = None
     epochs: int = 100
-    calibrated: bool = False
+    gamma: Callable[[ProZS, TrainingSet], float] | None = None
     thin: int = 1
 
 
@@ -97,21 +98,39 @@ def prozs_loss(model: ProZS, batch: Batch) -> torch.Tensor:
 
     Weights (0.1 for the contrast, 1 for the rest) were chosen on the phantom and on splits inside the luad pool.
     """
-    phi = model.features(batch.grids)
+    phi, scorer = _drifted(model, batch)
     n = len(batch.targets)
-    scorer = model.scorer
-    if not isinstance(scorer, PrototypeScorer):
-        raise TypeError("this loss is for models with a PrototypeScorer")
-    if model.training:
-        scorer.bank.drift(phi[:n].detach().movedim(1, -1).flatten(0, 2), batch.targets.movedim(1, -1).flatten(0, 2))
     logits = model.scores(phi)
-    loss = losses.cross_entropy(logits[:n], batch.targets, batch.weights)
-    loss = loss + losses.dice(logits[:n], batch.targets)
-    loss = loss + 0.1 * losses.contrast(phi[:n], batch.targets, temperature=0.1)
+    loss = _drawn_loss(logits[:n], phi[:n], batch.targets, batch.weights)
     zero_shot = torch.einsum("bdhw,cd->bchw", batch.grids.aligned, model.text)
     free = torch.ones_like(logits[:, :1])
     free[:n] = 1 - batch.targets.sum(dim=1, keepdim=True)
     return loss + losses.keep(logits, (scorer.kappa * zero_shot).softmax(dim=1), free)
+
+
+def seen_loss(model: ProZS, batch: Batch) -> torch.Tensor:
+    """The part of :func:`prozs_loss` on drawn pixels, over the seen classes only: plain supervised learning."""
+    phi, _ = _drifted(model, batch)
+    seen = model.seen
+    return _drawn_loss(model.scores(phi)[:, seen], phi, batch.targets[:, seen], batch.weights[seen])
+
+
+def _drifted(model: ProZS, batch: Batch) -> tuple[torch.Tensor, PrototypeScorer]:
+    """Features [b, d_p, H, W] of all tiles, after the visual prototypes moved towards the annotated ones."""
+    scorer = model.scorer
+    if not isinstance(scorer, PrototypeScorer):
+        raise TypeError("this loss is for models with a PrototypeScorer")
+    phi = model.features(batch.grids)
+    if model.training:
+        points = phi[: len(batch.targets)].detach().movedim(1, -1).flatten(0, 2)
+        scorer.bank.drift(points, batch.targets.movedim(1, -1).flatten(0, 2))
+    return phi, scorer
+
+
+def _drawn_loss(logits: torch.Tensor, phi: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy + Dice + 0.1 * contrast of scores [b, C, H, W] and features [b, d_p, H, W] of annotated tiles."""
+    loss = losses.cross_entropy(logits, targets, weights) + losses.dice(logits, targets)
+    return loss + 0.1 * losses.contrast(phi, targets, temperature=0.1)
 
 
 def paper_loss(model: ProZS, batch: Batch) -> torch.Tensor:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from aczerots.backbones.base import BackboneInfo
 from aczerots.errors import SettingsError
+from aczerots.prozs.calibrate import match_share, never_undrawn
 from aczerots.prozs.decoder import PaperDecoder, PaperProjection, ResidualDecoder, ResidualProjection
-from aczerots.prozs.fit import Recipe, paper_loss, prozs_loss
+from aczerots.prozs.fit import Recipe, paper_loss, prozs_loss, seen_loss
 from aczerots.prozs.model import DotScorer, PrototypeScorer, ProZS
 from aczerots.prozs.prototypes import PrototypeBank
 
@@ -51,15 +52,17 @@ _PROZS = Recipe(
     batch=8,
     context=4,
     steps=200,
-    calibrated=True,
+    gamma=match_share,
     thin=2,
 )
+_SEEN_ONLY = replace(_PROZS, loss=seen_loss, context=0, gamma=never_undrawn)
 _PAPER = Recipe(loss=paper_loss, optimiser="sgd", rate=7e-3, weight_decay=5e-4, batch=64, epochs=100)
 
 PRESETS = {
     "prozs": Preset("prozs", _residual, _PROZS),
     "paper": Preset("paper", _paper, _PAPER),
     "zeroshot": Preset("zeroshot", _residual, None),
+    "seen-only": Preset("seen-only", _residual, _SEEN_ONLY),
 }
 
 
