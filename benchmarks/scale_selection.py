@@ -5,8 +5,9 @@
 Every run is a process of its own (:mod:`~benchmarks.selection_contest`), so that its memory is its own. The pools are
 made (:mod:`~benchmarks.selection_pools`) and lie in memory maps: 16 cells of 128 numbers per tile, 100 tiles drawn.
 The peers get the mean features of the tiles, centred and scaled to length 1, and nothing drawn. Objectives are
-computed here from the chosen tiles alone. Against facility location runs the coverage term of our strategy alone. Times are wall-clock seconds and seconds of processor time; the latter say
-more where other work runs. Peers that are not installed are left out::
+computed here from the chosen tiles alone; beside facility location runs the coverage term of our strategy alone. Times
+are wall-clock seconds and seconds of processor time; the latter say more where other work runs. Peers that are not
+installed are left out::
 
     pip install scikit-activeml apricot-select submodlib-py
 """
@@ -138,7 +139,7 @@ def compare(size: int, budget: int, folder: Path) -> list[dict[str, Any]]:
                 print(f"{name:<22}  {row}")
                 continue
             value = objectives(points, np.array(row["tiles"]))[match.objective]
-            row |= {"tiles": size, "objective": match.objective, "value": value}
+            row |= {"size": size, "objective": match.objective, "value": value}
             base = base or row
             quotient = base["value"] / value if match.higher else value / base["value"]
             row |= {
@@ -158,7 +159,9 @@ def compare(size: int, budget: int, folder: Path) -> list[dict[str, Any]]:
 def _room(name: str, size: int) -> str:
     """Why a peer is not run here: it would take more memory than is free; empty where it may run."""
     free, need = available_memory(), NEEDS.get(name, 0) * size**2
-    return f"needs about {need / GIB:.0f} GiB, {free / GIB:.0f} are free" if free is not None and need > free else ""
+    if free is None or need < 0.8 * free:
+        return ""
+    return f"needs about {need / GIB:.0f} GiB, {free / GIB:.0f} are free"
 
 
 def main(arguments: list[str] | None = None) -> None:

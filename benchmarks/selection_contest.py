@@ -64,11 +64,14 @@ def skactiveml(name: str) -> Callable[[Path, int], np.ndarray]:
 
 
 def apricot() -> Callable[[Path, int], np.ndarray]:
-    """Facility location of apricot-select on cosines."""
+    """Facility location of apricot-select.
+
+    Its metric "cosine" squares the cosines. On points of length 1 "euclidean" stands for cosines plus a constant.
+    """
     from apricot import FacilityLocationSelection
 
     def choose(source: Path, budget: int) -> np.ndarray:
-        selection = FacilityLocationSelection(budget, metric="cosine", optimizer="lazy", random_state=0)
+        selection = FacilityLocationSelection(budget, metric="euclidean", optimizer="lazy", random_state=0)
         return np.asarray(selection.fit(np.load(source)).ranking)
 
     return choose

@@ -19,6 +19,7 @@ _REFERENCE = 2000
 _DEMAND = 4096
 _SAMPLE = 8192
 _PER_CLUSTER = 32
+_STEPS = 10
 _WORD = 64
 _ROUNDING = 1e-6
 
@@ -55,28 +56,28 @@ class CoresetStrategy:
             score.append(float(start[chosen[0]]))
             allowance.take(chosen[0])
             nearest = nearest_distance(points, points[chosen]).astype(np.float64)
-        nearest = np.where(pool.labelled, -np.inf, nearest)
-        nearest[chosen] = -np.inf
-        for tile, distance in _farthest(points, nearest, rank, chosen):
-            if len(chosen) == want:
-                break
-            if allowance.open[tile]:
-                chosen.append(tile)
-                score.append(distance)
-                allowance.take(tile)
+        nearest = np.where(allowance.open, nearest, -np.inf)
+        for tile, distance in _farthest(points, nearest, rank, chosen, want):
+            chosen.append(tile)
+            score.append(distance)
+            allowance.take(tile)
+            if allowance.limited:
+                nearest[~allowance.open] = -np.inf
         return report(pool, np.array(chosen, dtype=np.intp), np.array(score), {"distance": start})
 
 
 def _farthest(
-    points: Points, nearest: NDArray[np.float64], rank: NDArray[np.intp], chosen: list[int]
+    points: Points, nearest: NDArray[np.float64], rank: NDArray[np.intp], chosen: list[int], want: int
 ) -> Iterator[tuple[int, float]]:
-    """(tile, distance) of the tile farthest from what is chosen, each once; the caller appends to ``chosen``.
+    """(tile, distance) of the tile farthest from what is chosen, until ``want`` are; the caller appends to ``chosen``.
 
     Args:
         points: Points [n, d].
-        nearest: Distance of each [n] to the nearest drawn or chosen one; -inf for those that cannot be chosen.
+        nearest: Distance of each [n] to the nearest drawn or chosen one; -inf for those that cannot be chosen, which
+            the caller may say later too.
         rank: Settles ties.
         chosen: What is chosen, read at every step.
+        want: How many in all.
     """
     known = np.full(len(points), len(chosen))
 
@@ -89,7 +90,7 @@ def _farthest(
         return np.asarray(np.minimum(nearest[positions], distance))
 
     search = LazyMaximum(nearest, rank, present)
-    while (found := search.take()) is not None:
+    while len(chosen) < want and (found := search.take()) is not None:
         yield found
 
 
@@ -193,7 +194,7 @@ def _clustered(pool: Pool, points: Points, clusters: int, rng: np.random.Generat
         return kmeans(points, clusters, lambda: pool.draw(rng))[1]
     keep = np.argpartition(pool.draw(rng), most)[:most]
     keep = keep[np.argsort(pool.rank[keep])]
-    centres, _ = kmeans(points[keep], clusters, lambda: rng.random(most))
+    centres, _ = kmeans(points[keep], clusters, lambda: rng.random(most), _STEPS)
     return owners(points, centres)
 
 
@@ -254,11 +255,12 @@ class ProbcoverStrategy:
         search = LazyMaximum(np.where(pool.labelled, -np.inf, start), rank, lambda p: _covered(balls[p], bare))
         allowance = pool.allowance()
         while len(chosen) < budget and (found := search.take()) is not None and found[1] > 0:
-            if allowance.open[found[0]]:
-                chosen.append(found[0])
-                score.append(found[1])
-                bare &= ~balls[found[0]]
-                allowance.take(found[0])
+            chosen.append(found[0])
+            score.append(found[1])
+            bare &= ~balls[found[0]]
+            allowance.take(found[0])
+            if allowance.limited:
+                search.only(allowance.open)
         chosen += allowance.take_in_order(np.lexsort((rank, -draws)), budget - len(chosen)).tolist()
         score += [0.0] * (len(chosen) - len(score))
         return report(pool, np.array(chosen, dtype=np.intp), np.array(score), {"covers": start})

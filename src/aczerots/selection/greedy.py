@@ -83,9 +83,9 @@ class LazyGreedy:
         chosen: list[Choice] = []
         while len(chosen) < budget and (found := search.take()) is not None:
             tile = candidates[found[0]]
-            if not allowance.open[tile]:
-                continue
             allowance.take(int(tile))
+            if allowance.limited:
+                search.only(allowance.open[candidates])
             parts = self._parts(np.array([tile]))
             chosen.append(Choice(int(tile), found[1], {k: float(v[0]) for k, v in parts.items()}))
             self.diversity.add(int(tile))

@@ -56,6 +56,10 @@ class LazyMaximum:
             self.bounds[found[0]] = -np.inf
             return found
 
+    def only(self, open: NDArray[np.bool_]) -> None:
+        """Never take what is not open, bool [n]."""
+        self.bounds[~open] = -np.inf
+
     def _choose_shortlist(self) -> None:
         """Make the positions with the highest bounds the shortlist, and note the first of the others."""
         short = highest(self.bounds, self._ties, self._size)

@@ -95,6 +95,11 @@ class Allowance:
         self.open = ~labelled
         self._limits = [(limit, np.zeros(int(limit.group.max(initial=0)) + 1, dtype=np.intp)) for limit in limits]
 
+    @property
+    def limited(self) -> bool:
+        """Whether a choice may close other tiles."""
+        return bool(self._limits)
+
     def take(self, tile: int) -> None:
         """Note that ``tile`` is chosen, which may close the other tiles of its groups."""
         self.open[tile] = False
