@@ -29,6 +29,12 @@ EXTRAS: Mapping[str, tuple[tuple[str, str], ...]] = {
 }
 """(distribution, module) that each extra of a backbone brings."""
 
+MANY: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "ray": (("ray", "ray"),),
+    "remote": (("fsspec", "fsspec"), ("s3fs", "s3fs")),
+}
+"""(distribution, module) that each extra for many slides brings."""
+
 SLIDES = (("openslide-python", "openslide"), ("tifffile", "tifffile"), ("rasterio", "rasterio"), ("shapely", "shapely"))
 """(distribution, module) that the extra ``slides`` brings."""
 
@@ -38,6 +44,8 @@ SERVES = {
     "conch": "conch:...",
     "musk": "musk:...",
     "timm": "--refine-with timm:... (UNI, Virchow)",
+    "ray": "--engine ray",
+    "remote": "slides and results at s3://... and other URLs",
 }
 
 _LITTLE_MEMORY = 4 * 10**9
@@ -70,7 +78,16 @@ def examine(timeout: float = 3.0) -> list[Check]:
     Args:
         timeout: Seconds for all questions to the hub together.
     """
-    return [*_machine(), *_devices(), *_versions(), *_backbones(), *_hub(timeout), *_cache(), *_words()]
+    return [
+        *_machine(),
+        *_devices(),
+        *_versions(),
+        *_backbones(),
+        *_extras("many slides", MANY),
+        *_hub(timeout),
+        *_cache(),
+        *_words(),
+    ]
 
 
 def _machine() -> Iterator[Check]:
@@ -126,15 +143,20 @@ def _backbones() -> Iterator[Check]:
         yield Check("backbones", "embedded", "ok", f"built in, revision {info.revision[:12]}")
     except AczerotsError as error:
         yield Check("backbones", "embedded", "broken", str(error), "Install aczerots again")
-    for extra, parts in EXTRAS.items():
+    yield from _extras("backbones", EXTRAS)
+
+
+def _extras(section: str, extras: Mapping[str, tuple[tuple[str, str], ...]]) -> Iterator[Check]:
+    """Whether the parts of some extras are installed."""
+    for extra, parts in extras.items():
         missing = [name for name, module in parts if not _importable(module)]
         if missing:
             detail = f"{SERVES[extra]}; not installed: {', '.join(missing)}"
             fix = f"pip install 'aczerots[{extra}]'   for {SERVES[extra]}"
-            yield Check("backbones", extra, "absent", detail, fix)
+            yield Check(section, extra, "absent", detail, fix)
         else:
             detail = f"{SERVES[extra]}; " + ", ".join(f"{name} {_version(name)}" for name, _ in parts)
-            yield Check("backbones", extra, "ok", detail)
+            yield Check(section, extra, "ok", detail)
 
 
 def _importable(module: str) -> bool:
