@@ -1,14 +1,17 @@
-"""What the machine has room for: memory, disk, and sizes as people read them."""
+"""What the machine has room for: cores, memory, disk, and sizes as people read them."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from aczerots.errors import StorageError
 
 _MEMINFO = Path("/proc/meminfo")
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def cores() -> int:
@@ -70,3 +73,18 @@ def size_text(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" or size >= 9.95 else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.3g} TB"
+
+
+@contextmanager
+def few_threads(threads: int) -> Iterator[None]:
+    """Child processes read how many threads they may use from the environment, before their first import."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, str(threads)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext, SpawnProcess
@@ -16,9 +15,8 @@ from typing import Any, final
 from aczerots.engine.base import TRIES, Failure, Job, Result, Unit, attempt
 from aczerots.engine.desk import Desk, Ticket
 from aczerots.errors import AczerotsError
-from aczerots.machine import cores
+from aczerots.machine import cores, few_threads
 
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _PATIENCE = 1.0
 _FAREWELL = 5.0
 _AHEAD = 2
@@ -119,7 +117,7 @@ class ProcessEngine:
         """One more worker."""
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, job, device), daemon=True)
-        with _few_threads(self._threads):
+        with few_threads(self._threads):
             process.start()
         theirs.close()
         return _Worker(process, ours, device)
@@ -204,18 +202,3 @@ def _serve(pipe: Connection[Any, Any], job: Job[Any, Any], device: str) -> None:
         except EOFError:
             return
         pipe.send(attempt(work, unit))
-
-
-@contextmanager
-def _few_threads(threads: int) -> Iterator[None]:
-    """Child processes read how many threads they may use from the environment, before their first import."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, str(threads)))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -19,10 +18,10 @@ import torch
 from aczerots.config import SimulateSettings
 from aczerots.errors import AczerotsError
 from aczerots.loop import simulate
+from aczerots.machine import few_threads
 from aczerots.sharing import Sharing
 
 _PATIENCE = 0.5
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -99,21 +98,6 @@ def run_job(worker: int, job: Job, place: Place, sharing: Sharing) -> Message:
     return Message(worker, job.number, time.perf_counter() - started, failure)
 
 
-@contextmanager
-def _few_threads(threads: int) -> Iterator[None]:
-    """Child processes read how many threads they may use from the environment, before their first import."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, str(threads)))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 class Workers:
     """A few worker processes and what each is at.
 
@@ -142,7 +126,7 @@ class Workers:
         """One more worker."""
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=work, args=(self._born, theirs, self._place), daemon=True)
-        with _few_threads(self._place.threads):
+        with few_threads(self._place.threads):
             process.start()
         theirs.close()
         self.processes[self._born], self._pipes[self._born] = process, ours
