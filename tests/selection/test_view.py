@@ -33,7 +33,7 @@ def model_of(preset: str, trained: bool) -> ProZS:
     text = torch.nn.functional.normalize(torch.randn(2, info.dim, generator=torch.Generator().manual_seed(0)), dim=1)
     model = build_model(find_preset(preset), info, text, torch.from_numpy(TAXONOMY.seen), 0)
     if trained:
-        torch.nn.init.normal_(model.decoder.correct.weight, std=0.1)
+        torch.nn.init.normal_(model.decoder.correct.weight, std=0.1, generator=torch.Generator().manual_seed(1))
     return model
 
 
@@ -62,7 +62,9 @@ def test_dropout_states_differ_and_repeat_and_leave_the_model_alone(grids: GridS
     assert not np.allclose(first[0], first[1], atol=1e-3)
     assert not model.training
     assert not any(m.training for m in model.modules())
-    assert first[0] == pytest.approx(pool.posterior(), abs=0.9)
+    # One state may turn a whole tile over, most keep most answers.
+    calm = pool.posterior().argmax(axis=-1)
+    assert np.mean([(state.argmax(axis=-1) == calm).mean() for state in first]) > 0.6
     assert first[0].sum(axis=-1) == pytest.approx(np.ones((3, pool.inside.shape[1])), abs=1e-5)
 
 
