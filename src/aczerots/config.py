@@ -38,7 +38,7 @@ class SimulateSettings(BaseModel):
         first: What chooses the tiles of round 1: ``random``, as in the paper, or the ``strategy``, which knows the
             zero-shot answer already.
         budget: Share of the pool that each later round asks for.
-        per_slide: Tiles of one slide that a later round asks for at most; None sets no limit.
+        per_slide: Tiles of one slide that a round asks for at most; None sets no limit.
         per_patient: The same of one patient.
         seed: Seed of everything random.
     """

@@ -15,7 +15,7 @@ import numpy as np
 
 from aczerots.annotation.store import RoundState, Store
 from aczerots.backbones.options import BackboneOptions
-from aczerots.config import SimulateSettings, cache_folder
+from aczerots.config import SimulateSettings, cache_folder, read_settings
 from aczerots.errors import InputError, SettingsError
 from aczerots.predict import view_pool
 from aczerots.progress import Progress, Silent
@@ -64,7 +64,7 @@ def simulate(  # noqa: PLR0913  # keyword-only: each is a choice of its own
     Raises:
         AczerotsError: Any bad input, setting or storage problem; what was saved stays.
     """
-    progress = progress or Silent()
+    progress, cache = progress or Silent(), cache or cache_folder()
     preset, strategy = find_preset(settings.preset), locate_strategy(settings.strategy, settings.without)
     folder = RunFolder(out)
     store = folder.open_store()
@@ -73,9 +73,9 @@ def simulate(  # noqa: PLR0913  # keyword-only: each is a choice of its own
         started = time.perf_counter()
         opened = sharing.bench if sharing else bench_for
         options = BackboneOptions(settings.refine_with, settings.precision, compiled, trust_remote_code)
-        bench = opened(settings, options, device, cache or cache_folder(), progress)
+        bench = opened(settings, options, device, cache, progress)
         run = _Run(settings, bench, preset, strategy, store, folder, progress)
-        run.sharing, run.scratch = sharing, cache or cache_folder()
+        run.sharing, run.scratch = sharing, cache
         run.begin(time.perf_counter() - started)
         for number in range(settings.rounds + 1):
             if store.state(number) is RoundState.EVALUATED:
@@ -309,8 +309,8 @@ def _same_run(store: Store, settings: SimulateSettings, out: Path) -> None:
     now = settings.model_dump(mode="json")
     known = store.recall("settings")
     if known is not None:
-        later = ("descriptions", "cache", "refine_with", "precision", "per_slide", "per_patient")
-        known = {k: SimulateSettings.model_fields[k].default for k in later} | known  # what runs of older versions had
+        # Settings that are newer than the run were at their defaults.
+        known = read_settings(dataset=settings.dataset).model_dump(mode="json") | known
         # Grids are the same on disk and in memory.
         alike = {known["cache"], now["cache"]} <= {"dense", "off"}
         different = [k for k in now if known.get(k) != now[k] and k != "rounds" and not (k == "cache" and alike)]

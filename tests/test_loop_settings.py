@@ -1,0 +1,30 @@
+"""A run folder belongs to one set of settings; those that came later were at their defaults."""
+
+from pathlib import Path
+
+import pytest
+
+from aczerots.annotation.store import Store
+from aczerots.config import read_settings
+from aczerots.errors import SettingsError
+from aczerots.loop import _same_run
+from aczerots.runfolder import RunFolder
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return RunFolder(tmp_path / "run").open_store()
+
+
+@pytest.mark.parametrize("missing", ["first", "per_slide", "cache", "precision"])
+def test_a_run_of_an_older_version_goes_on_with_defaults_only(store: Store, tmp_path: Path, missing: str):
+    settings = read_settings(dataset="phantom:3", unseen=("necrosis",))
+    old = settings.model_dump(mode="json")
+    del old[missing]
+    store.remember("settings", old)
+    _same_run(store, settings, tmp_path)
+    store.remember("settings", old)
+    other = {"first": "strategy", "per_slide": 2, "cache": "pooled", "precision": "bf16"}[missing]
+    with pytest.raises(SettingsError, match=missing):
+        _same_run(store, settings.model_copy(update={missing: other}), tmp_path)
+    store.close()
