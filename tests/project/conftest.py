@@ -1,6 +1,7 @@
 """Small projects: two images of procedural tissue, three seen classes and an unseen one."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,15 @@ import pytest
 from PIL import Image
 
 from aczerots.annotation.records.facts import PickFact, RoundState
+from aczerots.datasets.base import Dataset
+from aczerots.datasets.locate import locate_dataset
 from aczerots.project.folder import Project, init_project, open_project
 from aczerots.project.settings import make_settings
 from aczerots.prozs.presets import Preset, find_preset
+from aczerots.slides.base import Box
+
+UNSEEN = "necrosis"
+"""The unseen class of :func:`tissue_project`."""
 
 CLASSES = [
     {"name": "tumor", "color": [200, 0, 0]},
@@ -27,6 +34,25 @@ def write_image(path: Path, width: int, height: int, seed: int) -> Path:
     coarse = rng.integers(90, 230, (height // 8 + 1, width // 8 + 1, 3)).astype(np.uint8)
     Image.fromarray(coarse).resize((width, height)).save(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def tissue() -> Dataset:
+    """Three images of procedural tissue, 128 x 128."""
+    return locate_dataset("phantom:3,size=128,seed=5")
+
+
+@contextmanager
+def tissue_project(folder: Path, tissue: Dataset, budget: int) -> Iterator[Project]:
+    """A new project on the images of ``tissue``, half of the tiles read twice."""
+    for sample in tissue.samples:
+        pixels = sample.slide.read(Box(0, 0, 128, 128), (128, 128))
+        Image.fromarray(pixels).save(folder / f"{sample.slide.id.replace(':', '_')}.png")
+    classes = [{"name": c.name, "color": c.color, "seen": c.name != UNSEEN} for c in tissue.taxonomy.classes]
+    settings = make_settings(classes=classes, tile_size=64, budget=budget, double=0.5)
+    init_project(folder / "project", [str(folder / "*.png")], settings)
+    with open_project(folder / "project") as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.project.conftest import CLASSES, write_image
 
 from aczerots.cli import main
 from aczerots.errors import InputError
 from aczerots.project.patients import read_patients
-from conftest import CLASSES, write_image
 
 
 def run(*arguments: object) -> int:

@@ -7,22 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from tests.project.conftest import UNSEEN, tissue_project
 
 from aczerots.annotation.oracle import draw
 from aczerots.annotation.records.facts import AnswerKind, NewAnswer, RoundState
 from aczerots.datasets.base import Dataset
-from aczerots.datasets.locate import locate_dataset
 from aczerots.errors import InputError, SettingsError
 from aczerots.predict import tile_probabilities, view_pool
 from aczerots.progress import Silent
 from aczerots.project.bench import Running, open_bench
-from aczerots.project.folder import Project, init_project, newest_model, open_project
+from aczerots.project.folder import Project, newest_model
 from aczerots.project.measure import cross_validate, split_folds
 from aczerots.project.part import Part
 from aczerots.project.report import write_project_report
 from aczerots.project.rounds import fit_round, measure_round, propose_round
-from aczerots.project.settings import make_settings
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import find_preset
 from aczerots.selection.criterion import covered_share
@@ -30,7 +28,6 @@ from aczerots.slides.base import Box, Tile
 from aczerots.taxonomy import IGNORE
 
 pytestmark = pytest.mark.usefixtures("short_fits")
-UNSEEN = "necrosis"
 
 
 def tile(slide: str, x: int = 0) -> Tile:
@@ -57,20 +54,9 @@ def test_slides_stay_together(drawn: list[int], number: int, parts: list[list[in
     assert split_folds(POOL, drawn, number) == (parts, kind)
 
 
-@pytest.fixture(scope="session")
-def tissue() -> Dataset:
-    return locate_dataset("phantom:3,size=128,seed=5")
-
-
 @pytest.fixture
 def project(tmp_path: Path, tissue: Dataset) -> Iterator[Project]:
-    for sample in tissue.samples:
-        pixels = sample.slide.read(Box(0, 0, 128, 128), (128, 128))
-        Image.fromarray(pixels).save(tmp_path / f"{sample.slide.id.replace(':', '_')}.png")
-    classes = [{"name": c.name, "color": c.color, "seen": c.name != UNSEEN} for c in tissue.taxonomy.classes]
-    settings = make_settings(classes=classes, tile_size=64, budget=6, double=0.5)
-    init_project(tmp_path / "project", [str(tmp_path / "*.png")], settings)
-    with open_project(tmp_path / "project") as opened:
+    with tissue_project(tmp_path, tissue, budget=6) as opened:
         yield opened
 
 

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from tests.project.conftest import UNSEEN, tissue_project
 
 from aczerots.annotation.oracle import draw
 from aczerots.annotation.records.facts import AnswerKind, NewAnswer, RoundState
 from aczerots.annotation.records.rows import decode_mask
 from aczerots.datasets.base import Dataset
-from aczerots.datasets.locate import locate_dataset
 from aczerots.errors import InputError, SettingsError
 from aczerots.progress import Silent
 from aczerots.project import rounds
@@ -22,15 +21,12 @@ from aczerots.project.bench import Running, open_bench
 from aczerots.project.folder import Project, init_project, open_project
 from aczerots.project.loop import go_round
 from aczerots.project.rounds import drawn_masks, fit_round, propose_round
-from aczerots.project.settings import make_settings
 from aczerots.project.status import class_rows, next_step, round_rows
 from aczerots.prozs.checkpoint import load_model
-from aczerots.slides.base import Box
 from aczerots.taxonomy import IGNORE
 
 pytestmark = pytest.mark.usefixtures("short_fits")
 RUNNING = Running()
-UNSEEN = "necrosis"
 
 
 class Interrupted(Silent):
@@ -41,20 +37,9 @@ class Interrupted(Silent):
             raise KeyboardInterrupt
 
 
-@pytest.fixture(scope="session")
-def tissue() -> Dataset:
-    return locate_dataset("phantom:3,size=128,seed=5")
-
-
 @pytest.fixture
 def project(tmp_path: Path, tissue: Dataset) -> Iterator[Project]:
-    for sample in tissue.samples:
-        pixels = sample.slide.read(Box(0, 0, 128, 128), (128, 128))
-        Image.fromarray(pixels).save(tmp_path / f"{sample.slide.id.replace(':', '_')}.png")
-    classes = [{"name": c.name, "color": c.color, "seen": c.name != UNSEEN} for c in tissue.taxonomy.classes]
-    settings = make_settings(classes=classes, tile_size=64, budget=4, double=0.5)
-    init_project(tmp_path / "project", [str(tmp_path / "*.png")], settings)
-    with open_project(tmp_path / "project") as opened:
+    with tissue_project(tmp_path, tissue, budget=4) as opened:
         yield opened
 
 
