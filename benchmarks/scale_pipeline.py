@@ -21,10 +21,12 @@ from typing import Any
 import torch
 
 from aczerots.apply import predict_slides
-from aczerots.backbones.feed import batch_size, read_tiles
+from aczerots.backbones.feed import read_tiles
+from aczerots.blend import window_batch
 from aczerots.engine.local import ProcessEngine
 from aczerots.machine import cores
 from aczerots.maps.run import MapOptions
+from aczerots.onslide import slide_backbone
 from aczerots.predict import load_segmenter
 from aczerots.slides.open import open_slide
 from aczerots.slides.tissue import find_tissue
@@ -37,8 +39,9 @@ def windows_in_memory(model: Path, slide: Path) -> tuple[Any, list[torch.Tensor]
     plan, tissue = segmenter.plan(opened), find_tissue(opened)
     x, y = plan.lines
     places = [plan.window(i, j) for j in range(y.count) for i in range(x.count)]
-    tiles = [t for t in places if tissue.any(t.window)]
-    number = batch_size(segmenter.backbone.info, plan.tile, segmenter.backbone.device)
+    tiles = [t for t in places if tissue.any(t.box)]
+    segmenter.backbone = slide_backbone(segmenter.backbone, opened, plan, tissue)
+    number = window_batch(segmenter.backbone, tiles[0].size, plan.rim)
     batches = [tiles[i : i + number] for i in range(0, len(tiles), number)]
     return segmenter, [read_tiles(b, {opened.id: opened}) for b in batches]
 

@@ -26,6 +26,7 @@ LEVELS: dict[str, int] = {
             ("text",),
             ("prozs", "selection", "annotation", "training"),
             ("blend",),
+            ("onslide",),
             ("evaluate", "predict", "report"),
             ("maps",),
             ("workbench",),

@@ -143,15 +143,15 @@ def chunk_scores(
     (left, right), (top, bottom) = plan.needed(0, b.x, b.width), plan.needed(1, b.y, b.height)
     places = {
         plan.window(i, j): (i * plan.step - left, j * plan.step - top)
-        for j in plan.meeting(1, top, bottom)
-        for i in plan.meeting(0, left, right)
+        for j in plan.covering(1, b.y, b.height)
+        for i in plan.covering(0, b.x, b.width)
     }
-    places = {tile: place for tile, place in places.items() if tissue.any(_grown(tile.window))}
+    places = {tile: place for tile, place in places.items() if tissue.any(_grown(tile.box))}
     total = torch.zeros(len(model.text), bottom - top, right - left)
     weight = torch.zeros(bottom - top, right - left)
     ramp = window_weights(plan.cells, plan.step)
     share = ramp[:, None] * ramp
-    for tile, scores in _window_scores(model, backbone, slide, list(places)):
+    for tile, scores in _window_scores(model, backbone, slide, list(places), plan.rim):
         (x0, x1), (y0, y1) = (
             (max(0, p), min(n, p + plan.cells)) for p, n in zip(places[tile], weight.shape[::-1], strict=True)
         )
@@ -167,12 +167,12 @@ def _grown(box: Box) -> Box:
 
 
 def _window_scores(
-    model: ProZS, backbone: Backbone, slide: Slide, tiles: list[Tile]
+    model: ProZS, backbone: Backbone, slide: Slide, tiles: list[Tile], rim: int
 ) -> Iterator[tuple[Tile, torch.Tensor]]:
-    """Scores float32 [C, cells, cells] of each window, on the CPU."""
+    """Scores float32 [C, cells, cells] of each window without its rim, on the CPU."""
     if not tiles:
         return
-    number = batch_size(backbone.info, tiles[0].size, backbone.device)
+    number = window_batch(backbone, tiles[0].size, rim)
     batches = [tiles[i : i + number] for i in range(0, len(tiles), number)]
     slides: Mapping[str, Slide] = {slide.id: slide}
     with closing(embed_ahead(batches, slides, backbone, None)) as grids:
@@ -180,7 +180,14 @@ def _window_scores(
             # As from the cache: half precision, unit length again.
             unit = F.normalize(torch.from_numpy(aligned).float(), dim=1)
             scores = model(Grids(unit, torch.from_numpy(layers).float()).to(model.text.device)).float().cpu()
-            yield from zip(part, scores, strict=True)
+            inner = slice(rim, scores.shape[-1] - rim)
+            yield from zip(part, scores[:, :, inner, inner], strict=True)
+
+
+def window_batch(backbone: Backbone, size: int, rim: int) -> int:
+    """Windows of ``size`` pixels a side per forward pass; those with a rim are large."""
+    number = batch_size(backbone.info, size, backbone.device)
+    return number if rim == 0 or backbone.device.type != "cpu" else max(1, number * 224**2 // size**2)
 
 
 def blocks(box: Box) -> Iterator[Box]:

@@ -182,7 +182,9 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
     ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write class probabilities too.")] = False,
     everywhere: Annotated[bool, typer.Option("--everywhere", help="Label glass too, not only tissue.")] = False,
-    overlap: Annotated[float, typer.Option(help="Share that a window has in common with the next.")] = 0.25,
+    overlap: Annotated[
+        float | None, typer.Option(help="Share that a window has in common with the next; default by backbone.")
+    ] = None,
     part: Annotated[str | None, typer.Option(help="Only the i-th of n parts of the slides: i/n.")] = None,
     engine: EngineName = "local",
     address: Address = None,
@@ -198,7 +200,7 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
     from aczerots.maps.run import MapOptions
     from aczerots.project.folder import is_project, newest_model
 
-    if not 0 <= overlap <= 0.75:
+    if overlap is not None and not 0 <= overlap <= 0.75:
         raise SettingsError(f"an overlap of {overlap:g} is out of range", where="--overlap", fix="Use 0 to 0.75")
     running: dict[str, Any] = {"compiled": compiled, "trust_remote_code": trust_remote_code}
     running |= {"engine": locate_engine(EngineOptions(engine, address, jobs), device)}

@@ -14,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from aczerots.backbones.base import Backbone, Grids
+from aczerots.backbones.base import Backbone, Grids, SlideBackbone
 from aczerots.backbones.options import BackboneOptions
 from aczerots.blend import blocks, chunk_scores, chunk_side, output_cells
 from aczerots.errors import InputError
 from aczerots.files import scratch_array
+from aczerots.onslide import wide_windows
 from aczerots.prozs.checkpoint import ModelCard, load_model
 from aczerots.prozs.fit import GridSource
 from aczerots.prozs.losses import soft_targets
@@ -26,6 +27,7 @@ from aczerots.prozs.model import ProZS
 from aczerots.selection.base import Pool
 from aczerots.selection.uncertainty import entropy
 from aczerots.slides.base import Slide, Tile
+from aczerots.slides.image import ImageSlide
 from aczerots.slides.tissue import everything
 from aczerots.slides.windows import OVERLAP, Plan, plan_windows
 from aczerots.taxonomy import IGNORE, Taxonomy, TissueClass
@@ -262,19 +264,27 @@ class Segmenter:
         return digest.hexdigest()
 
     def plan(
-        self, slide: Slide, overlap: float = OVERLAP, chunk: int | None = None, shift: tuple[int, int] = (0, 0)
+        self,
+        slide: Slide,
+        overlap: float | None = None,
+        chunk: int | None = None,
+        shift: tuple[int, int] = (0, 0),
     ) -> Plan:
         """Windows over a slide at the resolution the model was fitted at; see :func:`plan_windows`.
 
         Args:
             slide: The slide.
-            overlap: Share of its side that a window has in common with the next.
+            overlap: Share of its side that a window has in common with the next. None reads large windows with a
+                rim of whole slides if the backbone can (:func:`wide_windows`), else windows with :data:`OVERLAP`.
             chunk: Side of a chunk in map pixels, None takes what memory allows.
             shift: Moves the grid of windows.
 
         Raises:
             InputError: The slide states no resolution and the model needs one.
         """
+        if overlap is None and isinstance(self.backbone, SlideBackbone) and not isinstance(slide, ImageSlide):
+            return wide_windows(self.model, self.card, self.backbone, slide, chunk, shift)
+        overlap = OVERLAP if overlap is None else overlap
         size = self.card.tile_size
         cells = output_cells(self.model, self.backbone, size)
         side = chunk or chunk_side(len(self.card.taxonomy), size / cells)
@@ -282,7 +292,7 @@ class Segmenter:
 
     def segment(self, slide: Slide) -> Segmentation:
         """Label map and uncertainty of a whole slide in memory, from overlapping windows."""
-        plan = self.plan(slide)
+        plan = self.plan(slide, OVERLAP)
         width, height = plan.size
         labels = np.zeros((height, width), dtype=np.uint8)
         doubt = np.zeros((height, width), dtype=np.float32)

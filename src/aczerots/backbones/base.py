@@ -13,7 +13,7 @@ import torch
 from aczerots.config import Precision
 
 _NAMES = ("locator", "helper")
-_LATER = ("input_size", "large", "precision", "refined_by")
+_LATER = ("input_size", "large", "precision", "refined_by", "stain")
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class BackboneInfo:
         precision: Floating-point format of the forward pass: ``fp32``, ``bf16`` or ``fp16``.
         refined_by: Hash of the helper whose patch affinities regularise the grid, see refine.py; empty if none.
         helper: Locator of that helper; empty if none.
+        stain: Hash of the stain of a slide that all images count as; empty where each is normalised by itself.
     """
 
     locator: str
@@ -49,6 +50,7 @@ class BackboneInfo:
     precision: Precision = "fp32"
     refined_by: str = ""
     helper: str = ""
+    stain: str = ""
 
     @property
     def hash(self) -> str:
@@ -106,3 +108,19 @@ class Backbone(Protocol):
 
     def to(self, device: torch.device | str) -> Backbone:
         """The same backbone on another device."""
+
+
+@runtime_checkable
+class SlideBackbone(Backbone, Protocol):
+    """A backbone that can look at a slide in windows of any size, and then does not show where they lie."""
+
+    @property
+    def reach(self) -> int:
+        """Pixels of surroundings that a cell needs on every side; what lies farther away hardly matters."""
+
+    def on_slide(self, sample: torch.Tensor) -> Backbone:
+        """The same backbone, with what must be the same all over a slide measured on a sample of its tissue.
+
+        Args:
+            sample: RGB uint8 [n, 3, h, w], tiles of the slide at the resolution that it is read at.
+        """

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots import __version__
+from aczerots.backbones.base import Backbone
 from aczerots.blend import ChunkScores, blocks, chunk_scores
 from aczerots.errors import StorageError
 from aczerots.files import make_folder, write_text_atomic
@@ -22,13 +23,14 @@ from aczerots.maps.chunks import ChunkFolder, Done
 from aczerots.maps.probabilities import ProbabilityStore
 from aczerots.maps.pyramid import LabelPyramid
 from aczerots.maps.write import write_map
+from aczerots.onslide import slide_backbone
 from aczerots.predict import Segmenter
 from aczerots.progress import Progress
 from aczerots.remote import LocalFolder, OutFolder
 from aczerots.slides.base import Box, Slide
 from aczerots.slides.image import ImageSlide
 from aczerots.slides.tissue import TissueMask, everything, find_tissue
-from aczerots.slides.windows import OVERLAP, Chunk, Plan
+from aczerots.slides.windows import Chunk, Plan
 from aczerots.taxonomy import IGNORE
 
 
@@ -39,13 +41,14 @@ class MapOptions:
     Attributes:
         probabilities: Also write class probabilities.
         everywhere: Label glass too, not only tissue. Plain images are always labelled everywhere.
-        overlap: Share of its side that a window has in common with the next.
+        overlap: Share of its side that a window has in common with the next; None takes what suits the backbone,
+            see :meth:`~aczerots.predict.Segmenter.plan`.
         chunk: Side of a chunk in map pixels, None takes what memory allows.
     """
 
     probabilities: bool = False
     everywhere: bool = False
-    overlap: float = OVERLAP
+    overlap: float | None = None
     chunk: int | None = None
 
 
@@ -107,6 +110,13 @@ class SlideTask:
         whole = isinstance(self._slide, ImageSlide) or self._options.everywhere
         return everything(self._slide) if whole else find_tissue(self._slide)
 
+    @cached_property
+    def _backbone(self) -> Backbone:
+        """The backbone as it sees this slide."""
+        # Whoever wants everything labelled wants it no other way for that.
+        tissue = find_tissue(self._slide) if self._plan.rim and self._options.everywhere else self.tissue
+        return slide_backbone(self._segmenter.backbone, self._slide, self._plan, tissue)
+
     def finished(self) -> SlideMap | None:
         """What is known of the slide if all its files are there, None otherwise.
 
@@ -164,7 +174,7 @@ class SlideTask:
         if not self.tissue.any(self._plan.level0(chunk.box)):
             return None
         one = self._segmenter
-        return chunk_scores(one.model, one.backbone, self._slide, self._plan, self.tissue, chunk)
+        return chunk_scores(one.model, self._backbone, self._slide, self._plan, self.tissue, chunk)
 
     def _paint(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from aczerots.errors import InputError
@@ -66,6 +66,8 @@ class Plan:
         step: Cells from one window to the next.
         lines: Windows along x and y.
         chunk: Side of a chunk in map pixels, a multiple of :data:`TIFF_TILE`.
+        rim: Cells that are read beyond a window on every side, for its own cells to see, and then dropped. Then a
+            window has only the cells in common with the next that values between centres need.
     """
 
     slide: str
@@ -77,6 +79,7 @@ class Plan:
     step: int
     lines: tuple[Line, Line]
     chunk: int
+    rim: int = 0
 
     @property
     def cell(self) -> float:
@@ -84,14 +87,28 @@ class Plan:
         return self.tile / self.cells
 
     def window(self, column: int, row: int) -> Tile:
-        """The window at a place of the grid of windows; its box is the window itself."""
-        side = round(self.tile * self.scale)
-        x, y = (
-            round((line.origin + i * self.step * self.cell) * self.scale)
-            for line, i in zip(self.lines, (column, row), strict=True)
-        )
-        box = Box(x, y, side, side)
-        return Tile(self.slide, box, box, self.tile, self.mpp)
+        """The window at a place of the grid of windows; its box is the window itself, without the rim."""
+        corner = [line.origin + i * self.step * self.cell for line, i in zip(self.lines, (column, row), strict=True)]
+        rim = self.rim * self.cell
+        box, read = (self._square(corner, by) for by in (0.0, rim))
+        return Tile(self.slide, box, read, round(self.tile + 2 * rim), self.mpp)
+
+    def _square(self, corner: Sequence[float], by: float) -> Box:
+        """Level-0 box of a window whose corner (x, y) is given in map pixels, larger by so many on every side."""
+        side = round((self.tile + 2 * by) * self.scale)
+        x, y = (round((c - by) * self.scale) for c in corner)
+        return Box(x, y, side, side)
+
+    def covering(self, axis: int, start: int, extent: int) -> range:
+        """Windows along an axis (0 is x) that decide ``extent`` map pixels from ``start``."""
+        if not self.rim:
+            first, stop = self.needed(axis, start, extent)
+            return self.meeting(axis, first, stop)
+        # What windows have in common serves to interpolate; the window in whose middle part a pixel lies has it all.
+        line, step = self.lines[axis], self.step * self.cell
+        inner = line.origin + (self.tile - step) / 2
+        first, last = (math.floor((p - inner) / step) for p in (start + 0.5, start + extent - 0.5))
+        return range(min(max(0, first), line.count - 1), min(last, line.count - 1) + 1)
 
     def meeting(self, axis: int, start: int, stop: int) -> range:
         """Windows along an axis (0 is x) that have any of the cells ``start`` .. ``stop``."""
@@ -121,7 +138,7 @@ class Plan:
         return Box(x, y, max(1, right - x), max(1, bottom - y))
 
 
-def plan_windows(
+def plan_windows(  # noqa: PLR0913  # one per fact that decides a plan
     slide: Slide,
     tile: int,
     cells: int,
@@ -130,6 +147,7 @@ def plan_windows(
     chunk: int,
     overlap: float = OVERLAP,
     shift: tuple[int, int] = (0, 0),
+    rim: int = 0,
 ) -> Plan:
     """Windows that cover a slide.
 
@@ -145,6 +163,7 @@ def plan_windows(
         overlap: Share of its side that a window has in common with the next, 0 to below 1.
         shift: Map pixels (x, y) >= 0 by which the grid of windows is moved to the left and up; for measuring how
             much it matters where windows lie.
+        rim: Cells that are read beyond a window and dropped; see :class:`Plan`.
 
     Raises:
         InputError: ``mpp`` asked of a slide that states none.
@@ -156,9 +175,10 @@ def plan_windows(
     width, height = (max(1, round(s / scale)) for s in slide.size)
     step = max(1, round(cells * (1 - overlap)))
     cell = tile / cells
-    x, y = (_line(n, tile, cells, step, cell, moved) for n, moved in zip((width, height), shift, strict=True))
+    line = _line if rim == 0 else _aligned
+    x, y = (line(n, tile, cells, step, cell, moved) for n, moved in zip((width, height), shift, strict=True))
     own = None if slide.mpp is None else slide.mpp * scale
-    return Plan(slide.id, (width, height), scale, own, tile, cells, step, (x, y), chunk)
+    return Plan(slide.id, (width, height), scale, own, tile, cells, step, (x, y), chunk, rim)
 
 
 def _line(length: int, tile: int, cells: int, step: int, cell: float, moved: int) -> Line:
@@ -169,3 +189,10 @@ def _line(length: int, tile: int, cells: int, step: int, cell: float, moved: int
     before = math.floor(spare / cell / 2) * cell
     more = math.ceil(max(0.0, moved - (spare - before)) / (step * cell))
     return Line(-before - moved, count + more)
+
+
+def _aligned(length: int, tile: int, cells: int, step: int, cell: float, moved: int) -> Line:
+    """As :func:`_line`; middle parts of windows begin at 0, so that they part at the borders of chunks."""
+    before = (cells - step) // 2 * cell + moved
+    count = max(0, math.ceil((length + before - tile) / (step * cell) - 1e-9)) + 1
+    return Line(-before, count)

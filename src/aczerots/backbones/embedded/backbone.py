@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 
 from aczerots.backbones.base import BackboneInfo, Grids
 from aczerots.backbones.embedded.morphology import CELL, measure, measurement_names
+from aczerots.backbones.embedded.stain import Stain, measure_stain
 from aczerots.backbones.embedded.towers import DIM, LAYER_DIM, ImageTower, TextTower
 from aczerots.errors import InputError
 
@@ -21,20 +23,23 @@ FORMAT = "aczerots-embedded-1"
 STRIDE = 16
 _BUNDLED = Path(__file__).with_name("weights.safetensors")
 _CHUNK = 8
+_CHUNK_PIXELS = _CHUNK * 224**2
+_REACH = 80
 
 
-def pooled(images: torch.Tensor) -> torch.Tensor:
+def pooled(images: torch.Tensor, stain: Stain | None = None) -> torch.Tensor:
     """Measurements on the grid of the backbone.
 
     Args:
         images: RGB uint8 [b, 3, h, w].
+        stain: Of the slide; None normalises each image by itself.
 
     Returns:
         Float32 [b, m, ceil(h / 16), ceil(w / 16)].
     """
     h, w = images.shape[-2:]
     images = _extended(images, -h % STRIDE, -w % STRIDE)
-    return F.avg_pool2d(measure(images), STRIDE // CELL)
+    return F.avg_pool2d(measure(images, stain), STRIDE // CELL)
 
 
 def _extended(images: torch.Tensor, down: int, right: int) -> torch.Tensor:
@@ -60,6 +65,7 @@ class EmbeddedBackbone:
         path = _BUNDLED if weights is None else weights
         self._image, self._text, self._info = _load(path)
         self._device = torch.device("cpu")
+        self._stain: Stain | None = None
 
     @property
     def info(self) -> BackboneInfo:
@@ -70,6 +76,22 @@ class EmbeddedBackbone:
     def device(self) -> torch.device:
         """Where it computes."""
         return self._device
+
+    @property
+    def reach(self) -> int:
+        """Pixels around a cell that its measurements are averaged over, as far as they count (morphology.py)."""
+        return _REACH
+
+    def on_slide(self, sample: torch.Tensor) -> EmbeddedBackbone:
+        """The same backbone that normalises all images by the stain of one slide.
+
+        Args:
+            sample: RGB uint8 [n, 3, h, w], tiles of the slide.
+        """
+        twin = copy.copy(self)
+        twin._stain = measure_stain(sample)
+        twin._info = replace(self._info, stain=twin._stain.hash)
+        return twin
 
     @property
     def measurement_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -86,7 +108,9 @@ class EmbeddedBackbone:
         Returns:
             Grids of stride 16 on the device of the images, float32.
         """
-        parts = [self._image(pooled(chunk.to(self._device))) for chunk in torch.split(images, _CHUNK)]
+        # Windows of a slide may be large; of tiles always as many go together, since last digits follow the number.
+        number = _CHUNK if self._stain is None else max(1, _CHUNK_PIXELS // images[0, 0].numel())
+        parts = [self._image(pooled(c.to(self._device), self._stain)) for c in torch.split(images, number)]
         return Grids(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])).to(images.device)
 
     @torch.no_grad()

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aczerots.backbones.embedded.stain import USUAL_OD, Stain, own_density, own_white, raw_density, scaled
+
 CELL = 8
 """Pixels per cell of the measuring grid, each way."""
 
@@ -18,9 +20,6 @@ WINDOWS = (3, 9, 21)
 """Widths in cells of the windows that measurements are averaged over (24, 72 and 168 pixels)."""
 
 _LEVELS = 6
-_USUAL_OD = (0.26, 0.38, 0.22)
-"""Mean optical density of red, green and blue over tissue in the training images."""
-
 _EPS = 1e-4
 
 
@@ -80,7 +79,7 @@ def _to_grid(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
-def optical_density(images: Tensor) -> Tensor:
+def optical_density(images: Tensor, stain: Stain | None = None) -> Tensor:
     """Optical density with the scanner's white and part of the stain strength taken out.
 
     The white of an image is the 99th percentile of each channel, at least 0.75 of full scale, so that an image
@@ -89,33 +88,31 @@ def optical_density(images: Tensor) -> Tensor:
 
     Args:
         images: RGB uint8 [b, 3, h, w].
+        stain: White and density that hold for all images; None measures both on each.
 
     Returns:
         Float32 [b, 3, h, w], base 10, not negative.
     """
-    x = (images.float() + 1.0) / 256.0
-    sample = x.flatten(2)[:, :, :: max(x[0, 0].numel() // 4096, 1)]
-    rank = max(int(sample.shape[2] * 0.99), 1)
-    white = sample.kthvalue(rank, dim=2).values.clamp(0.75, 1.0)
-    od = -torch.log10((x / white[:, :, None, None]).clamp(max=1.0))
-    tissue = (od.mean(1, keepdim=True) > 0.08).float()
-    share = tissue.mean((2, 3), keepdim=True)
-    usual = torch.tensor(_USUAL_OD, device=od.device).view(1, 3, 1, 1)
-    mean = (od * tissue).mean((2, 3), keepdim=True) / share.clamp_min(1e-6)
-    mean = torch.where(share > 0.02, mean, usual.expand_as(mean)).clamp_min(0.05)
-    return od * (usual / mean) ** 0.6
+    x = scaled(images)
+    usual = torch.tensor(USUAL_OD, device=x.device).view(1, 3, 1, 1)
+    if stain is not None:
+        white, density = (torch.tensor(v, device=x.device)[None] for v in (stain.white, stain.density))
+        return raw_density(x, white) * (usual / density[:, :, None, None]) ** 0.6
+    od = raw_density(x, own_white(x))
+    return od * (usual / own_density(od)) ** 0.6
 
 
-def stains(images: Tensor) -> Tensor:
+def stains(images: Tensor, stain: Stain | None = None) -> Tensor:
     """Stain-like channels.
 
     Args:
         images: RGB uint8 [b, 3, h, w].
+        stain: See :func:`optical_density`.
 
     Returns:
         Float32 [b, 7, h, w]: haematoxylin, eosin, red (blood), white, blue, darkness, brown.
     """
-    od = optical_density(images)
+    od = optical_density(images, stain)
     r, g, b = od.unbind(1)
     haem = r * 1.4
     eosin = g - 0.9 * r
@@ -158,18 +155,19 @@ def _nuclei(s: Tensor, low: Tensor) -> Tensor:
     return torch.stack(maps, 1)
 
 
-def measure(images: Tensor) -> Tensor:
+def measure(images: Tensor, stain: Stain | None = None) -> Tensor:
     """Morphological measurements.
 
     Args:
         images: RGB uint8 [b, 3, h, w].
+        stain: See :func:`optical_density`.
 
     Returns:
         Float32 [b, m, ceil(h / 8), ceil(w / 8)], raw (neither centred nor scaled).
     """
     h, w = images.shape[-2:]
     pad = (-h % CELL, -w % CELL)
-    s = F.pad(stains(images), (0, pad[1], 0, pad[0]), mode="replicate")
+    s = F.pad(stains(images, stain), (0, pad[1], 0, pad[0]), mode="replicate")
     size = (s.shape[-2] // CELL, s.shape[-1] // CELL)
     shw = s[:, [0, 1, 3]]
     tensors, maps, cur = [], [], shw

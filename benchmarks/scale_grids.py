@@ -1,0 +1,109 @@
+"""How much it matters where windows lie: agreement of maps whose grid of windows was moved.
+
+A model is fitted to half of a pool of phantoms. Each slide, a phantom and whatever ``--slides`` names, is segmented
+with the grid of windows where it is, moved by whole cells, and moved by parts of cells. What is printed is the share
+of pixels whose class is the same, 112 pixels from the rim of the slide and beyond, of all pixels and of those that
+are farther than 8 pixels from a border between classes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from aczerots.blend import chunk_scores
+from aczerots.datasets.phantom.slide import Recipe, generate
+from aczerots.onslide import slide_backbone
+from aczerots.predict import Segmenter
+from aczerots.progress import Silent
+from aczerots.prozs.checkpoint import ModelCard
+from aczerots.prozs.presets import find_preset
+from aczerots.slides.base import Slide
+from aczerots.slides.image import ArraySlide
+from aczerots.slides.open import open_slide
+from aczerots.slides.tissue import everything, find_tissue
+from aczerots.slides.windows import OVERLAP
+from aczerots.workbench import open_workbench
+
+WHOLE = ((64, 80), (16, 32), (256, 272))
+PARTS = ((7, 9), (8, 8))
+"""Pixels of the map; a cell has 16."""
+
+
+def fitted(pool: str) -> Segmenter:
+    """A segmenter fitted to every second tile of a pool of phantoms."""
+    bench = open_workbench(
+        pool,
+        unseen=[],
+        backbone="embedded",
+        text="descriptions",
+        tile_size=224,
+        device="cpu",
+        cache=None,
+        progress=Silent(),
+        mode="off",
+    )
+    drawn = {i: bench.expert(i) for i in range(0, len(bench.pool.tiles), 2)}
+    model, info = bench.fitted(find_preset("prozs"), drawn, 0), bench.backbone.info
+    facts = {"backbone": info, "backbone_hash": info.hash, "tile_size": 224, "mpp": 0.5}
+    return Segmenter(model, ModelCard(preset="prozs", taxonomy=bench.taxonomy, **facts), bench.backbone)
+
+
+def labels(one: Segmenter, slide: Slide, overlap: float | None, shift: tuple[int, int]) -> NDArray[np.uint8]:
+    """Label ids uint8 [h, w] of the whole map."""
+    plan = one.plan(slide, overlap, 2048, shift)
+    backbone = slide_backbone(one.backbone, slide, plan, find_tissue(slide))
+    out = np.zeros(plan.size[::-1], dtype=np.uint8)
+    for part in plan.chunks():
+        b = part.box
+        scores = chunk_scores(one.model, backbone, slide, plan, everything(slide), part)
+        out[b.y : b.y + b.height, b.x : b.x + b.width] = scores.best(b)
+    return out
+
+
+def agreement(first: NDArray[np.uint8], other: NDArray[np.uint8]) -> tuple[float, float]:
+    """Share of equal pixels: (of all, of those away from borders)."""
+    border = np.zeros(first.shape, dtype=bool)
+    border[:, 1:] |= first[:, 1:] != first[:, :-1]
+    border[1:] |= first[1:] != first[:-1]
+    inner = np.zeros_like(border)
+    inner[112:-112, 112:-112] = True
+    same = first == other
+    away = ndimage.distance_transform_edt(~border) > 8 if border.any() else ~border
+    return float(same[inner].mean()), float(same[inner & away].mean())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a line of JSON per slide and kind of windows."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--pool", default="phantom:14,size=512")
+    parser.add_argument("--slides", type=Path, nargs="*", default=[])
+    parser.add_argument("--mpp", type=float, default=0.5, help="of slides that state none")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    one = fitted(options.pool)
+    slides: list[Slide] = [
+        ArraySlide(f"phantom {i}", generate(Recipe(11, i, (1200, 1200), 0.5))[0], 0.5) for i in (3, 6)
+    ]
+    slides += [open_slide(path, options.mpp) for path in options.slides]
+    for slide in slides:
+        for name, overlap in (("one stain, rim", None), ("window by window", OVERLAP)):
+            started = time.process_time()
+            first = labels(one, slide, overlap, (0, 0))
+            row = {"slide": slide.id, "windows": name, "processor_s": round(time.process_time() - started, 1)}
+            for kind, shifts in (("whole_cells", WHOLE), ("parts", PARTS)):
+                found = [agreement(first, labels(one, slide, overlap, shift)) for shift in shifts]
+                row |= {kind: [round(a, 4) for a, _ in found], f"{kind}_away": [round(b, 4) for _, b in found]}
+            print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()
