@@ -73,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             moved = np.roll(pattern, (37 * i, 53 * i), (0, 1))
             slides.append(write_slide(folder / "in" / f"s{i:03d}.svs", options.side, moved))
         local = timed(model, slides, folder / "local", ProcessEngine(["cpu"] * NODES, threads=1))
+        print(json.dumps({"local_s": round(local, 1)}), flush=True)
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
         nodes = [cluster.add_node(num_cpus=1) for _ in range(NODES)]
         out = folder / "ray"

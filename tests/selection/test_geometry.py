@@ -60,6 +60,13 @@ def test_sampling_follows_the_weights():
     assert hits[2] / hits.sum() == pytest.approx(0.75, abs=0.03)
 
 
+def test_one_number_samples_by_its_place_in_the_summed_weights():
+    weights = np.array([0.0, 1.0, 3.0, 0.0])
+    found = [sample_one(weights, np.array([u])) for u in (0.0, 0.2499, 0.25, 0.9999999999999999)]
+    assert found == [1, 1, 2, 2]
+    assert [sample_one(np.zeros(4), np.array([u])) for u in (0.0, 0.3, 0.99)] == [0, 1, 3]
+
+
 def test_plus_plus_takes_every_distinct_point_before_a_second_of_its_kind():
     points = np.array([[0.0], [0.0], [4.0], [4.0], [9.0]])
     for seed in range(20):

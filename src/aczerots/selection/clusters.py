@@ -55,14 +55,19 @@ def sums(points: Points, owner: NDArray[np.intp], clusters: int) -> Points:
 def sample_one(weights: NDArray[np.float64], uniform: NDArray[np.float64]) -> int:
     """One position, with probability in proportion to the weights.
 
-    The Gumbel maximum: position i wins by its own number alone, so that reordering reorders the answer.
+    The Gumbel maximum: position i wins by its own number alone, so that reordering reorders the answer. One number
+    for all is faster, and the answer depends on the order.
 
     Args:
         weights: Non-negative [n]; all zero counts as all equal.
-        uniform: Independent uniform numbers in [0, 1) [n].
+        uniform: Independent uniform numbers in [0, 1) [n], or one [1].
     """
     if not weights.any():
         weights = np.ones_like(weights)
+    if len(uniform) == 1:
+        sums = np.cumsum(weights)
+        # At most the last position that has any weight, whatever rounding does.
+        return int(np.searchsorted(sums, min(uniform[0] * sums[-1], np.nextafter(sums[-1], 0.0)), side="right"))
     with np.errstate(divide="ignore"):
         race = np.log(weights) - np.log(-np.log(np.maximum(uniform, 1e-300)))
     return int(race.argmax())
@@ -76,7 +81,7 @@ def plus_plus(points: Points, k: int, draw: Draw) -> NDArray[np.intp]:
     Args:
         points: Points [n, d].
         k: How many.
-        draw: Gives fresh uniform numbers [n].
+        draw: Gives fresh uniform numbers [n], or one [1]; see :func:`sample_one`.
     """
     chosen = [sample_one(np.ones(len(points)), draw())]
     square = (points**2).sum(axis=1)
@@ -98,7 +103,7 @@ def kmeans(points: Points, k: int, draw: Draw, steps: int = 25) -> tuple[Points,
     Args:
         points: Points [n, d], n >= 1.
         k: Number of clusters, at most n are made.
-        draw: Gives fresh uniform numbers [n].
+        draw: Gives fresh uniform numbers [n], or one [1]; see :func:`sample_one`.
         steps: Iterations at most.
 
     Returns:

@@ -19,7 +19,7 @@ _REFERENCE = 2000
 _DEMAND = 4096
 _SAMPLE = 8192
 _PER_CLUSTER = 32
-_STEPS = 10
+_STEPS = 6
 _WORD = 64
 _ROUNDING = 1e-6
 
@@ -94,13 +94,14 @@ def _farthest(
         yield found
 
 
-def typicality(points: Points, reference: Points, neighbours: int) -> NDArray[np.float64]:
+def typicality(points: Points, reference: Points, neighbours: int, *, exact: bool = True) -> NDArray[np.float64]:
     """One over the mean distance to the nearest reference points, itself left out (Hacohen et al., 2022).
 
     Args:
         points: Points [n, d]; the first of them are the reference points, in their order.
         reference: Points [r, d].
         neighbours: K; all but itself where there are fewer.
+        exact: Compute in float64 where the points are few: rounding in float32 would decide ties.
 
     Returns:
         [n]; 0 where there is no neighbour.
@@ -108,8 +109,7 @@ def typicality(points: Points, reference: Points, neighbours: int) -> NDArray[np
     k = min(neighbours, len(reference) - 1)
     if k < 1:
         return np.zeros(len(points))
-    if len(points) <= _REFERENCE:
-        # With few points rounding in float32 would decide ties.
+    if exact and len(points) <= _REFERENCE:
         points, reference = points.astype(np.float64), reference.astype(np.float64)
     out = np.empty(len(points))
     for i in range(0, len(points), _REFERENCE):
@@ -170,7 +170,8 @@ class TypiclustStrategy:
             mine = group[~pool.labelled[group]]
             if len(mine):
                 near = points[mine]
-                score[mine] = typicality(near, near[:_REFERENCE], min(_NEIGHBOURS, len(mine) // 2))
+                few = len(pool) <= _SAMPLE
+                score[mine] = typicality(near, near[:_REFERENCE], min(_NEIGHBOURS, len(mine) // 2), exact=few)
         return score
 
     @staticmethod
@@ -194,7 +195,7 @@ def _clustered(pool: Pool, points: Points, clusters: int, rng: np.random.Generat
         return kmeans(points, clusters, lambda: pool.draw(rng))[1]
     keep = np.argpartition(pool.draw(rng), most)[:most]
     keep = keep[np.argsort(pool.rank[keep])]
-    centres, _ = kmeans(points[keep], clusters, lambda: rng.random(most), _STEPS)
+    centres, _ = kmeans(points[keep], clusters, lambda: rng.random(1), _STEPS)
     return owners(points, centres)
 
 
