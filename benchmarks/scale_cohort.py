@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import threading
@@ -44,13 +45,15 @@ def timed(model: Path, slides: list[Path], out: Path, engine: Engine) -> float:
     return time.perf_counter() - started
 
 
-def replace_node(cluster: Any, node: Any, out: Path, count: int) -> None:
-    """Kill a node when so many slides are finished, and bring another."""
+def replace_node(cluster: Any, node: Any, out: Path, count: int, started: list[subprocess.Popen[bytes]]) -> None:
+    """Kill a node when so many slides are finished, and bring another, which comes into ``started``."""
     while len(list(out.glob("*.json"))) < count:
         time.sleep(0.1)
     cluster.remove_node(node, allow_graceful=False)
     print(json.dumps({"killed_after_slides": len(list(out.glob("*.json")))}), flush=True)
-    cluster.add_node(num_cpus=1)
+    # Nodes that the test cluster adds itself take signals, which only the main thread may do.
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={cluster.address}", "--num-cpus=1"]
+    started.append(subprocess.Popen([*command, "--block"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -76,12 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps({"local_s": round(local, 1)}), flush=True)
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
         nodes = [cluster.add_node(num_cpus=1) for _ in range(NODES)]
-        out = folder / "ray"
+        out, started = folder / "ray", list[subprocess.Popen[bytes]]()
         if not options.no_kill:
-            facts = (cluster, nodes[1], out, options.slides // 2)
+            facts = (cluster, nodes[1], out, options.slides // 2, started)
             threading.Thread(target=replace_node, args=facts, daemon=True).start()
         ray = timed(model, slides, out, RayEngine(cluster.address, jobs=NODES))
         one, other = digests(folder / "local"), digests(out)
+        for process in started:
+            process.terminate()
+            process.wait()
         cluster.shutdown()
     row = {"slides": options.slides, "side": options.side, "local_s": round(local, 1), "ray_s": round(ray, 1)}
     row |= {"overhead": round(ray / local - 1, 3), "killed": not options.no_kill, "files": len(one)}

@@ -6,11 +6,12 @@ import torch
 from scipy import ndimage
 
 from aczerots.blend import ChunkScores, blocks, chunk_scores, chunk_side, window_weights
+from aczerots.onslide import sample_tiles, slide_backbone
 from aczerots.predict import Segmenter
 from aczerots.slides.base import Box
 from aczerots.slides.image import ArraySlide
-from aczerots.slides.tissue import everything
-from aczerots.slides.windows import OVERLAP, plan_windows
+from aczerots.slides.tissue import everything, find_tissue
+from aczerots.slides.windows import OVERLAP, Plan, plan_windows
 
 
 @pytest.mark.parametrize(("cells", "step"), [(14, 10), (14, 7), (14, 14), (1, 1), (15, 5)])
@@ -53,13 +54,14 @@ def test_chunks_are_as_large_as_memory_allows() -> None:
 
 
 def labels_of(
-    segmenter: Segmenter, slide: ArraySlide, overlap: float, shift: tuple[int, int], chunk: int
+    segmenter: Segmenter, slide: ArraySlide, overlap: float | None, shift: tuple[int, int], chunk: int
 ) -> np.ndarray:
     plan = segmenter.plan(slide, overlap, chunk, shift)
+    backbone = slide_backbone(segmenter.backbone, slide, plan, find_tissue(slide))
     out = np.zeros(plan.size[::-1], dtype=np.uint8)
     for part in plan.chunks():
         b = part.box
-        scores = chunk_scores(segmenter.model, segmenter.backbone, slide, plan, everything(slide), part)
+        scores = chunk_scores(segmenter.model, backbone, slide, plan, everything(slide), part)
         out[b.y : b.y + b.height, b.x : b.x + b.width] = scores.at(b).argmax(dim=0).numpy()
     return out
 
@@ -92,6 +94,61 @@ def test_where_windows_lie_does_not_matter(
     same = moved == unshifted
     assert same[inner].mean() > 0.95
     assert same[inner & (ndimage.distance_transform_edt(~border) > 8)].mean() >= 0.99
+
+
+@pytest.fixture(scope="module")
+def as_one(segmenter: Segmenter, tissue: ArraySlide) -> np.ndarray:
+    """Labels of the slide seen as one picture."""
+    return labels_of(segmenter, tissue, None, (0, 0), 1024)
+
+
+@pytest.mark.parametrize(("shift", "share"), [((64, 80), 0.99), ((16, 32), 0.99), ((8, 8), 0.975)])
+def test_of_a_slide_seen_as_one_picture_99_percent_agree_wherever_windows_lie(
+    shift: tuple[int, int], share: float, segmenter: Segmenter, tissue: ArraySlide, as_one: np.ndarray
+) -> None:
+    """Of all pixels, borders between classes and the rim of the slide included; less where cells lie elsewhere too."""
+    moved = labels_of(segmenter, tissue, None, shift, 1024)
+    assert (moved == as_one).mean() >= share
+
+
+def test_chunks_do_not_matter_to_a_slide_seen_as_one_picture(
+    segmenter: Segmenter, tissue: ArraySlide, as_one: np.ndarray
+) -> None:
+    assert (labels_of(segmenter, tissue, None, (0, 0), 512) == as_one).mean() > 0.999
+
+
+@pytest.mark.parametrize(("width", "height"), [(512, 512), (513, 40), (8200, 1030), (1500, 900)])
+@pytest.mark.parametrize("shift", [(0, 0), (64, 80)])
+def test_windows_with_a_rim_have_all_cells_that_a_chunk_needs(width: int, height: int, shift: tuple[int, int]) -> None:
+    slide = ArraySlide("a", np.zeros((height, width, 3), dtype=np.uint8))
+    plan = plan_windows(slide, 544, 34, None, chunk=512, overlap=32 / 544, shift=shift, rim=5)
+    for chunk in plan.chunks():
+        for axis, (start, extent) in enumerate(((chunk.box.x, chunk.box.width), (chunk.box.y, chunk.box.height))):
+            needed = range(*plan.needed(axis, start, extent))
+            has = {c for i in plan.covering(axis, start, extent) for c in range(i * plan.step, i * plan.step + 34)}
+            assert set(needed) <= has
+            if shift == (0, 0):
+                assert len(plan.covering(axis, start, extent)) == 1
+    window = plan.window(0, 0)
+    assert (window.size, window.window.width, window.box.width) == (704, 704, 544)
+    assert (window.box.x, window.window.x) == (-16 - shift[0], -96 - shift[0])
+
+
+def test_the_sample_of_a_slide_lies_on_its_tissue_whatever_the_windows(tissue: ArraySlide) -> None:
+    pixels = np.full((2000, 3000, 3), 243, dtype=np.uint8)
+    pixels[800:1600, 1900:2700] = tissue.read(Box(0, 0, 800, 800), (800, 800))
+    slide = ArraySlide("b", pixels, 0.5)
+
+    def plan(moved: int) -> Plan:
+        return plan_windows(slide, 544, 34, 0.5, chunk=512, overlap=32 / 544, shift=(moved, 0), rim=5)
+
+    found = sample_tiles(slide, plan(0), find_tissue(slide))
+    assert found == sample_tiles(slide, plan(64), find_tissue(slide))
+    assert 5 <= len(found) <= 8
+    for tile in found:
+        x, y = tile.box.x + tile.box.width / 2, tile.box.y + tile.box.height / 2
+        assert 1880 <= x <= 2720
+        assert 780 <= y <= 1620
 
 
 def test_labels_change_at_ends_of_windows_no_more_than_elsewhere(
