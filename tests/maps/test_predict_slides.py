@@ -62,10 +62,11 @@ def test_bad_slides_are_reported_and_the_others_finish(
 ) -> None:
     bad = bad_slides(tmp_path, svs, pixels)
     good = write_svs(tmp_path / "good.svs", pixels[300:700, 400:800], (4,))
+    last = write_svs(tmp_path / "last.svs", pixels[400:700, 300:700], (4,))
     out = tmp_path / "out"
-    assert run("predict", model_file, *list(bad)[:3], good, *list(bad)[3:], "--out", out, "--json") == 1
+    assert run("predict", model_file, *list(bad)[:3], good, *list(bad)[3:], last, "--out", out, "--json") == 1
     said = capsys.readouterr()
-    assert [row["image"] for row in json.loads(said.out)] == ["good.svs"]
+    assert [row["image"] for row in json.loads(said.out)] == ["good.svs", "last.svs"]
     errors = [line for line in said.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == len(bad)
     for (path, word), line in zip(bad.items(), errors, strict=True):
@@ -73,16 +74,14 @@ def test_bad_slides_are_reported_and_the_others_finish(
         assert word in line
     assert {p.name for p in out.glob("[!.]*")} == {
         "areas.csv",
-        "good.json",
-        "good.geojson",
+        *(f"{n}.{end}" for n in ("good", "last") for end in ("json", "geojson", "labels.tif", "overlay.png")),
         "good.labels.ome.tif",
-        "good.labels.tif",
-        "good.overlay.png",
+        "last.labels.ome.tif",
     }
     with (out / "areas.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["slide", "class", "share", "mm2"]
-    assert {r["slide"] for r in rows} == {"good"}
+    assert {r["slide"] for r in rows} == {"good", "last"}
     assert run("predict", model_file, tmp_path / "bare.svs", "--mpp", 0.5, "--out", out) == 0
 
 
