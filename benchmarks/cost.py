@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 
 from aczerots.apply import predict_slides
+from aczerots.slides.windows import TIFF_TILE
 from benchmarks.scale_pipeline import bare, windows_in_memory
 from benchmarks.scale_slides import tissue_pattern, write_slide, zeroshot_model
 
@@ -39,6 +40,7 @@ class Model:
         stride: Pixels per cell.
         numbers: Of a cell, in the joint space and of the layers.
         gmacs: Giga multiply-adds per window; None for the built-in backbone, which is measured.
+        step: Pixels from one window to the next; None follows the overlap.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Model:
     stride: int
     numbers: int
     gmacs: float | None
+    step: int | None = None
 
 
 def vit_gmacs(pixels: int, patch: int = 16, width: int = 768, blocks: int = 12) -> float:
@@ -120,7 +123,7 @@ def row(model: Model, units: Units, options: argparse.Namespace) -> dict[str, ob
     """Cost of all slides with one backbone."""
     side = options.side * options.scan_mpp / options.mpp
     tissue = options.tissue * side**2
-    windows = tissue / (model.tile * (1 - options.overlap)) ** 2
+    windows = tissue / (model.step or model.tile * (1 - options.overlap)) ** 2
     gpu_s = windows * 2 * (model.gmacs or 0.0) * 1e9 / (options.tflops * 1e12 * options.utilisation)
     cpu_forward_s = windows * (units.window_s if model.gmacs is None else 2 * model.gmacs / units.gflops)
     around_s = units.slide_s + units.mpx_s * tissue / 1e6
@@ -157,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     units = measure()
     print(json.dumps({name: round(value, 4) for name, value in asdict(units).items()}), flush=True)
     models = (
-        Model("built-in", 224, 16, 64 + 160, None),
+        Model("built-in", 704, 16, 64 + 160, None, TIFF_TILE),
         Model("CLIP ViT-B/16", 224, 16, 512 + 768, vit_gmacs(224)),
         Model("CONCH ViT-B/16, 448 px", 448, 16, 512 + 768, vit_gmacs(448)),
     )

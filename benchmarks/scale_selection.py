@@ -102,11 +102,11 @@ def objectives(points: np.ndarray, tiles: np.ndarray, neighbours: int = 20) -> d
     }
 
 
-def grow(sizes: Sequence[int], budget: int, folder: Path) -> list[dict[str, Any]]:
+def grow(strategies: Sequence[str], sizes: Sequence[int], budget: int, folder: Path) -> list[dict[str, Any]]:
     """Our strategies on pools of growing size."""
     rows = []
     print(f"\nbudget {budget}\n{'strategy':<12}{'tiles':>10}{'wall s':>9}{'cpu s':>9}{'own MiB':>9}{'with maps':>11}")
-    for name in STRATEGIES:
+    for name in strategies:
         mine = []
         for size in sizes:
             row = run(f"aczerots:{name}", write_pool(folder, size), budget)
@@ -170,6 +170,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--sizes", default="10000,100000,1000000", help="pools of our strategies; empty for none")
     parser.add_argument("--peers", default="20000", help="pools for us and the other libraries; empty for none")
     parser.add_argument("--budget", type=int, default=200)
+    parser.add_argument("--strategies", default=",".join(STRATEGIES), help="which of ours on the pools of --sizes")
     parser.add_argument("--folder", type=Path, help="where pools are kept; 4.3 GB for a million tiles")
     parser.add_argument("--json", type=Path, help="also write all rows to this file")
     chosen = parser.parse_args(arguments)
@@ -177,7 +178,7 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = chosen.folder or Path(temporary)
         rows = [row for size in peers for row in compare(size, chosen.budget, folder)]
-        rows += grow(sizes, chosen.budget, folder) if sizes else []
+        rows += grow(chosen.strategies.split(","), sizes, chosen.budget, folder) if sizes else []
     if chosen.json:
         chosen.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
