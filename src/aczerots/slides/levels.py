@@ -12,7 +12,7 @@ from PIL import Image
 
 from aczerots.slides.base import Box
 
-BLOCK = 4096
+BLOCK = 2048
 """Side in pixels of what is read of a level at once, so that memory does not follow the box."""
 
 _FINE = 1.001
