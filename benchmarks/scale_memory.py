@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print a line of JSON per slide and one about all."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES)
-    parser.add_argument("--tissue", type=int, default=4096, help="side of the square of tissue in pixels")
+    parser.add_argument("--tissue", type=int, default=8192, help="side of the square of tissue in pixels")
     parser.add_argument("--share", type=float, help="share of the slide that is tissue, instead of --tissue")
     parser.add_argument("--chunk", type=int, default=0, help="map pixels of a chunk; 0 takes what memory allows")
     options = parser.parse_args(arguments)

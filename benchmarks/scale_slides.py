@@ -84,22 +84,31 @@ def _tiles(extent: int, pattern: NDArray[np.uint8], island: float | None) -> Ite
     import imagecodecs
 
     @functools.cache
-    def encoded(row: int | None, column: int | None) -> bytes:
+    def encoded(row: int, column: int, down: tuple[int, int], across: tuple[int, int]) -> bytes:
         tile = np.full((TILE, TILE, 3), 243, dtype=np.uint8)
-        if row is not None and column is not None:
-            rows, columns = (np.arange(n * TILE, (n + 1) * TILE) % len(pattern) for n in (row, column))
-            tile = pattern[np.ix_(rows, columns)]
+        rows, columns = (np.arange(n * TILE, (n + 1) * TILE) % len(pattern) for n in (row, column))
+        inside = slice(*down), slice(*across)
+        tile[inside] = pattern[np.ix_(rows, columns)][inside]
         data: bytes = imagecodecs.jpeg8_encode(
             tile, level=80, colorspace="RGB", outcolorspace="YCBCR", subsampling="444"
         )
         return data
 
-    low, high = (0, extent) if island is None else (extent * (1 - island) / 2, extent * (1 + island) / 2)
+    half = extent / 2 * (1 if island is None else island)
+    low, high = round(extent / 2 - half), round(extent / 2 + half)
     count, period = -(-extent // TILE), len(pattern) // math.gcd(len(pattern), TILE)
+    cuts = [_cut(low - n * TILE, high - n * TILE) for n in range(count)]
     for row in range(count):
         for column in range(count):
-            inside = low <= row * TILE < high and low <= column * TILE < high
-            yield encoded(row % period, column % period) if inside else encoded(None, None)
+            glass = (0, 0) in {cuts[row], cuts[column]}
+            place = (0, 0, (0, 0), (0, 0)) if glass else (row % period, column % period, cuts[row], cuts[column])
+            yield encoded(*place)
+
+
+def _cut(low: int, high: int) -> tuple[int, int]:
+    """Which pixels of a tile lie between two bounds, (0, 0) for none."""
+    first, stop = max(0, low), min(TILE, high)
+    return (first, stop) if first < stop else (0, 0)
 
 
 def peak_memory() -> int:
