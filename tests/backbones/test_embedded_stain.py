@@ -7,7 +7,7 @@ import torch
 from aczerots.backbones.base import SlideBackbone
 from aczerots.backbones.embedded import load_embedded
 from aczerots.backbones.embedded.morphology import optical_density
-from aczerots.backbones.embedded.stain import Stain, measure_stain
+from aczerots.backbones.embedded.stain import USUAL_OD, Stain, measure_stain
 from aczerots.datasets.phantom.slide import Recipe, generate
 
 
@@ -18,12 +18,12 @@ def picture() -> torch.Tensor:
 
 
 def test_stain_by_hand() -> None:
-    """Half glass at 255, half tissue at 63: white is 1, density of tissue log10(256 / 64)."""
+    """Half of the tiles are glass: white 1, usual density. The others at 63: white 0.75, density log10(0.75 * 4)."""
     sample = torch.full((4, 3, 64, 64), 255, dtype=torch.uint8)
     sample[:2] = 63
     stain = measure_stain(sample)
-    assert stain.white == (1.0, 1.0, 1.0)
-    assert stain.density == pytest.approx((np.log10(4),) * 3, abs=1e-4)
+    assert stain.white == (0.875, 0.875, 0.875)
+    assert stain.density == pytest.approx([(np.log10(3) + usual) / 2 for usual in USUAL_OD], abs=1e-4)
 
 
 def test_one_image_of_a_slide_of_itself_is_seen_as_it_is_alone(picture: torch.Tensor) -> None:

@@ -36,14 +36,17 @@ class Stain:
 
 
 def measure_stain(sample: Tensor) -> Stain:
-    """The stain of a slide from tiles of it, as if they were one image.
+    """The stain of a slide: the mean over tiles of it of what each would be measured against by itself.
+
+    So its pixels have the densities that models have seen in tiles on average. Measured on all tiles as if they were
+    one image white would be that of the glass, and dense tissue would look denser than it does in tiles.
 
     Args:
         sample: RGB uint8 [n, 3, h, w].
     """
-    x = scaled(sample.movedim(1, 0).flatten(1)[None, :, :, None])
-    white = own_white(x)
-    density = own_density(raw_density(x, white))
+    x = scaled(sample)
+    each = own_white(x)
+    white, density = each.mean(dim=0), own_density(raw_density(x, each)).mean(dim=0)
     # Digits that another processor would give too.
     return Stain(*(tuple(round(v, 5) for v in t.flatten().tolist()) for t in (white, density)))
 
