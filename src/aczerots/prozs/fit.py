@@ -96,21 +96,23 @@ class Recipe:
     thin: int = 1
 
 
-def prozs_loss(model: ProZS, batch: Batch) -> torch.Tensor:
+def prozs_loss(
+    model: ProZS, batch: Batch, *, dice: float = 1.0, contrast: float = 0.1, keep: float = 1.0
+) -> torch.Tensor:
     """Cross-entropy + Dice + pixel-to-centroid contrast, and zero-shot answers kept where nothing is drawn.
 
-    Weights (0.1 for the contrast, 1 for the rest) were chosen on the phantom and on splits inside the luad pool.
+    The weights of the terms were chosen on the phantom and on splits inside the luad pool.
     """
     phi, scorer = _drifted(model, batch)
     n = len(batch.targets)
     logits = model.scores(phi)
-    loss = _drawn_loss(logits[:n], phi[:n], batch.targets, batch.weights)
+    loss = _drawn_loss(logits[:n], phi[:n], batch.targets, batch.weights, dice, contrast)
     zero_shot = torch.einsum("bdhw,cd->bchw", batch.grids.aligned, model.text)
     reference = (scorer.kappa * zero_shot).softmax(dim=1)
     free = torch.ones_like(logits[:, :1])
     free[:n] = 1 - batch.targets.sum(dim=1, keepdim=True) - batch.excluded
     loss = loss + losses.exclude(logits[:n], reference[:n], batch.excluded, model.seen)
-    return loss + losses.keep(logits, reference, free)
+    return loss + keep * losses.keep(logits, reference, free)
 
 
 def seen_loss(model: ProZS, batch: Batch) -> torch.Tensor:
@@ -132,10 +134,17 @@ def _drifted(model: ProZS, batch: Batch) -> tuple[torch.Tensor, PrototypeScorer]
     return phi, scorer
 
 
-def _drawn_loss(logits: torch.Tensor, phi: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy + Dice + 0.1 * contrast of scores [b, C, H, W] and features [b, d_p, H, W] of annotated tiles."""
-    loss = losses.cross_entropy(logits, targets, weights) + losses.dice(logits, targets)
-    return loss + 0.1 * losses.contrast(phi, targets, temperature=0.1)
+def _drawn_loss(
+    logits: torch.Tensor,
+    phi: torch.Tensor,
+    targets: torch.Tensor,
+    weights: torch.Tensor,
+    dice: float = 1.0,
+    contrast: float = 0.1,
+) -> torch.Tensor:
+    """Cross-entropy, Dice and contrast of scores [b, C, H, W] and features [b, d_p, H, W] of annotated tiles."""
+    loss = losses.cross_entropy(logits, targets, weights) + dice * losses.dice(logits, targets)
+    return loss + contrast * losses.contrast(phi, targets, temperature=0.1)
 
 
 def paper_loss(model: ProZS, batch: Batch) -> torch.Tensor:
