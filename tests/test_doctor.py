@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from aczerots.cli import main
-from aczerots.doctor import EXTRAS, MANY, Check, examine
+from aczerots.doctor import CHOICE, EXTRAS, MANY, Check, examine
 from aczerots.errors import InputError
 from aczerots.hub import HubAnswer, hub_facts
 from tests.hub_server import HubServer, hub_server
@@ -114,7 +114,7 @@ def test_extras_are_those_of_the_package(repository: Path):
         inner = [p[len("aczerots[") : -1] for p in parts if p.startswith("aczerots[")]
         return {p for p in parts if "[" not in p}.union(*(names(i.replace("_", "-")) for i in inner))
 
-    known = EXTRAS | MANY
+    known = EXTRAS | MANY | CHOICE
     for extra, parts in known.items():
         assert {name for name, _ in parts} == names(extra), extra
     assert set(listed) - set(known) == {"annotate", "dev", "experiment", "llm", "project", "slides", "train"}

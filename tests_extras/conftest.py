@@ -19,7 +19,7 @@ os.environ["NO_COLOR"] = "1"
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path += [
-    str(TESTS / name) for name in ("backbones", "datasets", "engine", "slides")
+    str(TESTS / name) for name in ("backbones", "datasets", "engine", "selection", "slides")
 ]  # tiny models and layouts that both suites use
 
 import torchvision_ops  # noqa: E402  # imports torch, which reads the environment

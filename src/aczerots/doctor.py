@@ -35,6 +35,9 @@ MANY: Mapping[str, tuple[tuple[str, str], ...]] = {
 }
 """(distribution, module) that each extra for many slides brings."""
 
+CHOICE: Mapping[str, tuple[tuple[str, str], ...]] = {"skactiveml": (("scikit_activeml", "skactiveml"),)}
+"""(distribution, module) that each extra for the choice of tiles brings."""
+
 SLIDES = (("openslide-python", "openslide"), ("tifffile", "tifffile"), ("rasterio", "rasterio"), ("shapely", "shapely"))
 """(distribution, module) that the extra ``slides`` brings."""
 
@@ -45,6 +48,7 @@ SERVES = {
     "musk": "musk:...",
     "timm": "--refine-with timm:... (UNI, Virchow)",
     "ray": "--engine ray",
+    "skactiveml": "--strategy skactiveml:... (query strategies of scikit-activeml)",
     "remote": "slides and results at s3://... and other URLs",
 }
 
@@ -84,6 +88,7 @@ def examine(timeout: float = 3.0) -> list[Check]:
         *_versions(),
         *_backbones(),
         *_extras("many slides", MANY),
+        *_extras("choice of tiles", CHOICE),
         *_hub(timeout),
         *_cache(),
         *_words(),

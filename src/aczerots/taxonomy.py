@@ -17,8 +17,11 @@ from aczerots.errors import SettingsError
 IGNORE = 255
 """Label id of a pixel that nobody annotated. It is never background and never counts."""
 
+NO_SEEN = 254
+"""Label id of a pixel that is of no seen class, as an expert says who drew all that is seen in a tile."""
+
 MAX_CLASSES = 250
-"""Ids must stay clear of :data:`IGNORE` in 8-bit masks."""
+"""Ids must stay clear of :data:`IGNORE` and :data:`NO_SEEN` in 8-bit masks."""
 
 Channel = Annotated[int, Field(ge=0, le=255)]
 

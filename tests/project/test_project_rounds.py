@@ -23,7 +23,7 @@ from aczerots.project.loop import go_round
 from aczerots.project.rounds import drawn_masks, fit_round, propose_round
 from aczerots.project.status import class_rows, next_step, round_rows
 from aczerots.prozs.checkpoint import load_model
-from aczerots.taxonomy import IGNORE
+from aczerots.taxonomy import IGNORE, NO_SEEN
 
 pytestmark = pytest.mark.usefixtures("short_fits")
 RUNNING = Running()
@@ -147,6 +147,21 @@ def test_unseen_classes_never_reach_a_fit_and_tiles_that_nobody_can_tell_are_not
     fit_round(project, RUNNING)
     offered = {p.tile for p in propose_round(project, RUNNING, strategy="random", budget=12).picks}
     assert offered == set(range(12)) - {first, second}
+
+
+def test_a_tile_without_a_seen_class_says_so_to_the_fit(project: Project, tissue: Dataset):
+    proposal = propose_round(project, RUNNING)
+    first, *others = [p.tile for p in proposal.picks]
+    project.store.answers.add(NewAnswer(first, 1, "ann", "page", AnswerKind.NO_SEEN_CLASS, 0))
+    for tile in others:
+        project.store.answers.add(expert(project, tissue, tile, 1))
+    masks = drawn_masks(project, 1, project.taxonomy)
+    inner = np.zeros_like(masks[first], dtype=bool)
+    inner[project.store.rounds.tiles()[first].inner] = True
+    assert (masks[first][inner] == NO_SEEN).all()
+    assert (masks[first][~inner] == IGNORE).all()
+    assert not any((masks[tile] == NO_SEEN).any() for tile in others)
+    assert fit_round(project, RUNNING).tiles == 3
 
 
 def test_a_pool_that_is_used_up_says_so(project: Project, tissue: Dataset):

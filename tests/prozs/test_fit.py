@@ -13,7 +13,7 @@ from aczerots.prozs.checkpoint import ModelCard, load_model, save_model
 from aczerots.prozs.fit import TrainingSet, fit
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import PRESETS, build_model
-from aczerots.taxonomy import IGNORE, Taxonomy, TissueClass
+from aczerots.taxonomy import IGNORE, NO_SEEN, Taxonomy, TissueClass
 
 INFO = BackboneInfo("test", "0", "value", dim=8, layer_dim=6, stride=8, logit_scale=10.0)
 CLASSES = 3
@@ -78,6 +78,23 @@ def test_prozs_keeps_unseen_classes_alive():
     model = model_for(text, "prozs", [True, True, False])
     fit(model, data, PRESETS["prozs"].recipe, seed=0)
     assert accuracy(model, data, truth, [2]) > 0.2
+
+
+def test_tiles_without_a_seen_class_teach_the_unseen_one():
+    data, truth, text = make_set()
+    told = data.labels.clone()
+    told[24:] = NO_SEEN
+    layers = data.grids.layers.clone()
+    # Those eight tiles hold class 2 only, and the others never show it.
+    layers[24:32] = 0
+    layers[24:32, 2] = 1
+    grids = ListGrids(data.grids.aligned, layers)
+    found = []
+    for labels in (torch.where(told == NO_SEEN, torch.tensor(IGNORE, dtype=torch.uint8), told), told):
+        model = model_for(text, "prozs", [True, True, False])
+        fit(model, TrainingSet(grids, data.labelled, labels, data.unlabelled), PRESETS["prozs"].recipe, seed=0)
+        found.append(accuracy(model, TrainingSet(grids, data.labelled, labels, data.unlabelled), truth, [2]))
+    assert found[1] > found[0] + 0.1
 
 
 def test_equal_arguments_give_equal_weights():

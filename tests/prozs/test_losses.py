@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from aczerots.prozs import losses
-from aczerots.taxonomy import IGNORE
+from aczerots.taxonomy import IGNORE, NO_SEEN
 
 
 def two_pixels() -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,6 +71,27 @@ def test_keep_is_the_kl_divergence_on_free_pixels():
     weight = torch.tensor([1.0, 0.0]).view(1, 1, 1, 2)
     expected = 0.9 * math.log(0.9 / 0.5) + 0.1 * math.log(0.1 / 0.5)
     assert losses.keep(logits, reference, weight).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_excluded_mass_counts_the_pixels_without_a_seen_class():
+    labels = torch.tensor([[0, NO_SEEN, 1, IGNORE], [NO_SEEN, NO_SEEN, IGNORE, IGNORE]], dtype=torch.uint8)[None]
+    assert losses.excluded_mass(labels, (1, 2))[0, 0, 0].tolist() == [0.75, 0.0]
+    assert losses.excluded_mass(labels, (2, 4))[0, 0].tolist() == [[0, 1, 0, 0], [1, 1, 0, 0]]
+    assert losses.soft_targets(labels, 2, (1, 2)).sum(dim=1)[0, 0].tolist() == [0.25, 0.25]
+
+
+def test_exclusion_by_hand():
+    # Three classes with p = (1/2, 1/4, 1/4); the first is seen, zero-shot holds the others for 3 to 1.
+    logits = torch.tensor([math.log(2.0), 0.0, 0.0]).view(1, 3, 1, 1)
+    reference = torch.tensor([0.6, 0.3, 0.1]).view(1, 3, 1, 1)
+    seen = torch.tensor([True, False, False])
+    known = torch.ones(1, 1, 1, 1)
+    assert losses.exclude(logits, reference, known, seen).item() == pytest.approx(math.log(4.0))
+    shifted = torch.tensor([0.0, math.log(2.0), 0.0]).view(1, 3, 1, 1)
+    expected = -(0.75 * math.log(0.5) + 0.25 * math.log(0.25))
+    assert losses.exclude(shifted, reference, known, seen).item() == pytest.approx(expected)
+    assert losses.exclude(logits, reference, known * 0, seen).item() == 0
+    assert losses.exclude(logits, reference, known, torch.ones(3, dtype=torch.bool)).item() == 0
 
 
 def test_class_weights_favour_rare_classes_within_the_limit():

@@ -14,7 +14,7 @@ from aczerots.progress import Progress
 from aczerots.project.part import Part
 from aczerots.prozs.model import ProZS
 from aczerots.slides.base import Tile
-from aczerots.taxonomy import IGNORE
+from aczerots.taxonomy import NO_SEEN
 from aczerots.workbench import Workbench
 
 Masks = Mapping[int, NDArray[np.uint8]]
@@ -61,7 +61,7 @@ def cross_validate(
 
     Args:
         bench: The pool with its grids.
-        masks: Label ids uint8 [size, size] by position, seen classes only.
+        masks: Label ids uint8 [size, size] by position, seen classes and NO_SEEN only.
         number: Parts, see :func:`split_folds`.
         fit: Gives a model of some masks.
         progress: Receives progress.
@@ -71,7 +71,7 @@ def cross_validate(
         every seen class, NaN where undefined; empty if there is nothing to divide. Unseen classes are not measured,
         since nobody draws them, but a drawn pixel that is given to one counts as wrong.
     """
-    drawn = [position for position, mask in masks.items() if (mask != IGNORE).any()]
+    drawn = [position for position, mask in masks.items() if (mask < NO_SEEN).any()]
     parts, kind = split_folds(bench.pool.tiles, drawn, number)
     matrix = ConfusionMatrix(len(bench.taxonomy))
     for i, held in enumerate(parts):

@@ -26,7 +26,7 @@ from aczerots.prozs.presets import find_preset
 from aczerots.selection.base import choose
 from aczerots.selection.criterion import covered_share
 from aczerots.selection.locate import locate_strategy
-from aczerots.taxonomy import IGNORE, Taxonomy
+from aczerots.taxonomy import IGNORE, NO_SEEN, Taxonomy
 from aczerots.workbench import Workbench
 
 _OPEN = (RoundState.PROPOSED, RoundState.ANNOTATING)
@@ -225,16 +225,24 @@ def _coverage(project: Project, bench: Workbench, masks: dict[int, NDArray[np.ui
 
 
 def drawn_masks(project: Project, up_to: int, taxonomy: Taxonomy) -> dict[int, NDArray[np.uint8]]:
-    """Label ids uint8 [size, size] by position of what is drawn of seen classes; unseen ones are IGNORE."""
+    """What a fit sees: label ids uint8 [size, size] of seen classes by position, unseen ones are IGNORE.
+
+    Tiles of which an expert says that no seen class is there are NO_SEEN inside their box.
+    """
     keep = np.zeros(256, dtype=bool)
     keep[list(taxonomy.seen_ids)] = True
     masks = project.store.answers.masks(up_to)
-    return {tile: np.where(keep[mask], mask, np.uint8(IGNORE)) for tile, mask in masks.items()}
+    out = {tile: np.where(keep[mask], mask, np.uint8(IGNORE)) for tile, mask in masks.items()}
+    tiles = project.store.rounds.tiles()
+    for answer in project.store.answers.counting(up_to):
+        if answer.kind is AnswerKind.NO_SEEN_CLASS:
+            out[answer.tile][tiles[answer.tile].inner] = NO_SEEN
+    return out
 
 
 def _drawn(masks: dict[int, NDArray[np.uint8]]) -> int:
     """Tiles with at least one drawn pixel."""
-    return sum(bool((m != IGNORE).any()) for m in masks.values())
+    return sum(bool((m < NO_SEEN).any()) for m in masks.values())
 
 
 def _known(project: Project) -> dict[int, NDArray[np.uint8]]:

@@ -34,7 +34,8 @@ class TrainingSet:
     Attributes:
         grids: Grids of the pool.
         labelled: Positions of the annotated tiles.
-        labels: Their label ids uint8 [n, size, size]; IGNORE where not annotated and outside the tile's box.
+        labels: Their label ids uint8 [n, size, size]; IGNORE where not annotated and outside the tile's box, NO_SEEN
+            where the expert says that no seen class is.
         unlabelled: Positions of further pool tiles, for the keep-unseen term.
     """
 
@@ -51,11 +52,13 @@ class Batch:
     Attributes:
         grids: Grids of all tiles of the step.
         targets: Label mass of the annotated tiles [b, C, H, W].
+        excluded: Share of their cells that is of no seen class [b, 1, H, W].
         weights: Class weights [C].
     """
 
     grids: Grids
     targets: torch.Tensor
+    excluded: torch.Tensor
     weights: torch.Tensor
 
 
@@ -93,19 +96,23 @@ class Recipe:
     thin: int = 1
 
 
-def prozs_loss(model: ProZS, batch: Batch) -> torch.Tensor:
+def prozs_loss(
+    model: ProZS, batch: Batch, *, dice: float = 1.0, contrast: float = 0.1, keep: float = 1.0
+) -> torch.Tensor:
     """Cross-entropy + Dice + pixel-to-centroid contrast, and zero-shot answers kept where nothing is drawn.
 
-    Weights (0.1 for the contrast, 1 for the rest) were chosen on the phantom and on splits inside the luad pool.
+    The weights of the terms were chosen on the phantom and on splits inside the luad pool.
     """
     phi, scorer = _drifted(model, batch)
     n = len(batch.targets)
     logits = model.scores(phi)
-    loss = _drawn_loss(logits[:n], phi[:n], batch.targets, batch.weights)
+    loss = _drawn_loss(logits[:n], phi[:n], batch.targets, batch.weights, dice, contrast)
     zero_shot = torch.einsum("bdhw,cd->bchw", batch.grids.aligned, model.text)
+    reference = (scorer.kappa * zero_shot).softmax(dim=1)
     free = torch.ones_like(logits[:, :1])
-    free[:n] = 1 - batch.targets.sum(dim=1, keepdim=True)
-    return loss + losses.keep(logits, (scorer.kappa * zero_shot).softmax(dim=1), free)
+    free[:n] = 1 - batch.targets.sum(dim=1, keepdim=True) - batch.excluded
+    loss = loss + losses.exclude(logits[:n], reference[:n], batch.excluded, model.seen)
+    return loss + keep * losses.keep(logits, reference, free)
 
 
 def seen_loss(model: ProZS, batch: Batch) -> torch.Tensor:
@@ -127,10 +134,17 @@ def _drifted(model: ProZS, batch: Batch) -> tuple[torch.Tensor, PrototypeScorer]
     return phi, scorer
 
 
-def _drawn_loss(logits: torch.Tensor, phi: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy + Dice + 0.1 * contrast of scores [b, C, H, W] and features [b, d_p, H, W] of annotated tiles."""
-    loss = losses.cross_entropy(logits, targets, weights) + losses.dice(logits, targets)
-    return loss + 0.1 * losses.contrast(phi, targets, temperature=0.1)
+def _drawn_loss(
+    logits: torch.Tensor,
+    phi: torch.Tensor,
+    targets: torch.Tensor,
+    weights: torch.Tensor,
+    dice: float = 1.0,
+    contrast: float = 0.1,
+) -> torch.Tensor:
+    """Cross-entropy, Dice and contrast of scores [b, C, H, W] and features [b, d_p, H, W] of annotated tiles."""
+    loss = losses.cross_entropy(logits, targets, weights) + dice * losses.dice(logits, targets)
+    return loss + contrast * losses.contrast(phi, targets, temperature=0.1)
 
 
 def paper_loss(model: ProZS, batch: Batch) -> torch.Tensor:
@@ -154,10 +168,11 @@ class _Targets:
         self.pooled = pooled
 
     def _make(self, labels: torch.Tensor) -> torch.Tensor:
-        return losses.soft_targets(labels, self.classes, self.size)
+        known = losses.soft_targets(labels, self.classes, self.size)
+        return torch.cat([known, losses.excluded_mass(labels, self.size)], dim=1)
 
     def __getitem__(self, index: Sequence[int]) -> torch.Tensor:
-        """Label mass [b, C, H, W] of these annotated tiles."""
+        """Label mass of these annotated tiles and the share of no seen class [b, C + 1, H, W]."""
         return self._make(self.labels[index]) if self.pooled is None else self.pooled[index].float()
 
     def mass(self) -> torch.Tensor:
@@ -198,7 +213,7 @@ def _estimate(model: ProZS, data: TrainingSet, targets: _Targets, generator: tor
         index = list(range(start, min(start + 16, len(data.labelled))))
         phi = model.features(data.grids[[data.labelled[i] for i in index]].to(model.text.device))
         flat = phi.movedim(1, -1).flatten(1, 2).cpu()
-        goal = targets[index].movedim(1, -1).flatten(1, 2)
+        goal = targets[index][:, :-1].movedim(1, -1).flatten(1, 2)
         scale = flat.shape[1] / min(_CELLS_PER_TILE, flat.shape[1])
         for f, g in zip(flat, goal, strict=True):
             keep = torch.randperm(len(f), generator=generator)[:_CELLS_PER_TILE]
@@ -270,7 +285,8 @@ def _optimise(
         index = next(labelled)
         extra = [data.unlabelled[i] for i in next(context)] if context else []
         grids = data.grids[[data.labelled[i] for i in index] + extra].to(weights.device)
-        batch = _thinned(Batch(grids, targets[index].to(weights.device), weights), recipe.thin, generator)
+        goal = targets[index].to(weights.device)
+        batch = _thinned(Batch(grids, goal[:, :-1], goal[:, -1:], weights), recipe.thin, generator)
         optimiser.zero_grad(set_to_none=True)
         recipe.loss(model, batch).backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
         optimiser.step()
@@ -285,4 +301,4 @@ def _thinned(batch: Batch, thin: int, generator: torch.Generator) -> Batch:
     start = [int(torch.randint(step, (), generator=generator)) for step in every]
     rows, columns = (slice(a, None, step) for a, step in zip(start, every, strict=True))
     grids = Grids(batch.grids.aligned[..., rows, columns], batch.grids.layers[..., rows, columns])
-    return Batch(grids, batch.targets[..., rows, columns], batch.weights)
+    return Batch(grids, batch.targets[..., rows, columns], batch.excluded[..., rows, columns], batch.weights)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from aczerots.taxonomy import NO_SEEN
+
 _EPS = 1e-6
 
 
@@ -21,6 +23,12 @@ def soft_targets(labels: torch.Tensor, classes: int, size: tuple[int, int]) -> t
     """
     onehot = (labels[:, None] == torch.arange(classes, device=labels.device)[:, None, None]).float()
     return onehot if labels.shape[1:] == size else F.adaptive_avg_pool2d(onehot, size)
+
+
+def excluded_mass(labels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Share of each cell's pixels that are of no seen class, float32 [b, 1, H, W]; arguments as above."""
+    share = (labels[:, None] == NO_SEEN).float()
+    return share if labels.shape[1:] == size else F.adaptive_avg_pool2d(share, size)
 
 
 def class_weights(mass: torch.Tensor, power: float = 0.5, limit: float = 10.0) -> torch.Tensor:
@@ -97,6 +105,28 @@ def contrast(phi: torch.Tensor, targets: torch.Tensor, temperature: float) -> to
     centroids = torch.einsum("bdhw,bchw->cd", phi, mass) / mass.sum(dim=(0, 2, 3))[:, None]
     affinity = torch.einsum("bdhw,cd->bchw", phi, centroids) / temperature
     return -(mass * F.log_softmax(affinity, dim=1)).sum() / mass.sum().clamp_min(_EPS)
+
+
+def exclude(logits: torch.Tensor, reference: torch.Tensor, excluded: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy where the expert says "none of the seen classes", to the zero-shot answer among the others.
+
+    The label is a set of classes; within it the zero-shot answer decides (as pseudo-labels of undrawn pixels do in
+    transductive zero-shot segmentation; Zhou et al., 2023).
+
+    Args:
+        logits: The model's scores [b, C, H, W].
+        reference: Zero-shot posterior [b, C, H, W].
+        excluded: Share of each cell that is of no seen class [b, 1, H, W].
+        seen: Which classes are seen [C].
+
+    Returns:
+        Mean over the share; 0 where it is 0 everywhere, or no class is unseen.
+    """
+    if bool(seen.all()):
+        return logits.sum() * 0
+    goal = reference[:, ~seen]
+    goal = goal / goal.sum(dim=1, keepdim=True).clamp_min(1e-8)
+    return -(goal * F.log_softmax(logits, dim=1)[:, ~seen] * excluded).sum() / excluded.sum().clamp_min(_EPS)
 
 
 def keep(logits: torch.Tensor, reference: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

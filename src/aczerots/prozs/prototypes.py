@@ -42,7 +42,9 @@ def spherical_kmeans(
     return centres, float((fit * weights).sum() / weights.sum())
 
 
-def choose_centres(points: torch.Tensor, weights: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def choose_centres(
+    points: torch.Tensor, weights: torch.Tensor, generator: torch.Generator, most: int = MAX_PROTOTYPES
+) -> torch.Tensor:
     """Cluster centres with their number M_c chosen from the data.
 
     A further centre must take away at least a quarter of the remaining spread 1 - mean cosine; the elbow
@@ -52,15 +54,16 @@ def choose_centres(points: torch.Tensor, weights: torch.Tensor, generator: torch
         points: Unit vectors [n, d], n >= 1.
         weights: Positive [n].
         generator: For sampling and seeding.
+        most: Centres at most.
 
     Returns:
-        Unit centres [M_c, d], 1 <= M_c <= MAX_PROTOTYPES.
+        Unit centres [M_c, d], 1 <= M_c <= most.
     """
     if len(points) > _SAMPLE:
         keep = torch.multinomial(weights, _SAMPLE, generator=generator)
         points, weights = points[keep], weights[keep]
     centres, fit = spherical_kmeans(points, weights, 1, generator)
-    for k in range(2, min(MAX_PROTOTYPES, len(points)) + 1):
+    for k in range(2, min(most, len(points)) + 1):
         more, better = spherical_kmeans(points, weights, k, generator)
         if 1.0 - better > 0.75 * (1.0 - fit):
             break
@@ -76,14 +79,17 @@ class PrototypeBank(nn.Module):
         dim: Feature dimension d_p.
         even: n_0, the label count (in labelled cells) at which text and visual prototypes weigh the same.
         momentum: Share of the old centre kept at a moving-average step.
+        most: Prototypes of a class at most; their number is chosen from the data.
     """
 
-    def __init__(self, classes: int, dim: int, even: float = 500.0, momentum: float = 0.95) -> None:
+    def __init__(
+        self, classes: int, dim: int, even: float = 500.0, momentum: float = 0.95, most: int = MAX_PROTOTYPES
+    ) -> None:
         super().__init__()
         self.even = even
         self.momentum = momentum
-        self.register_buffer("centres", torch.zeros(classes, MAX_PROTOTYPES, dim))
-        self.register_buffer("used", torch.zeros(classes, MAX_PROTOTYPES, dtype=torch.bool))
+        self.register_buffer("centres", torch.zeros(classes, most, dim))
+        self.register_buffer("used", torch.zeros(classes, most, dtype=torch.bool))
         self.register_buffer("counts", torch.zeros(classes))
         self.centres: torch.Tensor
         self.used: torch.Tensor
@@ -114,7 +120,7 @@ class PrototypeBank(nn.Module):
             if not bool(mine.any()):
                 mine = targets[:, c] > 0
             if bool(mine.any()):
-                centres = choose_centres(points[mine], targets[mine, c], generator)
+                centres = choose_centres(points[mine], targets[mine, c], generator, self.used.shape[1])
                 self.centres[c, : len(centres)] = centres.to(self.centres.device)
                 self.used[c, : len(centres)] = True
 

@@ -38,7 +38,7 @@ class AczerotsStrategy:
     def __init__(
         self,
         terms: tuple[str, ...] = TERMS,
-        weights: tuple[float, float, float] = (0.25, 1.0, 1.0),
+        weights: tuple[float, float, float] = (0.05, 0.1, 1.0),
         *,
         per_cost: bool = False,
         per_tile: int = 25,

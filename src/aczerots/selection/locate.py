@@ -21,6 +21,7 @@ from aczerots.selection.greedy import TERMS
 from aczerots.selection.paper import PaperStrategy
 from aczerots.selection.published import DealStrategy, MadaStrategy, PbalStrategy, S4alStrategy
 from aczerots.selection.regions import RipuStrategy
+from aczerots.selection.skactiveml import PREFIX, SkactivemlStrategy
 
 _WHOLE: dict[str, Callable[[], Strategy]] = {
     "random": RandomStrategy,
@@ -65,6 +66,8 @@ def locate_strategy(name: str, without: Sequence[str] = ()) -> Strategy:
             return PaperStrategy(left)
         case _ if name in _WHOLE:
             return _WHOLE[name]()
+        case _ if name.startswith(PREFIX):
+            return SkactivemlStrategy(name.removeprefix(PREFIX))
     for point in entry_points(group=GROUP, name=name):
         strategy: Strategy = point.load()()
         return strategy

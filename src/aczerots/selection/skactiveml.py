@@ -1,0 +1,108 @@
+"""Query strategies of scikit-activeml (Kottke et al., 2021) as strategies: extra ``skactiveml``."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aczerots.errors import MissingExtraError, SettingsError
+from aczerots.selection.base import Pool, Selection, check_budget, report, take_top
+from aczerots.taxonomy import IGNORE
+
+PREFIX = "skactiveml:"
+USABLE = (
+    "Badge", "CoreSet", "Falcun", "MaxHerding", "ProbCover", "RandomSampling", "TypiClust", "UncertaintySampling",
+)  # fmt: skip
+"""Those that need nothing but samples, and labels or a classifier of them. Clue and DropQuery are not among them: their
+answer depends on more than the seed."""
+
+
+class SkactivemlStrategy:
+    """A query strategy of scikit-activeml on tiles as samples.
+
+    A sample is the mean feature of a tile and its label the class that most of its drawn cells show. Strategies that
+    ask for a classifier get the library's own (Parzen windows), which knows what to say before anything is drawn. So
+    they see a tile as one point, where ours see regions.
+
+    Args:
+        query: Name of a class in ``skactiveml.pool``, one of :data:`USABLE`.
+
+    Raises:
+        SettingsError: Another name.
+        MissingExtraError: scikit-activeml is not installed.
+    """
+
+    def __init__(self, query: str) -> None:
+        if query not in USABLE:
+            known = ", ".join(PREFIX + name for name in USABLE)
+            raise SettingsError(f"unknown strategy '{PREFIX}{query}'", fix=f"Of scikit-activeml there are: {known}")
+        try:
+            self._query = getattr(importlib.import_module("skactiveml.pool"), query)
+        except ImportError as error:
+            raise MissingExtraError("skactiveml", f"strategy '{PREFIX}{query}'") from error
+        self.name = PREFIX + query
+
+    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+        """See :class:`~aczerots.selection.base.Strategy`."""
+        check_budget(budget)
+        order = np.argsort(pool.rank)
+        points, labels = pool.tile_features()[order].astype(np.float64), _main_class(pool)[order]
+        if not points.size or np.ptp(points, axis=0).max() == 0:
+            # Some of them fail where all tiles are alike; there any choice is as good.
+            return take_top(pool, budget, np.zeros(len(pool)), {"utility": np.zeros(len(pool))})
+        guess = pool.tile_mean(pool.posterior()).argmax(axis=1)[order]
+        allowance, chosen, score = pool.allowance(), list[int](), list[float]()
+        utility = np.full(len(pool), np.nan)
+        query = self._query(random_state=int(rng.integers(1 << 31)), **self._options(min(len(pool.seen), len(pool))))
+        while len(chosen) < budget and allowance.open.any():
+            candidates = np.flatnonzero(allowance.open[order])
+            number = min(budget - len(chosen), len(candidates))
+            with warnings.catch_warnings():
+                # Its k-means says so where tiles are alike.
+                warnings.filterwarnings("ignore", message="Number of distinct clusters")
+                found, values = query.query(
+                    points, labels, candidates=candidates, batch_size=number, return_utilities=True,
+                    **self._classifier(len(pool.seen)),
+                )  # fmt: skip
+            finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+            if not chosen:
+                utility[order] = finite[0]
+            for i, place in enumerate(found):
+                if allowance.open[order[place]]:
+                    chosen.append(int(order[place]))
+                    score.append(float(finite[i, place]))
+                    allowance.take(chosen[-1])
+                    labels[place] = guess[place]
+        tiles = np.array(chosen, dtype=np.intp)
+        return report(pool, tiles, np.array(score, dtype=np.float64), {"utility": utility})
+
+    def _options(self, classes: int) -> dict[str, Any]:
+        """Arguments of the query strategy beside the seed."""
+        return {"n_classes": classes} if "n_classes" in inspect.signature(self._query).parameters else {}
+
+    def _classifier(self, classes: int) -> dict[str, Any]:
+        """The classifier, for strategies that ask for one."""
+        wants = inspect.signature(self._query.query).parameters.keys() & {"clf", "estimator"}
+        if not wants:
+            return {}
+        classifier = importlib.import_module("skactiveml.classifier").ParzenWindowClassifier
+        return {wants.pop(): classifier(classes=list(range(classes)), random_state=0)}
+
+
+def _main_class(pool: Pool) -> NDArray[np.float64]:
+    """The class of most drawn cells of each tile [n]; NaN for tiles that are not drawn.
+
+    A drawn tile without a drawn cell counts as what the model takes it for, so that it is not asked for again.
+    """
+    out = np.full(len(pool), np.nan)
+    labels, seen = pool.known_labels(), pool.tile_mean(pool.posterior()).argmax(axis=1)
+    for tile in np.flatnonzero(pool.labelled):
+        drawn = labels[tile][labels[tile] < IGNORE]
+        drawn = drawn[drawn < len(pool.seen)]
+        out[tile] = np.bincount(drawn).argmax() if len(drawn) else seen[tile]
+    return out
