@@ -46,7 +46,8 @@ def measure_stain(sample: Tensor) -> Stain:
     """
     x = scaled(sample)
     each = own_white(x)
-    white, density = each.mean(dim=0), own_density(raw_density(x, each)).mean(dim=0)
+    # In float64: how many threads share a sum must not show after rounding.
+    white, density = each.double().mean(dim=0), own_density(raw_density(x, each).double()).mean(dim=0)
     # Digits that another processor would give too.
     return Stain(*(tuple(round(v, 5) for v in t.flatten().tolist()) for t in (white, density)))
 
@@ -78,7 +79,7 @@ def own_density(od: Tensor) -> Tensor:
     Args:
         od: Optical density float32 [b, 3, h, w].
     """
-    tissue = (od.mean(1, keepdim=True) > _TISSUE).float()
+    tissue = (od.mean(1, keepdim=True) > _TISSUE).to(od.dtype)
     share = tissue.mean((2, 3), keepdim=True)
     usual = torch.tensor(USUAL_OD, device=od.device).view(1, 3, 1, 1)
     mean = (od * tissue).mean((2, 3), keepdim=True) / share.clamp_min(1e-6)
