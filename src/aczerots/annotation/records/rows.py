@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from aczerots.annotation.records import tables
-from aczerots.annotation.records.facts import Answer, AnswerKind, Draft, PickFact, RefusedAnswer, RoundFact, RoundState
+from aczerots.annotation.records.facts import (
+    Answer,
+    AnswerKind,
+    Draft,
+    Event,
+    PickFact,
+    RefusedAnswer,
+    RoundFact,
+    RoundState,
+    Sketch,
+)
 from aczerots.errors import StorageError
 from aczerots.slides.base import Box, Tile
 
@@ -104,3 +114,13 @@ def refused_of(row: tables.RefusedRow) -> RefusedAnswer:
         comment=row.comment,
         key=row.key,
     )
+
+
+def sketch_of(row: tables.SketchRow) -> Sketch:
+    """The unfinished work of a row."""
+    return Sketch(row.user, row.tile, row.based_on, dict(row.content), row.saved)
+
+
+def event_of(row: tables.EventRow) -> Event:
+    """The entry of a row."""
+    return Event(row.id, row.time, row.user, row.what, dict(row.about))

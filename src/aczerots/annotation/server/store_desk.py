@@ -287,8 +287,7 @@ class StoreDesk:
 
     def left(self) -> int:
         """See :class:`~aczerots.annotation.server.ports.Desk`."""
-        newest = self._store.rounds.newest()
-        return 0 if newest is None else self._store.left(newest.number)
+        return self._store.left()
 
     def _pixels(self) -> list[int]:
         drawn = {c.label: c.pixels for c in self._store.progress().classes}
