@@ -113,7 +113,7 @@ def _lending() -> Update:
 
 
 @cache
-def _tile() -> Select[tuple[int]]:
+def _tile() -> Select[int]:
     return select(TileRow.position).where(TileRow.position == bindparam("at"))
 
 

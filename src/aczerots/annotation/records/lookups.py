@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from aczerots.annotation.records.facts import RoundState
@@ -26,6 +26,12 @@ def newest_draft(session: Session, tile: int) -> DraftRow | None:
 def newest_round(session: Session) -> RoundRow | None:
     """The last round."""
     return session.scalars(_round()).first()
+
+
+@cache
+def last_number() -> Select[int]:
+    """Statement for the number of the last round; none before the first."""
+    return select(func.max(RoundRow.number))
 
 
 def open_round(session: Session) -> int | None:
@@ -50,39 +56,39 @@ def comments_on(session: Session, tile: int) -> list[EventRow]:
 
 
 @cache
-def _answer() -> Select[tuple[AnswerRow]]:
+def _answer() -> Select[AnswerRow]:
     query = select(AnswerRow).where(AnswerRow.tile == bindparam("at"), AnswerRow.reading == bindparam("by"))
     return query.order_by(AnswerRow.version.desc()).limit(1)
 
 
 @cache
-def _draft() -> Select[tuple[DraftRow]]:
+def _draft() -> Select[DraftRow]:
     return select(DraftRow).where(DraftRow.tile == bindparam("at")).order_by(DraftRow.id.desc()).limit(1)
 
 
 @cache
-def _round() -> Select[tuple[RoundRow]]:
+def _round() -> Select[RoundRow]:
     return select(RoundRow).order_by(RoundRow.number.desc()).limit(1)
 
 
 @cache
-def _open() -> Select[tuple[int]]:
+def _open() -> Select[int]:
     query = select(RoundRow.number).where(RoundRow.state.in_(_OPEN))
     return query.order_by(RoundRow.number.desc()).limit(1).with_for_update()
 
 
 @cache
-def _pick() -> Select[tuple[PickRow, TileRow]]:
+def _pick() -> Select[PickRow, TileRow]:
     query = select(PickRow, TileRow).join(TileRow, TileRow.position == PickRow.tile)
     return query.where(PickRow.round == bindparam("number"), PickRow.tile == bindparam("at"))
 
 
 @cache
-def _sketch() -> Select[tuple[SketchRow]]:
+def _sketch() -> Select[SketchRow]:
     return select(SketchRow).where(SketchRow.user == bindparam("who"), SketchRow.tile == bindparam("at"))
 
 
 @cache
-def _comments() -> Select[tuple[EventRow]]:
+def _comments() -> Select[EventRow]:
     at = EventRow.about["tile"].as_integer() == bindparam("at")
     return select(EventRow).where(EventRow.what == "comment", at).order_by(EventRow.id)

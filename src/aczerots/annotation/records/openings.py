@@ -72,7 +72,7 @@ def _closing() -> Delete:
 
 
 @cache
-def _next(on_slide: bool) -> Select[Any]:
+def _next(on_slide: bool) -> Select[int, int]:
     lent, other = aliased(LeaseRow), aliased(LeaseRow)
     same = lent.round == OpeningRow.round, lent.tile == OpeningRow.tile, lent.expires > bindparam("now")
     mine = other.round == OpeningRow.round, other.tile == OpeningRow.tile, other.expires > bindparam("now")
@@ -99,7 +99,7 @@ def _next(on_slide: bool) -> Select[Any]:
 
 
 @cache
-def _held(on_slide: bool) -> Select[Any]:
+def _held(on_slide: bool) -> Select[int, int]:
     same = OpeningRow.round == LeaseRow.round, OpeningRow.tile == LeaseRow.tile, OpeningRow.reading == LeaseRow.reading
     query = select(OpeningRow.tile, OpeningRow.reading).join(LeaseRow, same[0] & same[1] & same[2])
     query = query.where(
@@ -108,13 +108,13 @@ def _held(on_slide: bool) -> Select[Any]:
     return _on_slide(query, on_slide).order_by(LeaseRow.tile).limit(1)
 
 
-def _on_slide(query: Select[Any], on_slide: bool) -> Select[Any]:
+def _on_slide(query: Select[int, int], on_slide: bool) -> Select[Any]:
     if not on_slide:
         return query
     return query.join(TileRow, TileRow.position == OpeningRow.tile).where(TileRow.slide == bindparam("slide"))
 
 
 @cache
-def _count() -> Select[tuple[int]]:
+def _count() -> Select[int]:
     newest = select(func.max(RoundRow.number)).scalar_subquery()
     return select(func.count()).select_from(OpeningRow).where(OpeningRow.round == newest)

@@ -100,7 +100,7 @@ def _entry() -> Insert:
 
 
 @cache
-def _user() -> Select[tuple[UserRow]]:
+def _user() -> Select[UserRow]:
     return select(UserRow).where(UserRow.token_hash == bindparam("hash"), UserRow.active)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from aczerots.annotation.records.batch import parts
 from aczerots.annotation.records.database import Database, now_utc
 from aczerots.annotation.records.facts import Draft, NewDraft, PickFact, RoundFact, RoundState, SlideFact
-from aczerots.annotation.records.lookups import newest_draft, newest_round
+from aczerots.annotation.records.lookups import last_number, newest_draft, newest_round
 from aczerots.annotation.records.openings import open_readings
 from aczerots.annotation.records.people import log
 from aczerots.annotation.records.rows import draft_of, encode_mask, pick_of, round_of, tile_of, without_nan
@@ -85,6 +85,12 @@ class Rounds:
         with self._database.reading() as s:
             row = newest_round(s)
             return None if row is None else round_of(row)
+
+    def last(self) -> int:
+        """Number of the last round, -1 before the first."""
+        with self._database.reading() as s:
+            number = s.scalar(last_number())
+            return -1 if number is None else number
 
     def propose(self, number: int, strategy: str, picks: Sequence[PickFact], drafts: Sequence[NewDraft] = ()) -> None:
         """Begin a round with its selection (empty for round 0) and the model's proposals for it.
