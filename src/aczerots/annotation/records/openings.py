@@ -108,7 +108,7 @@ def _held(on_slide: bool) -> Select[int, int]:
     return _on_slide(query, on_slide).order_by(LeaseRow.tile).limit(1)
 
 
-def _on_slide(query: Select[int, int], on_slide: bool) -> Select[Any]:
+def _on_slide(query: Select[int, int], on_slide: bool) -> Select[int, int]:
     if not on_slide:
         return query
     return query.join(TileRow, TileRow.position == OpeningRow.tile).where(TileRow.slide == bindparam("slide"))
