@@ -74,3 +74,8 @@ def bounded(box: Box) -> Box:
         side = int(LARGEST**0.5)
         raise InputError(f"a region of {box.width} x {box.height} is too large", fix=f"At most {side} x {side} pixels")
     return box
+
+
+def safe_name(name: str) -> str:
+    """A name that is safe in a header and as the name of a file."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name).lstrip(".")
