@@ -35,8 +35,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from aczerots.annotation.masks import decode_mask
 from aczerots.annotation.records.facts import PickFact, RoundState
-from aczerots.annotation.records.rows import decode_mask
 from aczerots.annotation.records.store import ProjectStore
 from aczerots.project.classes import read_classes
 from aczerots.project.folder import init_project, open_project

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from tests.postgres import new_database
 
+from aczerots.annotation.masks import decode_mask
 from aczerots.annotation.records.facts import (
     AnswerKind,
     NewAnswer,
@@ -23,7 +24,6 @@ from aczerots.annotation.records.facts import (
     SlideFact,
     StaleAnswer,
 )
-from aczerots.annotation.records.rows import decode_mask
 from aczerots.annotation.records.store import ProjectStore
 from aczerots.errors import InputError, SettingsError, StorageError
 from aczerots.slides.base import Box, Tile

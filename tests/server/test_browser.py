@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aczerots.annotation.masks import decode_mask
 from aczerots.annotation.records.facts import AnswerKind, RoundState
-from aczerots.annotation.records.rows import decode_mask
 from aczerots.taxonomy import IGNORE
 from tests.server.desks import SmallProject, serving, wait_until
 

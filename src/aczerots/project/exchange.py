@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.annotation.geojson import Drawings
-from aczerots.annotation.records.rows import decode_mask
+from aczerots.annotation.masks import decode_mask
 from aczerots.annotation.server.monai.ports import Asked, Taken
 from aczerots.annotation.server.ports import UnknownTileError
 from aczerots.predict import Segmenter, load_segmenter

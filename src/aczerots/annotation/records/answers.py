@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
+from aczerots.annotation.masks import decode_mask, encode_mask
 from aczerots.annotation.records.batch import Batch, parts
 from aczerots.annotation.records.checks import check_position
 from aczerots.annotation.records.database import Database, now_utc
@@ -22,7 +23,7 @@ from aczerots.annotation.records.facts import (
 from aczerots.annotation.records.lookups import newest_answer
 from aczerots.annotation.records.openings import reopen_reading
 from aczerots.annotation.records.people import log
-from aczerots.annotation.records.rows import answer_of, decode_mask, encode_mask, refused_of
+from aczerots.annotation.records.rows import answer_of, refused_of
 from aczerots.annotation.records.tables import AnswerRow, RefusedRow, TileRow
 from aczerots.errors import InputError
 from aczerots.taxonomy import IGNORE

@@ -10,12 +10,13 @@ import numpy as np
 from sqlalchemy import Delete, bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
+from aczerots.annotation.masks import encode_mask
 from aczerots.annotation.records.checks import check_answer
 from aczerots.annotation.records.database import now_utc
 from aczerots.annotation.records.facts import WITH_MASK, AnswerKind, NewAnswer, RoundState
 from aczerots.annotation.records.openings import close_readings
 from aczerots.annotation.records.people import log
-from aczerots.annotation.records.rows import encode_mask, tile_of
+from aczerots.annotation.records.rows import tile_of
 from aczerots.annotation.records.tables import AnswerRow, LeaseRow, RoundRow, SketchRow, TileRow, table
 from aczerots.errors import InputError
 from aczerots.slides.base import Tile

@@ -7,13 +7,14 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from aczerots.annotation.masks import encode_mask
 from aczerots.annotation.records.batch import parts
 from aczerots.annotation.records.database import Database, now_utc
 from aczerots.annotation.records.facts import Draft, NewDraft, PickFact, RoundFact, RoundState, SlideFact
 from aczerots.annotation.records.lookups import last_number, newest_draft, newest_round
 from aczerots.annotation.records.openings import open_readings
 from aczerots.annotation.records.people import log
-from aczerots.annotation.records.rows import draft_of, encode_mask, pick_of, round_of, tile_of, without_nan
+from aczerots.annotation.records.rows import draft_of, pick_of, round_of, tile_of, without_nan
 from aczerots.annotation.records.tables import DraftRow, FactRow, PickRow, RoundRow, SlideRow, TileRow
 from aczerots.errors import InputError, SettingsError
 from aczerots.slides.base import Tile

@@ -11,12 +11,12 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from aczerots.annotation.masks import decode_mask
 from aczerots.annotation.overlays import find_unseen
 from aczerots.annotation.records.database import now_utc
 from aczerots.annotation.records.facts import WITH_MASK, AnswerKind, NewAnswer, PickFact, Sketch, StaleAnswer
 from aczerots.annotation.records.facts import Work as LentTile
 from aczerots.annotation.records.loans import LEASE
-from aczerots.annotation.records.rows import decode_mask
 from aczerots.annotation.records.store import ProjectStore
 from aczerots.annotation.server.plateau import advise
 from aczerots.annotation.server.ports import (
