@@ -67,6 +67,8 @@ class Loans:
                 return None
             expires = now + duration
             _lend(s, number, choice, user, expires)
+        # What the tile needs is read afterwards: on PostgreSQL the next one waits until the round is unlocked.
+        with self._database.reading() as s:
             return _work(s, user, number, choice, expires)
 
     def save_sketch(self, user: str, tile: int, based_on: int, content: Mapping[str, Any]) -> None:
