@@ -2,10 +2,13 @@
 
     python -m benchmarks.annotators --out annotators.json
     python -m benchmarks.annotators --kills 25 --database postgresql+psycopg://postgres@127.0.0.1/empty
+    python -m benchmarks.annotators --think 1
 
 Simulated annotators take a tile, save unfinished work, and hand in a drawing; whoever gets no reply sends the same
 answer again. Afterwards every acknowledged answer must be in the database once, and no other. With ``--kills`` the
-server process is ended by SIGKILL that many times while they work, and started again.
+server process is ended by SIGKILL that many times while they work, and started again. ``--think`` lets everybody look
+at a tile for that many seconds on average (exponentially distributed); without it nobody ever pauses, which is the
+hardest case: twenty requests are then always under way.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
+import resource
 import signal
 import subprocess
 import sys
@@ -20,17 +25,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-import httpx
 import numpy as np
 from PIL import Image
 
+from aczerots.annotation.masks import decode_mask
 from aczerots.annotation.records.facts import PickFact, RoundState
-from aczerots.annotation.records.rows import decode_mask
 from aczerots.annotation.records.store import ProjectStore
 from aczerots.project.classes import read_classes
 from aczerots.project.folder import init_project, open_project
@@ -39,6 +45,7 @@ from aczerots.taxonomy import IGNORE
 
 TILE = 64
 PATIENCE = 60.0
+CONFLICT, SERVER_ERROR = 409, 500
 
 
 @dataclass
@@ -59,6 +66,24 @@ class Log:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+@dataclass(frozen=True)
+class Reply:
+    """What the server said, and how long it took, from the first byte sent to the last one read."""
+
+    status: int
+    body: bytes
+    seconds: float
+
+    def content(self) -> Any:
+        """The JSON of a good reply.
+
+        Raises:
+            AssertionError: The reply is no good one.
+        """
+        assert self.status in {200, 202}, f"{self.status}: {self.body[:200]!r}"
+        return json.loads(self.body)
+
+
 class Annotator(threading.Thread):
     """Draws whole tiles in one class until none is left.
 
@@ -67,21 +92,26 @@ class Annotator(threading.Thread):
         token: Of the user.
         address: Of the server, ``http://host:port``.
         log: Where the outcome goes.
+        think: Seconds on average before a drawing is handed in.
     """
 
-    def __init__(self, user: str, token: str, address: str, log: Log) -> None:
+    def __init__(self, user: str, token: str, address: str, log: Log, think: float = 0.0) -> None:
         super().__init__(name=user)
-        self._user, self._log, self._number = user, log, 0
-        self._client = httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        self._user, self._log, self._number, self._think = user, log, 0, think
+        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        self._server = HTTPConnection(address.removeprefix("http://"), timeout=30)
+        self._pace = random.Random(user)
 
     def run(self) -> None:
         """Work until nothing is left."""
-        with self._client:
-            while (task := self._ask("POST", "/api/tasks/next").json()["task"]) is not None:
+        with closing(self._server):
+            while (task := self._ask("POST", "/api/tasks/next").content()["task"]) is not None:
                 self._draw(task)
 
     def _draw(self, task: dict[str, Any]) -> None:
         self._number += 1
+        if self._think:
+            time.sleep(self._pace.expovariate(1 / self._think))
         position, size = task["tile"]["position"], task["tile"]["size"]
         label = (position + self._number) % 2
         work = {"mask": [label, size * size], "version": task["version"], "seconds": 1.0}
@@ -90,22 +120,26 @@ class Annotator(threading.Thread):
         answer = {**work, "verdict": "drawn", "key": f"answer-{position}-{self._number}"}
         said = self._ask("POST", f"/api/tiles/{position}/answer", answer)
         with self._log.lock:
-            if said.status_code == 409:
+            if said.status == CONFLICT:
                 self._log.refused += 1
                 return
-            self._log.seconds.append(said.elapsed.total_seconds())
-            self._log.answers[position] = (self._user, label, said.raise_for_status().json()["version"])
+            self._log.seconds.append(said.seconds)
+            self._log.answers[position] = (self._user, label, said.content()["version"])
 
-    def _ask(self, method: str, path: str, body: object = None) -> httpx.Response:
+    def _ask(self, method: str, path: str, body: object = None) -> Reply:
         """Ask until there is a reply."""
+        sent = None if body is None else json.dumps(body)
         until = time.monotonic() + PATIENCE
         while True:
             try:
-                answer = self._client.request(method, path, json=body)
-                if answer.status_code < 500:
-                    return answer
-            except httpx.TransportError:
-                pass
+                started = time.perf_counter()
+                self._server.request(method, path, sent, self._headers)
+                answer = self._server.getresponse()
+                reply = Reply(answer.status, answer.read(), time.perf_counter() - started)
+                if reply.status < SERVER_ERROR:
+                    return reply
+            except (HTTPException, OSError):
+                self._server.close()
             if time.monotonic() > until:
                 raise TimeoutError(f"no reply to {method} {path}")
             with self._log.lock:
@@ -113,10 +147,10 @@ class Annotator(threading.Thread):
             time.sleep(0.1)
 
 
-def annotate_all(address: str, tokens: Mapping[str, str], log: Log) -> float:
+def annotate_all(address: str, tokens: Mapping[str, str], log: Log, think: float = 0.0) -> float:
     """Let all annotators work until nothing is left; gives the seconds it took."""
     started = time.perf_counter()
-    crowd = [Annotator(user, token, address, log) for user, token in tokens.items()]
+    crowd = [Annotator(user, token, address, log, think) for user, token in tokens.items()]
     for one in crowd:
         one.start()
     for one in crowd:
@@ -205,7 +239,7 @@ class Server:
             self._process.stdout.close()
 
 
-def run(tiles: int, annotators: int, kills: int, database: str | None) -> dict[str, float]:
+def run(tiles: int, annotators: int, kills: int, database: str | None, think: float = 0.0) -> dict[str, float]:
     """One run in a temporary folder."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -216,13 +250,15 @@ def run(tiles: int, annotators: int, kills: int, database: str | None) -> dict[s
         killer = threading.Thread(target=_kill_often, args=(server, log, tiles, kills))
         killer.start()
         try:
-            seconds = annotate_all(server.address, tokens, log)
+            seconds = annotate_all(server.address, tokens, log, think)
         finally:
             killer.join()
             server.kill()
+            used = resource.getrusage(resource.RUSAGE_CHILDREN)
         with open_project(folder / "project") as project:
             check(project.store, log, tiles)
-    return {"annotators": annotators, "kills": kills, **summary(log, seconds)}
+    figures = {**summary(log, seconds), "server_processor_seconds": round(used.ru_utime + used.ru_stime, 1)}
+    return {"annotators": annotators, "kills": kills, "think": think, **figures}
 
 
 def _kill_often(server: Server, log: Log, tiles: int, kills: int) -> None:
@@ -239,10 +275,11 @@ def main() -> None:
     parser.add_argument("--tiles", type=int, default=2000)
     parser.add_argument("--annotators", type=int, default=20)
     parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--think", type=float, default=0.0, help="Seconds on average before a drawing is handed in.")
     parser.add_argument("--database", help="URL of an empty PostgreSQL database; without it SQLite.")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    figures = run(given.tiles, given.annotators, given.kills, given.database)
+    figures = run(given.tiles, given.annotators, given.kills, given.database, given.think)
     print(json.dumps(figures, indent=1))
     if given.out is not None:
         given.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

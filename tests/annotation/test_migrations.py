@@ -60,6 +60,31 @@ def test_from_every_revision_to_the_tables_of_this_version(url: str, revision: s
     ProjectStore(url).close()  # and again, with nothing to do
 
 
+def test_what_was_open_before_the_table_of_openings_is_open_after_it(url: str):
+    engine = create_engine(url)
+    make(engine, "0001")
+    moment = "'2026-03-01 12:00:00'"
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO slides VALUES ('a', 'a.png', 'f', 40, 8, NULL)"))
+        for tile in range(4):
+            place = f"({tile}, 'a', {8 * tile}, 0, 8, 8, {8 * tile}, 0, 8, 8, NULL)"
+            connection.execute(text(f"INSERT INTO tiles VALUES {place}"))
+            connection.execute(text(f"INSERT INTO rounds VALUES ({tile}, 'fitted', 's', {moment}, NULL, NULL, '{{}}')"))
+        for number, rank, tile, readings in [(1, 1, 2, 1), (1, 2, 0, 1), (2, 1, 0, 2), (2, 2, 1, 1), (2, 3, 3, 1)]:
+            pick = f"({number}, {rank}, {tile}, 0.5, '{{}}', {readings})"
+            connection.execute(text(f"INSERT INTO selections VALUES {pick}"))
+        said = [(2, 1, 0, "drawn", 1), (0, 2, 0, "drawn", 1), (3, 2, 0, "drawn", 1), (3, 2, 0, "withdrawn", 2)]
+        for key, (tile, number, reading, kind, version) in enumerate(said):
+            facts = f"{tile}, {number}, {reading}, 'ann', {moment}, 'page', '{kind}', {version}, 0"
+            rest = f"NULL, NULL, '', 1.0, NULL, '{{}}', NULL, '{key}'"
+            connection.execute(text(f"INSERT INTO answers VALUES ({key}, {facts}, {rest})"))
+    ProjectStore(url).close()
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT round, reading, rank, tile FROM openings ORDER BY 1, 2, 3")).all()
+    assert found == [(1, 0, 2, 0), (2, 0, 2, 1), (2, 0, 3, 3), (2, 1, 1, 0)]
+    engine.dispose()
+
+
 def test_a_newer_database_is_refused_and_left_alone(url: str):
     ProjectStore(url).close()
     engine = create_engine(url)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from tests.postgres import new_database
 
+from aczerots.annotation.masks import decode_mask
 from aczerots.annotation.records.facts import (
     AnswerKind,
     NewAnswer,
@@ -23,7 +24,6 @@ from aczerots.annotation.records.facts import (
     SlideFact,
     StaleAnswer,
 )
-from aczerots.annotation.records.rows import decode_mask
 from aczerots.annotation.records.store import ProjectStore
 from aczerots.errors import InputError, SettingsError, StorageError
 from aczerots.slides.base import Box, Tile
@@ -57,8 +57,8 @@ def pick(number: int, rank: int, tile: int, readings: int = 1) -> PickFact:
     return PickFact(number, rank, tile, 1 / rank, {"coverage": 0.25}, readings)
 
 
-def begin(store: ProjectStore, tiles: list[int], readings: int = 1) -> None:
-    store.rounds.propose(1, "random", [pick(1, i + 1, t, readings) for i, t in enumerate(tiles)])
+def begin(store: ProjectStore, tiles: list[int], readings: int = 1, drafts: Sequence[NewDraft] = ()) -> None:
+    store.rounds.propose(1, "random", [pick(1, i + 1, t, readings) for i, t in enumerate(tiles)], drafts)
 
 
 def mask(label: int = 1) -> np.ndarray:
@@ -117,8 +117,8 @@ def test_a_proposal_is_kept_whole_or_not_at_all(store: ProjectStore):
 
 
 def test_an_answer_has_all_its_facts_and_an_exact_mask(store: ProjectStore):
-    begin(store, [4])
-    draft = store.rounds.keep_draft(1, NewDraft(4, mask(2), {"type": "FeatureCollection"}, "round-0"))
+    begin(store, [4], drafts=[NewDraft(4, mask(2), {"type": "FeatureCollection"}, "round-0")])
+    draft = store.rounds.drafts([4])[4].id
     rng = np.random.default_rng(0)
     drawn = rng.choice(np.array([0, 1, 7, IGNORE], np.uint8), (SIZE, SIZE))
     new = NewAnswer(4, 1, "ann", "page", AnswerKind.ACCEPTED, 0, drawn, {"a": [1.5]}, "clear", 12.5, draft)
@@ -273,8 +273,6 @@ def test_every_user_gets_another_tile_in_the_order_of_rank(store: ProjectStore):
     begin(store, [7, 3, 9])
     assert [lent(store, u, NOON) for u in ("ann", "bob", "cem", "dee")] == [7, 3, 9, None]
     assert lent(store, "bob", NOON + MINUTE) == 3  # the same again
-    store.loans.release("ann")
-    assert lent(store, "dee", NOON) == 7
 
 
 def lent(store: ProjectStore, user: str, now: datetime) -> int | None:
@@ -297,9 +295,7 @@ def test_a_tile_of_a_certain_slide_can_be_asked_for(store: ProjectStore):
 
 
 def test_the_newest_drafts_of_many_tiles(store: ProjectStore):
-    begin(store, [7, 3])
-    for tile, label in ((7, 1), (3, 2), (7, 4)):
-        store.rounds.keep_draft(1, NewDraft(tile, mask(label), {}, "round-0"))
+    begin(store, [7, 3], drafts=[NewDraft(tile, mask(n), {}, "round-0") for tile, n in ((7, 1), (3, 2), (7, 4))])
     found = store.rounds.drafts([3, 7, 9])
     assert {tile: int(decode_mask(d.mask).min()) for tile, d in found.items()} == {3: 2, 7: 4}
 
@@ -311,13 +307,13 @@ def test_comments_are_found_by_tile(store: ProjectStore):
     assert [(e.user, e.about["text"]) for e in store.people.comments(3)] == [("ann", "folded")]
 
 
-def test_a_loan_ends_and_can_be_renewed(store: ProjectStore):
+def test_a_loan_ends_and_is_renewed_by_asking_again(store: ProjectStore):
     begin(store, [7])
     assert lent(store, "ann", NOON) == 7
-    assert store.loans.renew("ann", NOON + 10 * MINUTE)
+    assert lent(store, "ann", NOON + 10 * MINUTE) == 7
     assert lent(store, "bob", NOON + 20 * MINUTE) is None
     assert lent(store, "bob", NOON + 26 * MINUTE) == 7
-    assert not store.loans.renew("ann", NOON + 26 * MINUTE)
+    assert lent(store, "ann", NOON + 26 * MINUTE) is None
     assert store.progress(NOON + 26 * MINUTE).rounds[1].leased == 1
 
 
@@ -357,8 +353,7 @@ def test_both_readings_of_a_tile_go_to_different_people_who_do_not_see_each_othe
 
 
 def test_work_comes_with_draft_sketch_and_tile(store: ProjectStore):
-    begin(store, [7])
-    store.rounds.keep_draft(1, NewDraft(7, mask(2), {"n": 1}, "round-0"))
+    begin(store, [7], drafts=[NewDraft(7, mask(2), {"n": 1}, "round-0")])
     store.loans.save_sketch("ann", 7, 0, {"strokes": [[1, 2]]})
     store.loans.save_sketch("ann", 7, 0, {"strokes": [[1, 2], [3, 4]]})
     work = store.loans.lease("ann", NOON)

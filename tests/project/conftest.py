@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aczerots.annotation.records.facts import PickFact, RoundState
+from aczerots.annotation.records.facts import NewDraft, PickFact, RoundState
 from aczerots.datasets.base import Dataset
 from aczerots.datasets.locate import locate_dataset
 from aczerots.project.folder import Project, init_project, open_project
@@ -72,11 +72,11 @@ def project(tmp_path: Path, images: Path) -> Iterator[Project]:
         yield opened
 
 
-def ask_for(project: Project, tiles: Sequence[int]) -> None:
+def ask_for(project: Project, tiles: Sequence[int], drafts: Sequence[NewDraft] = ()) -> None:
     """Open round 1 with these tiles, without a model."""
     project.store.rounds.advance(0, RoundState.FITTED)
     picks = [PickFact(1, i + 1, t, 1.0 - i / 10, {"coverage": 0.5}) for i, t in enumerate(tiles)]
-    project.store.rounds.propose(1, "random", picks)
+    project.store.rounds.propose(1, "random", picks, drafts)
 
 
 @pytest.fixture

@@ -43,19 +43,17 @@ def ingest(project: Project, *files: Path, intake: Intake = ANN, slide: str | No
     return ingest_files(project, files, intake, slide=slide)[0]
 
 
-def drafted(project: Project, tile: int) -> np.ndarray:
+def drafted(project: Project, tile: int) -> NewDraft:
     """A draft of all four classes, the last one unseen; rows beyond the box stay empty."""
     place = project.store.rounds.tiles()[tile]
     mask = np.full((64, 64), IGNORE, np.uint8)
     labels = np.random.default_rng(tile).integers(0, 4, (8, 8)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
     mask[place.inner] = labels[place.inner]
-    project.store.rounds.keep_draft(1, NewDraft(tile, mask, {}, "round-0"))
-    return mask
+    return NewDraft(tile, mask, {}, "round-0")
 
 
 def test_an_export_is_what_qupath_reads(project: Project, tmp_path: Path):
-    ask_for(project, [2, 4, 0])
-    drafted(project, 2)
+    ask_for(project, [2, 4, 0], [drafted(project, 2)])
     files = export_qupath(project, tmp_path / "out", 1)
     assert [f.name for f in files] == ["a.geojson", "b.geojson"]
     content = json.loads(files[0].read_text())
@@ -78,15 +76,15 @@ def test_an_export_is_what_qupath_reads(project: Project, tmp_path: Path):
 
 
 def test_there_and_back_is_exact_and_drafts_that_nobody_touched_are_no_answers(project: Project, tmp_path: Path):
-    ask_for(project, [2, 4])
-    draft = drafted(project, 2)
+    new = drafted(project, 2)
+    ask_for(project, [2, 4], [new])
     (path, _) = export_qupath(project, tmp_path / "out", 1)
     report = ingest(project, path)
     assert (report.answers, report.untouched) == (0, 1)
     assert project.store.answers.masks() == {}
     report = ingest(project, path, intake=Intake("ann", accept=True))
     assert (report.answers, report.untouched) == (1, 0)
-    expected = np.where(draft < 3, draft, IGNORE)  # the unseen class is not drawn
+    expected = np.where(new.mask < 3, new.mask, IGNORE)  # the unseen class is not drawn
     np.testing.assert_array_equal(project.store.answers.masks()[2], expected)
     kept = project.store.answers.newest(2)
     assert kept is not None

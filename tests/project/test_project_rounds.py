@@ -10,9 +10,9 @@ import pytest
 import torch
 from tests.project.conftest import UNSEEN, tissue_project
 
+from aczerots.annotation.masks import decode_mask
 from aczerots.annotation.oracle import draw
 from aczerots.annotation.records.facts import AnswerKind, NewAnswer, RoundState
-from aczerots.annotation.records.rows import decode_mask
 from aczerots.datasets.base import Dataset
 from aczerots.errors import InputError, SettingsError
 from aczerots.progress import Silent

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aczerots.annotation.masks import decode_mask
 from aczerots.annotation.records.facts import AnswerKind, RoundState
-from aczerots.annotation.records.rows import decode_mask
 from aczerots.taxonomy import IGNORE
 from tests.server.desks import SmallProject, serving, wait_until
 
@@ -233,6 +233,58 @@ def test_a_tile_with_the_keyboard_alone(browser: Any, project: SmallProject, sho
             kept = project.store.answers.newest(position)
             assert kept is not None
             assert kept.kind is kind
+        assert ben.troubles == []
+        page.close()
+
+
+def test_corners_of_a_polygon_are_moved_inserted_and_deleted_before_it_is_drawn(
+    browser: Any, project: SmallProject, shots: Path
+) -> None:
+    with serving(project) as address:
+        ada = Person(browser.new_page(viewport={"width": 1280, "height": 800}), shots)
+        page = ada.page
+        page.goto(f"{address}/?token=token-of-ada")
+        ada.wait_for_tile(1)
+        page.keyboard.press("1")
+        page.keyboard.press("p")
+        for x, y in [(40, 40), (120, 40), (100, 70), (40, 90)]:
+            page.mouse.click(*ada.screen(x, y))
+        ada.stroke([(100, 70), (120, 90)])
+        ada.stroke([(80, 40), (80, 15)])
+        ada.shoot("9-corners")
+        page.keyboard.press("Delete")  # the pointer is still on the one that was inserted
+        ada.stroke([(40, 90), (10, 140)])
+        page.keyboard.press("z")
+        page.keyboard.press("Enter")
+        assert ada.share(0) != ""
+        page.click("#hand-in")
+        ada.wait_for_tile(2)
+        mask = newest_mask(project, PICKS[0])
+        drawn = np.argwhere(mask == 0)
+        assert np.abs(drawn.min(axis=0) - [40, 40]).max() <= 1
+        assert np.abs(drawn.max(axis=0) - [89, 119]).max() <= 1
+        assert len(drawn) == pytest.approx(80 * 50, rel=0.03), "a rectangle again"
+        assert ada.troubles == []
+        page.close()
+
+
+def test_corners_are_moved_without_a_mouse(browser: Any, project: SmallProject, shots: Path) -> None:
+    with serving(project) as address:
+        ben = Person(browser.new_page(viewport={"width": 1280, "height": 800}), shots)
+        page = ben.page
+        page.goto(f"{address}/?token=token-of-ben")
+        ben.wait_for_tile(1)
+        right, down, left = "Shift+ArrowRight", "Shift+ArrowDown", "Shift+ArrowLeft"
+        keys = ["1", "p", "Space", *[right] * 6, "Space", *[down] * 2, "Space", *[left] * 6, "Space"]
+        keys += ["Space", *[down] * 2, "Space"]  # take the last corner two steps further down
+        keys += [*[right] * 6, *["Shift+ArrowUp"] * 2, "Space", *[down] * 2, "Space"]  # and the one before
+        keys += [*[left] * 6, *["Shift+ArrowUp"] * 4, *[right] * 3, "Space", *["Shift+ArrowUp"] * 3, "Space", "Delete"]
+        for key in [*keys, "Enter", "Enter"]:
+            page.keyboard.press(key)
+        ben.wait_for_tile(2)
+        mask = newest_mask(project, PICKS[0])
+        assert (mask[112:152, 112:172] == 0).all()
+        assert int((mask == 0).sum()) == 40 * 60
         assert ben.troubles == []
         page.close()
 

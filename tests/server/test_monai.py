@@ -107,6 +107,28 @@ def test_a_python_client_goes_through_a_round(ada: PythonClient, project: SmallP
     assert ada.next_sample("aczerots") == {}
 
 
+def test_what_counts_as_drawn_can_be_had_for_any_part_of_a_slide(
+    address: str, ada: PythonClient, project: SmallProject
+) -> None:
+    tile = project.pool[PICKS[0]]
+    b = tile.box
+
+    def ask(name: str, tag: str = "final") -> httpx.Response:
+        return httpx.get(f"{address}/monai/{TOKENS['ada']}/datastore/label", params={"label": name, "tag": tag})
+
+    part = f"{tile.slide}-patch-{b.x + 10}_{b.y}_{b.width}_{b.height}"
+    assert ask(part).status_code == 404, "nothing is drawn yet"
+    drawn = np.random.default_rng(0).choice(np.array([0, 1, 2], np.uint8), (b.height, b.width))
+    ada.save_label(ada.next_sample("aczerots")["id"], ("label.png", png(drawn)))
+    for name, left in ((part, 10), (f"{tile.slide}-patch-{b.x}_{b.y}_{b.width}_{b.height}", 0)):
+        with Image.open(io.BytesIO(ask(name).content)) as opened:
+            got = np.array(opened)
+        np.testing.assert_array_equal(got[:, : b.width - left], drawn[:, left:])
+        assert (got[:, b.width - left :] == 0).all()
+    assert ask(part, "original").status_code == 422
+    assert ask("elsewhere").status_code == 404
+
+
 def test_images_are_those_of_the_project(address: str, ada: PythonClient, project: SmallProject) -> None:
     sample = ada.next_sample("aczerots")
     tile = project.pool[PICKS[0]]

@@ -90,6 +90,26 @@ def test_nothing_answers_without_a_valid_token(site: Site) -> None:
             assert method == "HEAD" or answer.json()["detail"].startswith("this needs a valid token")
 
 
+def test_a_token_that_was_taken_back_ends_within_a_second() -> None:
+    now, people, asked = [0.0], {"secret": "eve"}, []
+
+    def known(token: str) -> str | None:
+        asked.append(token)
+        return people.get(token)
+
+    tokens = Tokens({}, known, clock=lambda: now[0])
+    assert [tokens.user("secret"), tokens.user("secret"), tokens.recent("secret")] == ["eve"] * 3
+    assert asked == ["secret"]
+    people.clear()
+    now[0] = 0.999
+    assert tokens.recent("secret") == "eve"
+    now[0] = 1.0
+    assert tokens.recent("secret") is None
+    assert tokens.user("secret") is None
+    people["other"] = "mia"  # a wrong one is never remembered: it may become a right one
+    assert [tokens.user("wrong"), tokens.user("other")] == [None, "mia"]
+
+
 @pytest.mark.parametrize("header", ["Bearer", "Bearer ", "Bearer \xff", "Basic dG9rZW4=", "Bearer token-of-ada x"])
 def test_odd_credentials_are_refused(site: Site, header: str) -> None:
     assert site.client(None).get("/api/project", headers={"Authorization": header.encode("latin-1")}).status_code == 401

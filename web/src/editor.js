@@ -3,8 +3,12 @@
 import { css } from "./colors.js";
 import { History } from "./history.js";
 import { IGNORE, regionAt } from "./mask.js";
+import { cornerAt, edgeAt, Outline } from "./outline.js";
 
-const CLOSE = 9;
+/** Reach of a corner and of an edge, in CSS pixels. */
+const CORNER = 9;
+const EDGE = 6;
+const SHAKE = 3;
 
 export class Editor {
   constructor(stage, { changed, say, usedDraft }) {
@@ -37,6 +41,7 @@ export class Editor {
     this.mask = null;
     this.draft = null;
     this.history = new History();
+    this.outline = new Outline();
     this.points = [];
     this.hover = null;
     this.cursor = null;
@@ -62,6 +67,7 @@ export class Editor {
   }
 
   choose(tool) {
+    this.outline = new Outline();
     this.points = [];
     this.penDown = false;
     this.last = null;
@@ -82,8 +88,8 @@ export class Editor {
   }
 
   undo() {
-    if (this.points.length > 0 && this.tool === "polygon") {
-      this.points.pop();
+    if (this.outline.length > 0) {
+      this.outline.undo();
       this.stage.draw();
       return;
     }
@@ -129,8 +135,10 @@ export class Editor {
     return this.tool === "erase" ? IGNORE : this.label;
   }
 
+  /** Put the polygon, or the freehand line, into the mask; whether there was one. */
   closePolygon() {
-    const { points } = this;
+    const points = this.tool === "polygon" ? this.outline.points : this.points;
+    this.outline = new Outline();
     this.points = [];
     if (points.length >= 3) this.#step((mask) => mask.polygon(points, this.label));
     this.stage.draw();
@@ -138,6 +146,7 @@ export class Editor {
   }
 
   giveUp() {
+    this.outline = new Outline();
     this.points = [];
     this.penDown = false;
     this.stage.draw();
@@ -157,6 +166,7 @@ export class Editor {
       return;
     }
     this.cursor = null;
+    this.grip = [event.offsetX, event.offsetY];
     const point = this.#at(event);
     if (this.tool === "accept") this.#acceptAt(point);
     if (this.tool === "polygon") this.#corner(point, [event.offsetX, event.offsetY]);
@@ -164,17 +174,36 @@ export class Editor {
     if (this.tool === "brush" || this.tool === "erase") this.#startStroke(point);
   }
 
+  /** Take hold of a corner, insert one in an edge, or add one at the end. `screen` is where on the canvas. */
   #corner(point, screen) {
-    if (this.points.length >= 3) {
-      const [x, y] = this.stage.toScreen(this.points[0]);
-      if (Math.hypot(screen[0] - x, screen[1] - y) < CLOSE) {
-        this.closePolygon();
-        return;
-      }
-    }
-    const last = this.points.at(-1);
-    if (!last || last[0] !== point[0] || last[1] !== point[1]) this.points.push(point);
+    const { outline } = this;
+    const places = outline.points.map((p) => this.stage.toScreen(p));
+    const corner = cornerAt(places, screen, CORNER);
+    const edge = edgeAt(places, screen, EDGE);
+    if (corner >= 0) outline.hold(corner);
+    else if (edge >= 0) outline.insert(edge, point);
+    else outline.add(point);
     this.stage.draw();
+  }
+
+  /** Let go of a corner; the first one, taken and not moved, closes the polygon. */
+  #letGo() {
+    const { outline } = this;
+    const first = outline.held === 0;
+    if (!outline.release() && first && outline.length >= 3) this.closePolygon();
+    this.stage.draw();
+  }
+
+  /** Delete the corner under the pointer or the cursor; whether there was one. */
+  deleteCorner() {
+    const here = this.cursor ?? this.hover;
+    if (!here) return false;
+    const places = this.outline.points.map((p) => this.stage.toScreen(p));
+    const corner = cornerAt(places, this.stage.toScreen(here), CORNER);
+    if (corner < 0) return false;
+    this.outline.delete(corner);
+    this.stage.draw();
+    return true;
   }
 
   #startStroke(point) {
@@ -208,9 +237,16 @@ export class Editor {
     for (const step of steps.length > 0 ? steps : [event]) {
       const point = this.#at(step);
       if (this.last !== null) this.#strokeTo(point);
+      else if (this.outline.held >= 0 && this.#pulled(step)) this.outline.move(point);
       else if (this.tool === "freehand" && this.points.length > 0) this.points.push(point);
     }
     this.#hover(this.#at(event));
+  }
+
+  /** Whether a corner is drawn along: a hand that shakes while it clicks moves none. */
+  #pulled({ offsetX, offsetY, buttons }) {
+    const far = Math.hypot(offsetX - this.grip[0], offsetY - this.grip[1]) > SHAKE;
+    return (buttons & 1) === 1 && (this.outline.moved || far);
   }
 
   #hover(point) {
@@ -221,6 +257,7 @@ export class Editor {
   #up() {
     this.panning = null;
     if (!this.mask || this.cursor) return;
+    if (this.outline.held >= 0) this.#letGo();
     if (this.tool === "freehand" && this.points.length > 0) this.closePolygon();
     this.#endStroke();
   }
@@ -236,6 +273,7 @@ export class Editor {
       Math.min(inner.y + inner.height - 0.5, Math.max(inner.y + 0.5, y + dy)),
     ];
     if (this.last !== null) this.#strokeTo(this.cursor);
+    if (this.outline.held >= 0) this.outline.move([...this.cursor]);
     if (this.penDown && this.tool === "freehand") this.points.push(this.cursor);
     this.stage.draw();
   }
@@ -245,7 +283,8 @@ export class Editor {
     if (!this.mask) return;
     if (!this.cursor) this.moveCursor(0, 0);
     if (this.tool === "accept") this.#acceptAt(this.cursor);
-    if (this.tool === "polygon") this.#corner([...this.cursor], this.stage.toScreen(this.cursor));
+    if (this.tool === "polygon" && this.outline.held >= 0) this.#letGo();
+    else if (this.tool === "polygon") this.#corner([...this.cursor], this.stage.toScreen(this.cursor));
     if (["brush", "erase", "freehand"].includes(this.tool)) this.#togglePen();
   }
 
@@ -263,7 +302,8 @@ export class Editor {
   #sketch(context) {
     const color = css(this.colors[this.label] ?? [255, 255, 255]);
     const here = this.cursor ?? this.hover;
-    if (this.points.length > 0) this.#outline(context, color, here);
+    if (this.points.length > 0) line(context, this.points.map((p) => this.stage.toScreen(p)), color);
+    if (this.outline.length > 0) this.#corners(context, color, here);
     if (!here || !this.mask) return;
     const [x, y] = this.stage.toScreen(here);
     if (this.tool === "brush" || this.tool === "erase") {
@@ -272,18 +312,39 @@ export class Editor {
     if (this.cursor) cross(context, x, y);
   }
 
-  #outline(context, color, here) {
-    const points = this.points.map((p) => this.stage.toScreen(p));
-    if (here && this.tool === "polygon") points.push(this.stage.toScreen(here));
-    for (const [width, style] of [[4, "#000000"], [2, color]]) {
-      context.lineWidth = width;
-      context.strokeStyle = style;
-      context.beginPath();
-      points.forEach(([x, y], i) => (i === 0 ? context.moveTo(x, y) : context.lineTo(x, y)));
-      context.stroke();
-    }
-    if (this.tool === "polygon") ring(context, ...points[0], 5, color);
+  /** The polygon so far: filled corners can be taken, the ring closes it. */
+  #corners(context, color, here) {
+    const places = this.outline.points.map((p) => this.stage.toScreen(p));
+    const at = here && this.stage.toScreen(here);
+    const near = at ? cornerAt(places, at, CORNER) : -1;
+    const free = at && this.outline.held < 0 && near < 0 && edgeAt(places, at, EDGE) < 0;
+    line(context, free ? [...places, at] : places, color);
+    if (places.length > 2) line(context, [places.at(-1), places[0]], color, [4, 4]);
+    places.forEach(([x, y], i) => dot(context, x, y, i === near || i === this.outline.held ? 6 : 4, color));
+    ring(context, ...places[0], 8, color);
   }
+}
+
+function line(context, points, color, dashes = []) {
+  context.setLineDash(dashes);
+  for (const [width, style] of [[4, "#000000"], [2, color]]) {
+    context.lineWidth = width;
+    context.strokeStyle = style;
+    context.beginPath();
+    points.forEach(([x, y], i) => (i === 0 ? context.moveTo(x, y) : context.lineTo(x, y)));
+    context.stroke();
+  }
+  context.setLineDash([]);
+}
+
+function dot(context, x, y, radius, color) {
+  context.fillStyle = color;
+  context.strokeStyle = "#000000";
+  context.lineWidth = 1.5;
+  context.beginPath();
+  context.arc(x, y, radius, 0, 2 * Math.PI);
+  context.fill();
+  context.stroke();
 }
 
 function ring(context, x, y, radius, color) {

@@ -230,6 +230,7 @@ function key(event) {
 function press(name, event) {
   const step = event.shiftKey ? 10 : 1;
   if (name === "z" && event.ctrlKey && event.shiftKey) actions.redo();
+  else if (name === "z") actions.undo(); // also corners of a polygon, of which the button knows nothing
   else if (KEYS[name]) $(KEYS[name]).disabled || actions[KEYS[name]]();
   else if (TOOLS[name]) choose(TOOLS[name]);
   else if (ARROWS[name]) editor.moveCursor(ARROWS[name][0] * step, ARROWS[name][1] * step);
@@ -238,6 +239,7 @@ function press(name, event) {
   else if (name === "]") setRadius(editor.radius + (editor.radius >= 10 ? 3 : 1));
   else if (name === " ") editor.press();
   else if (name === "Escape") editor.giveUp();
+  else if (name === "Delete" || name === "Backspace") return editor.deleteCorner();
   else if (name === "t") $("comment").focus();
   else if (name === "Enter") editor.closePolygon() || hand("drawn");
   else return false;

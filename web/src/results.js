@@ -91,6 +91,6 @@ function curve(rounds) {
     picture.append(svg("polyline", { points: points.map((p) => p.join(",")).join(" "), fill: "none", stroke: color, "stroke-width": 2.5, "stroke-dasharray": dash }),
       ...points.map(([cx, cy]) => svg("circle", { cx, cy, r: 3.5, fill: color })));
   }
-  const legend = lines.map(([, name, color]) => el("span", {}, el("i", { style: { background: color } }), name));
+  const legend = lines.map(([, name, color, dash]) => el("span", {}, el("i", { style: { borderTop: `3px ${dash ? "dashed" : "solid"} ${color}` } }), name));
   return el("section", { className: "card" }, el("h2", {}, "Scores over the rounds"), picture, el("div", { className: "legend" }, ...legend));
 }

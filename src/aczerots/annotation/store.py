@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,11 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from sqlalchemy import JSON, ForeignKey, LargeBinary, create_engine, event, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from aczerots.annotation.masks import decode_mask, encode_mask
 from aczerots.errors import InputError, StorageError
 from aczerots.slides.base import Tile
 
@@ -102,16 +101,6 @@ class Pick:
 def _without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values with NaN as None: JSON has no NaN, and PostgreSQL refuses it."""
     return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
-
-
-def _encode(mask: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(mask).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _decode(data: bytes) -> NDArray[np.uint8]:
-    return np.array(Image.open(io.BytesIO(data)), dtype=np.uint8)
 
 
 class Store:
@@ -205,7 +194,7 @@ class Store:
             round=number,
             author=author,
             created=datetime.now(UTC).replace(tzinfo=None),
-            mask=_encode(mask),
+            mask=encode_mask(mask),
         )
         with self._guard(), self._session() as s, s.begin():
             s.add(row)
@@ -234,7 +223,7 @@ class Store:
         query = select(_Annotation.tile, _Annotation.mask).where(_Annotation.round <= up_to).order_by(_Annotation.id)
         with self._guard(), self._session() as s:
             newest: dict[int, bytes] = {row[0]: row[1] for row in s.execute(query)}
-        return {tile: _decode(newest[tile]) for tile in sorted(newest)}
+        return {tile: decode_mask(newest[tile]) for tile in sorted(newest)}
 
     def picks(self) -> list[Pick]:
         """All chosen tiles, by round and rank."""

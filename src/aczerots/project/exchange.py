@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.annotation.geojson import Drawings
+from aczerots.annotation.masks import decode_mask
 from aczerots.annotation.server.monai.ports import Asked, Taken
 from aczerots.annotation.server.ports import UnknownTileError
 from aczerots.predict import Segmenter, load_segmenter
@@ -18,6 +19,7 @@ from aczerots.project.bench import Running
 from aczerots.project.folder import Project
 from aczerots.project.ingest import Ingested, Intake, take_drawings
 from aczerots.slides.base import Box, Slide, Tile
+from aczerots.taxonomy import IGNORE
 
 TOOL = "monai label"
 """What answers from these clients are marked with."""
@@ -64,6 +66,19 @@ class ProjectExchange:
             labels = segmenter.segment(part).labels
         top, left = box.y - part.box.y, box.x - part.box.x
         return labels[top : top + box.height, left : left + box.width]
+
+    def drawn(self, slide: str, box: Box) -> NDArray[np.uint8]:
+        """See :class:`~aczerots.annotation.server.monai.ports.Exchange`."""
+        tiles = self._project.store.rounds.tiles()
+        labels = np.full((box.height, box.width), IGNORE, dtype=np.uint8)
+        found = False
+        for answer in self._project.store.answers.counting():
+            tile = tiles[answer.tile]
+            if tile.slide == slide and answer.mask is not None:
+                found |= _put(labels, box, tile, decode_mask(answer.mask))
+        if not found:
+            raise UnknownTileError("nothing is drawn there", where=slide)
+        return labels
 
     def _slide(self, name: str) -> Slide:
         if name not in self._project.slides:  # imported since the server was started
@@ -137,6 +152,23 @@ class SlidePart:
     def read(self, box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Pixels of a box in the frame of the part, RGB uint8 [height, width, 3]; beyond it the slide goes on."""
         return self._slide.read(Box(self.box.x + box.x, self.box.y + box.y, box.width, box.height), size)
+
+
+def _put(labels: NDArray[np.uint8], box: Box, tile: Tile, mask: NDArray[np.uint8]) -> bool:
+    """Put the mask of a tile into the labels uint8 [h, w] of a box; whether it reaches into the box.
+
+    A level-0 pixel takes the label of the mask's pixel that covers its centre.
+    """
+    x, y = max(box.x, tile.box.x), max(box.y, tile.box.y)
+    right = min(box.x + box.width, tile.box.x + tile.box.width)
+    bottom = min(box.y + box.height, tile.box.y + tile.box.height)
+    if right <= x or bottom <= y:
+        return False
+    step = tile.window.width / tile.size
+    columns = ((np.arange(x, right) + 0.5 - tile.window.x) / step).astype(int).clip(0, tile.size - 1)
+    rows = ((np.arange(y, bottom) + 0.5 - tile.window.y) / step).astype(int).clip(0, tile.size - 1)
+    labels[y - box.y : bottom - box.y, x - box.x : right - box.x] = mask[np.ix_(rows, columns)]
+    return True
 
 
 def _margin(segmenter: Segmenter, slide: Slide) -> int:

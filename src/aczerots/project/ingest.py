@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.annotation.geojson import Drawing, Drawings, Unused, read_drawings
+from aczerots.annotation.masks import decode_mask
 from aczerots.annotation.raster import rasterise
 from aczerots.annotation.records.facts import Answer, AnswerKind, Draft, NewAnswer, PickFact
-from aczerots.annotation.records.rows import decode_mask
 from aczerots.errors import InputError, MissingExtraError
 from aczerots.progress import Progress, Silent
 from aczerots.project.folder import Project

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from aczerots.annotation.masks import decode_mask
 from aczerots.annotation.records.facts import AnswerKind, NewAnswer
-from aczerots.annotation.records.rows import decode_mask
 from aczerots.errors import InputError, MissingExtraError
 from aczerots.files import atomic_write, make_folder
 from aczerots.project.folder import Project

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from aczerots.annotation.masks import decode_mask
 from aczerots.annotation.raster import vectorise
 from aczerots.annotation.records.facts import Answer, AnswerKind, PickFact
-from aczerots.annotation.records.rows import decode_mask
 from aczerots.files import write_text_atomic
 from aczerots.project.folder import Project
 from aczerots.slides.base import Tile

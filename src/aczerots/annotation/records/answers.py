@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
+from aczerots.annotation.masks import decode_mask, encode_mask
 from aczerots.annotation.records.batch import Batch, parts
 from aczerots.annotation.records.checks import check_position
 from aczerots.annotation.records.database import Database, now_utc
@@ -19,8 +20,10 @@ from aczerots.annotation.records.facts import (
     RefusedAnswer,
     StaleAnswer,
 )
+from aczerots.annotation.records.lookups import newest_answer
+from aczerots.annotation.records.openings import reopen_reading
 from aczerots.annotation.records.people import log
-from aczerots.annotation.records.rows import answer_of, decode_mask, encode_mask, refused_of
+from aczerots.annotation.records.rows import answer_of, refused_of
 from aczerots.annotation.records.tables import AnswerRow, RefusedRow, TileRow
 from aczerots.errors import InputError
 from aczerots.taxonomy import IGNORE
@@ -89,7 +92,7 @@ class Answers:
         stale: Answer | None = None
         with self._database.writing() as s:
             _lock_tile(s, tile)
-            newest = _newest(s, tile, reading)
+            newest = newest_answer(s, tile, reading)
             if newest is None:
                 raise InputError("there is nothing to undo", where=f"tile {tile}")
             if newest.version != based_on:
@@ -104,7 +107,7 @@ class Answers:
         """The answer that counts, None if there is none."""
         check_position(tile)
         with self._database.reading() as s:
-            row = _newest(s, tile, reading)
+            row = newest_answer(s, tile, reading)
             return None if row is None else answer_of(row)
 
     def history(self, tile: int) -> list[Answer]:
@@ -175,7 +178,7 @@ def _lock_tile(session: Session, position: int) -> None:
 
 def _current(session: Session, new: NewAnswer) -> Answer:
     """The answer that counts where a stale one was handed in."""
-    row = _newest(session, new.tile, new.reading)
+    row = newest_answer(session, new.tile, new.reading)
     assert row is not None, "an answer is stale only if there is a newer one"
     return answer_of(row)
 
@@ -214,11 +217,6 @@ def _refused_row(new: NewAnswer, newest: Answer) -> RefusedRow:
     )
 
 
-def _newest(session: Session, tile: int, reading: int) -> AnswerRow | None:
-    query = select(AnswerRow).where(AnswerRow.tile == tile, AnswerRow.reading == reading)
-    return session.scalars(query.order_by(AnswerRow.version.desc()).limit(1)).first()
-
-
 def _revert(session: Session, newest: AnswerRow, author: str, tool: str) -> Answer:
     """Append the content that counted before that of ``newest``."""
     shown = newest.version if newest.reverts_to is None else newest.reverts_to
@@ -249,5 +247,7 @@ def _revert(session: Session, newest: AnswerRow, author: str, tool: str) -> Answ
     )
     session.add(row)
     session.flush()
+    if source is None:
+        reopen_reading(session, row.round, row.tile, row.reading)
     log(session, author, "undo", {"tile": row.tile, "version": row.version, "reverts_to": target})
     return answer_of(row)

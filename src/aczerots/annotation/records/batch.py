@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
-from sqlalchemy import func, select
+from sqlalchemy import Delete, bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
+from aczerots.annotation.masks import encode_mask
 from aczerots.annotation.records.checks import check_answer
 from aczerots.annotation.records.database import now_utc
 from aczerots.annotation.records.facts import WITH_MASK, AnswerKind, NewAnswer, RoundState
+from aczerots.annotation.records.openings import close_readings
 from aczerots.annotation.records.people import log
-from aczerots.annotation.records.rows import encode_mask, tile_of
-from aczerots.annotation.records.tables import AnswerRow, LeaseRow, RoundRow, SketchRow, TileRow
+from aczerots.annotation.records.rows import tile_of
+from aczerots.annotation.records.tables import AnswerRow, LeaseRow, RoundRow, SketchRow, TileRow, table
 from aczerots.errors import InputError
 from aczerots.slides.base import Tile
 from aczerots.taxonomy import IGNORE
@@ -128,16 +131,26 @@ class Batch:
         return row
 
     def _end_loans(self, rows: Sequence[AnswerRow]) -> None:
-        """The loans and the unfinished work of the authors have served."""
-        done = {(row.round, row.tile, row.reading, row.author) for row in rows}
-        for tiles in parts(row.tile for row in rows):
-            for loan in self._session.scalars(select(LeaseRow).where(LeaseRow.tile.in_(tiles))):
-                if (loan.round, loan.tile, loan.reading, loan.user) in done:
-                    self._session.delete(loan)
-            authors = {(tile, author) for _, tile, _, author in done}
-            for sketch in self._session.scalars(select(SketchRow).where(SketchRow.tile.in_(tiles))):
-                if (sketch.tile, sketch.user) in authors:
-                    self._session.delete(sketch)
+        """What was open is answered; the loans and the unfinished work of the authors have served."""
+        close_readings(self._session, [(row.round, row.tile, row.reading) for row in rows])
+        values = [{"number": r.round, "at": r.tile, "by": r.reading, "who": r.author} for r in rows]
+        if values:
+            self._session.connection().execute(_loans(), values)
+            self._session.connection().execute(_sketches(), values)
+
+
+@cache
+def _loans() -> Delete:
+    leases = table(LeaseRow)
+    at = leases.c
+    place = at.round == bindparam("number"), at.tile == bindparam("at"), at.reading == bindparam("by")
+    return delete(leases).where(*place, at.holder == bindparam("who"))
+
+
+@cache
+def _sketches() -> Delete:
+    sketches = table(SketchRow)
+    return delete(sketches).where(sketches.c.author == bindparam("who"), sketches.c.tile == bindparam("at"))
 
 
 def checked_mask(new: NewAnswer, tile: Tile) -> tuple[bytes | None, dict[str, Any]]:

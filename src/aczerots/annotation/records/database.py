@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from aczerots.annotation.records.commits import SharedCommits
 from aczerots.annotation.records.schema import upgrade
 from aczerots.errors import MissingExtraError, SettingsError, StorageError
 
@@ -37,11 +37,11 @@ class Database:
         self.url = _checked(url)
         self.name = self.url.render_as_string(hide_password=True)
         self._sqlite = self.url.get_backend_name() == "sqlite"
-        # SQLite has one writer. Waiting here is fair and at once; SQLite's own waiting is neither.
-        self._turn = threading.RLock()
         self._engine = _engine(self.url, self._sqlite)
+        self._writer = self._engine.execution_options(writes=True)
+        self._shared = SharedCommits(self._writer)
         try:
-            with self._guard(), self._engine.execution_options(writes=True).begin() as connection:
+            with self._guard(), self._writer.begin() as connection:
                 upgrade(connection, self.name)
         except BaseException:
             self._engine.dispose()
@@ -60,18 +60,13 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A transaction that is on the disk when the block ends, or has left nothing when it raises."""
-        with self._guard(), self._alone():
-            engine = self._engine.execution_options(writes=True)
-            with Session(engine, expire_on_commit=False) as session, session.begin():
-                yield session
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        if self._sqlite:
-            with self._turn:
-                yield
-        else:
-            yield
+        with self._guard():
+            if self._sqlite:
+                with self._shared.writing() as session:
+                    yield session
+            else:
+                with Session(self._writer, expire_on_commit=False) as session, session.begin():
+                    yield session
 
     @contextmanager
     def _guard(self) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -288,6 +288,7 @@ class Work:
         answer: Newest answer of this reading, from an earlier round or withdrawn; None for none.
         draft: The model's newest proposal, None if there is none.
         sketch: The user's own unfinished work, None if there is none.
+        comments: What was said about the tile, oldest first.
     """
 
     pick: PickFact
@@ -298,6 +299,7 @@ class Work:
     answer: Answer | None
     draft: Draft | None
     sketch: Sketch | None
+    comments: Sequence[Event] = ()
 
 
 @dataclass(frozen=True)

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, Update, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
-from aczerots.annotation.records.answers import Answers
 from aczerots.annotation.records.checks import check_json, check_position
 from aczerots.annotation.records.database import Database, now_utc
-from aczerots.annotation.records.facts import RoundState, Sketch, Work
-from aczerots.annotation.records.openings import is_open, next_opening
-from aczerots.annotation.records.rounds import Rounds
-from aczerots.annotation.records.rows import pick_of, tile_of
-from aczerots.annotation.records.tables import LeaseRow, PickRow, RoundRow, SketchRow, TileRow
+from aczerots.annotation.records.facts import Sketch, Work
+from aczerots.annotation.records.lookups import (
+    comments_on,
+    newest_answer,
+    newest_draft,
+    open_round,
+    pick_and_tile,
+    sketch_by,
+)
+from aczerots.annotation.records.openings import held_opening, next_opening
+from aczerots.annotation.records.rows import answer_of, draft_of, event_of, pick_of, sketch_of, tile_of
+from aczerots.annotation.records.tables import LeaseRow, SketchRow, TileRow, table
 from aczerots.errors import InputError
 
 LEASE = timedelta(minutes=15)
 """How long a tile is lent; renewed while somebody works on it."""
-
-_OPEN = (RoundState.PROPOSED, RoundState.ANNOTATING)
 
 
 class Loans:
@@ -30,12 +35,10 @@ class Loans:
 
     Args:
         database: Of the project.
-        rounds: For drafts.
-        answers: For earlier answers.
     """
 
-    def __init__(self, database: Database, rounds: Rounds, answers: Answers) -> None:
-        self._database, self._rounds, self._answers = database, rounds, answers
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def lease(
         self, user: str, now: datetime | None = None, duration: timedelta = LEASE, slide: str | None = None
@@ -56,38 +59,17 @@ class Loans:
         """
         now = now or now_utc()
         with self._database.writing() as s:
-            number = _open_round(s)
+            number = open_round(s)
             if number is None:
                 return None
-            loan = _held(s, number, user, now, slide)
-            if loan is None:
-                choice = next_opening(s, number, user, now, slide)
-                if choice is None:
-                    return None
-                loan = s.merge(LeaseRow(round=number, tile=choice[0], reading=choice[1], user=user, expires=now))
-            loan.expires = now + duration
-            tile, reading, expires = loan.tile, loan.reading, loan.expires
-        return self._work(user, number, tile, reading, expires)
-
-    def _work(self, user: str, number: int, tile: int, reading: int, expires: datetime) -> Work:
-        answer = self._answers.newest(tile, reading)
+            choice = held_opening(s, number, user, now, slide) or next_opening(s, number, user, now, slide)
+            if choice is None:
+                return None
+            expires = now + duration
+            _lend(s, number, choice, user, expires)
+        # What the tile needs is read afterwards: on PostgreSQL the next one waits until the round is unlocked.
         with self._database.reading() as s:
-            query = select(PickRow).where(PickRow.round == number, PickRow.tile == tile)
-            pick, place = pick_of(s.scalars(query).one()), tile_of(s.get_one(TileRow, tile))
-        version = 0 if answer is None else answer.version
-        draft = self._rounds.draft(tile)
-        return Work(pick, place, reading, expires, version, answer, draft, self.sketch(user, tile))
-
-    def renew(self, user: str, now: datetime | None = None, duration: timedelta = LEASE) -> bool:
-        """Lengthen the user's loans; False if there are none any more."""
-        with self._database.writing() as s:
-            return _renew(s, user, now or now_utc(), duration)
-
-    def release(self, user: str) -> None:
-        """Give back the user's tiles; sketches stay."""
-        with self._database.writing() as s:
-            for loan in s.scalars(select(LeaseRow).where(LeaseRow.user == user)):
-                s.delete(loan)
+            return _work(s, user, number, choice, expires)
 
     def save_sketch(self, user: str, tile: int, based_on: int, content: Mapping[str, Any]) -> None:
         """Keep unfinished work in place of what was kept before, and renew the loans; on return it is on the disk.
@@ -99,39 +81,69 @@ class Loans:
         check_position(based_on)
         check_json(content, "the sketch")
         with self._database.writing() as s:
-            if s.get(TileRow, tile) is None:
+            if s.scalar(_tile(), {"at": tile}) is None:
                 raise InputError(f"there is no tile {tile}")
-            s.merge(SketchRow(user=user, tile=tile, based_on=based_on, content=dict(content), saved=now_utc()))
-            _renew(s, user, now_utc(), LEASE)
+            now, connection = now_utc(), s.connection()
+            kept = {"based_on": based_on, "content": dict(content), "saved": now}
+            if not connection.execute(_keeping(), {"who": user, "at": tile, **kept}).rowcount:
+                connection.execute(insert(table(SketchRow)), {"author": user, "tile": tile, **kept})
+            connection.execute(_renewing(), {"user": user, "now": now, "until": now + LEASE})
 
     def sketch(self, user: str, tile: int) -> Sketch | None:
         """The user's unfinished work on a tile, None if there is none."""
         check_position(tile)
         with self._database.reading() as s:
-            row = s.get(SketchRow, (user, tile))
-            return None if row is None else Sketch(row.user, row.tile, row.based_on, dict(row.content), row.saved)
+            row = sketch_by(s, user, tile)
+            return None if row is None else sketch_of(row)
 
 
-def _renew(session: Session, user: str, now: datetime, duration: timedelta) -> bool:
-    """Lengthen the user's loans; whether there are any."""
-    loans = list(session.scalars(select(LeaseRow).where(LeaseRow.user == user, LeaseRow.expires > now)))
-    for loan in loans:
-        loan.expires = now + duration
-    return bool(loans)
+def _lend(session: Session, number: int, choice: tuple[int, int], user: str, expires: datetime) -> None:
+    """Lend a reading in place of a loan that has ended, or lengthen the user's own."""
+    place = {"number": number, "at": choice[0], "by": choice[1]}
+    if not session.connection().execute(_lending(), {**place, "user": user, "until": expires}).rowcount:
+        loan = LeaseRow(round=number, tile=choice[0], reading=choice[1], user=user, expires=expires)
+        session.add(loan)
+        session.flush()
 
 
-def _open_round(session: Session) -> int | None:
-    """Number of the round that is being annotated; one lease at a time is chosen from it."""
-    query = select(RoundRow).where(RoundRow.state.in_(_OPEN)).order_by(RoundRow.number.desc()).limit(1)
-    row = session.scalars(query.with_for_update()).first()
-    return None if row is None else row.number
+@cache
+def _lending() -> Update:
+    leases = table(LeaseRow)
+    at = leases.c
+    place = at.round == bindparam("number"), at.tile == bindparam("at"), at.reading == bindparam("by")
+    return update(leases).where(*place).values(holder=bindparam("user"), expires=bindparam("until"))
 
 
-def _held(session: Session, number: int, user: str, now: datetime, slide: str | None) -> LeaseRow | None:
-    query = select(LeaseRow).where(LeaseRow.round == number, LeaseRow.user == user, LeaseRow.expires > now)
-    if slide is not None:
-        query = query.join(TileRow, TileRow.position == LeaseRow.tile).where(TileRow.slide == slide)
-    for loan in session.scalars(query.order_by(LeaseRow.tile)):
-        if is_open(session, number, loan.tile, loan.reading):
-            return loan
-    return None
+@cache
+def _tile() -> Select[int]:
+    return select(TileRow.position).where(TileRow.position == bindparam("at"))
+
+
+@cache
+def _keeping() -> Update:
+    sketches = table(SketchRow)
+    return update(sketches).where(sketches.c.author == bindparam("who"), sketches.c.tile == bindparam("at"))
+
+
+@cache
+def _renewing() -> Update:
+    leases = table(LeaseRow)
+    mine = leases.c.holder == bindparam("user"), leases.c.expires > bindparam("now")
+    return update(leases).where(*mine).values(expires=bindparam("until"))
+
+
+def _work(session: Session, user: str, number: int, choice: tuple[int, int], expires: datetime) -> Work:
+    tile, reading = choice
+    pick, place = pick_and_tile(session, number, tile)
+    answer, draft, sketch = newest_answer(session, *choice), newest_draft(session, tile), sketch_by(session, user, tile)
+    return Work(
+        pick=pick_of(pick),
+        tile=tile_of(place),
+        reading=reading,
+        expires=expires,
+        version=0 if answer is None else answer.version,
+        answer=None if answer is None else answer_of(answer),
+        draft=None if draft is None else draft_of(draft),
+        sketch=None if sketch is None else sketch_of(sketch),
+        comments=[event_of(row) for row in comments_on(session, tile)],
+    )

@@ -1,108 +1,120 @@
-"""Which readings of a round are open, asked in the database: rounds may have thousands of tiles."""
+"""Which readings of a round are open. Their rows go with the answer and come back when it is withdrawn."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, exists, func, or_, select
+from sqlalchemy import Delete, Select, bindparam, delete, exists, func, insert, select
 from sqlalchemy.orm import Session, aliased
 
-from aczerots.annotation.records.facts import AnswerKind
-from aczerots.annotation.records.tables import AnswerRow, LeaseRow, PickRow, TileRow
-
-_NUMBER: BindParameter[int] = bindparam("number")
-_READING: BindParameter[int] = bindparam("reading")
-_USER: BindParameter[str] = bindparam("user")
-_NOW: BindParameter[datetime] = bindparam("now")
-_SLIDE: BindParameter[str] = bindparam("slide")
-_TILE: BindParameter[int] = bindparam("tile")
+from aczerots.annotation.records.facts import AnswerKind, PickFact
+from aczerots.annotation.records.tables import AnswerRow, LeaseRow, OpeningRow, PickRow, RoundRow, TileRow, table
 
 
-def _said(reading: ColumnElement[bool], *more: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Condition on a pick: the newest answer in its round of such a reading is there and not withdrawn."""
-    newer = aliased(AnswerRow)
-    later = exists().where(
-        newer.tile == AnswerRow.tile,
-        newer.reading == AnswerRow.reading,
-        newer.round == AnswerRow.round,
-        newer.version > AnswerRow.version,
-    )
-    return exists().where(
-        AnswerRow.tile == PickRow.tile,
-        # "+ 0" keeps SQLite from its index on rounds, in which it would go through all answers for every tile.
-        AnswerRow.round + 0 == PickRow.round,
-        reading,
-        AnswerRow.kind != AnswerKind.WITHDRAWN,
-        ~later,
-        *more,
-    )
+def open_readings(session: Session, number: int, picks: Iterable[PickFact]) -> None:
+    """Open all readings of the tiles of a new round."""
+    rows = [{"round": number, "reading": r, "rank": p.rank, "tile": p.tile} for p in picks for r in range(p.readings)]
+    if rows:
+        session.execute(insert(OpeningRow), rows)
 
 
-def _lent(*more: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Condition on a pick: it is lent at the moment."""
-    return exists().where(
-        LeaseRow.round == PickRow.round, LeaseRow.tile == PickRow.tile, LeaseRow.expires > _NOW, *more
-    )
+def close_readings(session: Session, answered: Iterable[tuple[int, int, int]]) -> None:
+    """Somebody has answered (round, tile, reading); tiles that the round did not ask for are passed over."""
+    values = [{"number": number, "at": tile, "by": reading} for number, tile, reading in answered]
+    if values:
+        session.connection().execute(_closing(), values)
 
 
-# Asked for with every tile, and slow to put together: made once, given their values when they are asked.
-@cache
-def _opening_query(on_slide: bool) -> Select[Any]:
-    other_drawn = _said(AnswerRow.reading != _READING, AnswerRow.author == _USER)
-    other_lent = _lent(LeaseRow.reading != _READING, LeaseRow.user == _USER)
-    query = select(PickRow.tile).where(
-        PickRow.round == _NUMBER,
-        PickRow.readings > _READING,
-        ~_said(AnswerRow.reading == _READING),
-        ~_lent(LeaseRow.reading == _READING),
-        or_(PickRow.readings == 1, ~or_(other_drawn, other_lent)),
-    )
-    if on_slide:
-        query = query.join(TileRow, TileRow.position == PickRow.tile).where(TileRow.slide == _SLIDE)
-    return query.order_by(PickRow.rank).limit(1)
-
-
-@cache
-def _count_query() -> Select[Any]:
-    count = select(func.count()).select_from(PickRow).where(PickRow.round == _NUMBER)
-    return count.where(PickRow.readings > _READING, ~_said(AnswerRow.reading == _READING))
-
-
-@cache
-def _tile_query() -> Select[Any]:
-    query = select(PickRow.tile).where(PickRow.round == _NUMBER, PickRow.tile == _TILE)
-    return query.where(~_said(AnswerRow.reading == _READING))
+def reopen_reading(session: Session, number: int, tile: int, reading: int) -> None:
+    """The answer was withdrawn."""
+    pick = session.scalars(select(PickRow).where(PickRow.round == number, PickRow.tile == tile)).first()
+    if pick is not None and reading < pick.readings:
+        session.merge(OpeningRow(round=number, reading=reading, rank=pick.rank, tile=tile))
 
 
 def next_opening(
     session: Session, number: int, user: str, now: datetime, slide: str | None = None
 ) -> tuple[int, int] | None:
     """(tile, reading) to lend, on a slide if one is named, first readings first, by rank; nobody gets both readings."""
-    for reading in range(_readings(session, number)):
-        values: dict[str, Any] = {"number": number, "reading": reading, "user": user, "now": now}
-        if slide is not None:
-            values["slide"] = slide
-        tile = session.scalar(_opening_query(slide is not None), values)
-        if tile is not None:
-            return tile, reading
-    return None
+    values: dict[str, Any] = {"number": number, "user": user, "now": now}
+    if slide is not None:
+        values["slide"] = slide
+    row = session.execute(_next(slide is not None), values).first()
+    return None if row is None else (row[0], row[1])
 
 
-def is_open(session: Session, number: int, tile: int, reading: int) -> bool:
-    """Whether nobody has answered this reading of a tile in a round."""
-    values = {"number": number, "tile": tile, "reading": reading}
-    return session.scalar(_tile_query(), values) is not None
+def held_opening(
+    session: Session, number: int, user: str, now: datetime, slide: str | None = None
+) -> tuple[int, int] | None:
+    """(tile, reading) that the user has and nobody has answered, on a slide if one is named."""
+    values: dict[str, Any] = {"number": number, "user": user, "now": now}
+    if slide is not None:
+        values["slide"] = slide
+    row = session.execute(_held(slide is not None), values).first()
+    return None if row is None else (row[0], row[1])
 
 
-def count_open(session: Session, number: int) -> int:
-    """Readings of a round that nobody has answered."""
-    return sum(
-        session.scalar(_count_query(), {"number": number, "reading": r}) or 0 for r in range(_readings(session, number))
+def count_open(session: Session) -> int:
+    """Readings of the newest round that nobody has answered."""
+    return session.scalar(_count()) or 0
+
+
+# Asked for with every tile, and slow to put together: made once, given their values when they are asked.
+@cache
+def _closing() -> Delete:
+    openings = table(OpeningRow)
+    at = openings.c
+    place = at.round == bindparam("number"), at.tile == bindparam("at"), at.reading == bindparam("by")
+    return delete(openings).where(*place)
+
+
+@cache
+def _next(on_slide: bool) -> Select[int, int]:
+    lent, other = aliased(LeaseRow), aliased(LeaseRow)
+    same = lent.round == OpeningRow.round, lent.tile == OpeningRow.tile, lent.expires > bindparam("now")
+    mine = other.round == OpeningRow.round, other.tile == OpeningRow.tile, other.expires > bindparam("now")
+    said, newer = aliased(AnswerRow), aliased(AnswerRow)
+    later = exists().where(
+        newer.tile == said.tile, newer.reading == said.reading, newer.round == said.round, newer.version > said.version
     )
+    drawn = exists().where(
+        said.tile == OpeningRow.tile,
+        # "+ 0" keeps SQLite from its index on rounds, in which it would go through all answers for every tile.
+        said.round + 0 == OpeningRow.round,
+        said.reading != OpeningRow.reading,
+        said.author == bindparam("user"),
+        said.kind != AnswerKind.WITHDRAWN,
+        ~later,
+    )
+    query = select(OpeningRow.tile, OpeningRow.reading).where(
+        OpeningRow.round == bindparam("number"),
+        ~exists().where(*same, lent.reading == OpeningRow.reading),
+        ~exists().where(*mine, other.reading != OpeningRow.reading, other.user == bindparam("user")),
+        ~drawn,
+    )
+    return _on_slide(query, on_slide).order_by(OpeningRow.reading, OpeningRow.rank).limit(1)
 
 
-def _readings(session: Session, number: int) -> int:
-    """Most readings of any tile of a round."""
-    return session.scalar(select(func.max(PickRow.readings)).where(PickRow.round == number)) or 0
+@cache
+def _held(on_slide: bool) -> Select[int, int]:
+    same = OpeningRow.round == LeaseRow.round, OpeningRow.tile == LeaseRow.tile, OpeningRow.reading == LeaseRow.reading
+    query = select(OpeningRow.tile, OpeningRow.reading).join(LeaseRow, same[0] & same[1] & same[2])
+    query = query.where(
+        LeaseRow.round == bindparam("number"), LeaseRow.user == bindparam("user"), LeaseRow.expires > bindparam("now")
+    )
+    return _on_slide(query, on_slide).order_by(LeaseRow.tile).limit(1)
+
+
+def _on_slide(query: Select[int, int], on_slide: bool) -> Select[int, int]:
+    if not on_slide:
+        return query
+    return query.join(TileRow, TileRow.position == OpeningRow.tile).where(TileRow.slide == bindparam("slide"))
+
+
+@cache
+def _count() -> Select[int]:
+    newest = select(func.max(RoundRow.number)).scalar_subquery()
+    return select(func.count()).select_from(OpeningRow).where(OpeningRow.round == newest)

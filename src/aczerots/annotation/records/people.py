@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Insert, Select, bindparam, insert, select
 from sqlalchemy.orm import Session
 
 from aczerots.annotation.records.database import Database, now_utc
 from aczerots.annotation.records.facts import Event, User
-from aczerots.annotation.records.tables import EventRow, UserRow
+from aczerots.annotation.records.lookups import comments_on
+from aczerots.annotation.records.rows import event_of
+from aczerots.annotation.records.tables import EventRow, UserRow, table
 from aczerots.errors import InputError
 
 
@@ -45,9 +48,8 @@ class People:
 
     def of_token(self, token: str) -> User | None:
         """The active user with this token, None if there is none."""
-        query = select(UserRow).where(UserRow.token_hash == hash_token(token), UserRow.active)
         with self._database.reading() as s:
-            row = s.scalars(query).first()
+            row = s.scalars(_user(), {"hash": hash_token(token)}).first()
             return None if row is None else User(row.name, row.created, row.active)
 
     def close_door(self, name: str) -> None:
@@ -75,10 +77,8 @@ class People:
 
     def comments(self, tile: int) -> list[Event]:
         """What was said about a tile, oldest first."""
-        query = select(EventRow).where(EventRow.what == "comment", EventRow.about["tile"].as_integer() == tile)
         with self._database.reading() as s:
-            rows = s.scalars(query.order_by(EventRow.id))
-            return [Event(r.id, r.time, r.user, r.what, dict(r.about)) for r in rows]
+            return [event_of(row) for row in comments_on(s, tile)]
 
     def events(self, what: str | None = None) -> list[Event]:
         """The audit trail, oldest first; ``what`` keeps one kind only."""
@@ -86,12 +86,22 @@ class People:
         if what is not None:
             query = query.where(EventRow.what == what)
         with self._database.reading() as s:
-            return [Event(r.id, r.time, r.user, r.what, dict(r.about)) for r in s.scalars(query)]
+            return [event_of(row) for row in s.scalars(query)]
 
 
 def log(session: Session, user: str, what: str, about: Mapping[str, Any]) -> None:
     """Add an entry to the audit trail within a transaction."""
-    session.add(EventRow(time=now_utc(), user=user, what=what, about=dict(about)))
+    session.connection().execute(_entry(), {"time": now_utc(), "author": user, "what": what, "about": dict(about)})
+
+
+@cache
+def _entry() -> Insert:
+    return insert(table(EventRow))
+
+
+@cache
+def _user() -> Select[UserRow]:
+    return select(UserRow).where(UserRow.token_hash == bindparam("hash"), UserRow.active)
 
 
 def hash_token(token: str) -> str:

@@ -7,11 +7,14 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from aczerots.annotation.masks import encode_mask
 from aczerots.annotation.records.batch import parts
 from aczerots.annotation.records.database import Database, now_utc
 from aczerots.annotation.records.facts import Draft, NewDraft, PickFact, RoundFact, RoundState, SlideFact
+from aczerots.annotation.records.lookups import last_number, newest_draft, newest_round
+from aczerots.annotation.records.openings import open_readings
 from aczerots.annotation.records.people import log
-from aczerots.annotation.records.rows import draft_of, encode_mask, pick_of, round_of, tile_of, without_nan
+from aczerots.annotation.records.rows import draft_of, pick_of, round_of, tile_of, without_nan
 from aczerots.annotation.records.tables import DraftRow, FactRow, PickRow, RoundRow, SlideRow, TileRow
 from aczerots.errors import InputError, SettingsError
 from aczerots.slides.base import Tile
@@ -80,10 +83,15 @@ class Rounds:
 
     def newest(self) -> RoundFact | None:
         """The last round, None before the first."""
-        query = select(RoundRow).order_by(RoundRow.number.desc()).limit(1)
         with self._database.reading() as s:
-            row = s.scalars(query).first()
+            row = newest_round(s)
             return None if row is None else round_of(row)
+
+    def last(self) -> int:
+        """Number of the last round, -1 before the first."""
+        with self._database.reading() as s:
+            number = s.scalar(last_number())
+            return -1 if number is None else number
 
     def propose(self, number: int, strategy: str, picks: Sequence[PickFact], drafts: Sequence[NewDraft] = ()) -> None:
         """Begin a round with its selection (empty for round 0) and the model's proposals for it.
@@ -111,6 +119,8 @@ class Rounds:
             )
             s.flush()
             s.add_all(_pick_row(number, p) for p in picks)
+            s.flush()
+            open_readings(s, number, picks)
             s.add_all(_draft_row(number, d) for d in drafts)
             log(s, "", "propose", {"round": number, "strategy": strategy, "tiles": len(picks)})
 
@@ -148,19 +158,10 @@ class Rounds:
         with self._database.reading() as s:
             return [pick_of(r) for r in s.scalars(query)]
 
-    def keep_draft(self, number: int, draft: NewDraft) -> int:
-        """Keep the model's proposal for a tile; gives its id. Older drafts stay, since answers name theirs."""
-        with self._database.writing() as s:
-            row = _draft_row(number, draft)
-            s.add(row)
-            s.flush()
-            return row.id
-
     def draft(self, tile: int) -> Draft | None:
         """The newest draft of a tile, None if there is none."""
-        query = select(DraftRow).where(DraftRow.tile == tile).order_by(DraftRow.id.desc()).limit(1)
         with self._database.reading() as s:
-            row = s.scalars(query).first()
+            row = newest_draft(s, tile)
             return None if row is None else draft_of(row)
 
     def drafts(self, tiles: Iterable[int]) -> dict[int, Draft]:

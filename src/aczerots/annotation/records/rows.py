@@ -1,39 +1,24 @@
-"""From table rows to plain facts, and masks to PNG and back."""
+"""From table rows to plain facts."""
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-
 from aczerots.annotation.records import tables
-from aczerots.annotation.records.facts import Answer, AnswerKind, Draft, PickFact, RefusedAnswer, RoundFact, RoundState
-from aczerots.errors import StorageError
+from aczerots.annotation.records.facts import (
+    Answer,
+    AnswerKind,
+    Draft,
+    Event,
+    PickFact,
+    RefusedAnswer,
+    RoundFact,
+    RoundState,
+    Sketch,
+)
 from aczerots.slides.base import Box, Tile
-
-
-def encode_mask(mask: NDArray[np.uint8]) -> bytes:
-    """PNG of label ids uint8 [h, w]."""
-    buffer = io.BytesIO()
-    Image.fromarray(mask).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def decode_mask(data: bytes) -> NDArray[np.uint8]:
-    """Label ids uint8 [h, w] of a PNG made by :func:`encode_mask`.
-
-    Raises:
-        StorageError: The bytes are damaged.
-    """
-    try:
-        return np.array(Image.open(io.BytesIO(data)), dtype=np.uint8)
-    except (OSError, UnidentifiedImageError) as error:
-        raise StorageError("a stored mask is damaged", fix="Restore the database from a backup") from error
 
 
 def without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,3 +89,13 @@ def refused_of(row: tables.RefusedRow) -> RefusedAnswer:
         comment=row.comment,
         key=row.key,
     )
+
+
+def sketch_of(row: tables.SketchRow) -> Sketch:
+    """The unfinished work of a row."""
+    return Sketch(row.user, row.tile, row.based_on, dict(row.content), row.saved)
+
+
+def event_of(row: tables.EventRow) -> Event:
+    """The entry of a row."""
+    return Event(row.id, row.time, row.user, row.what, dict(row.about))

@@ -40,7 +40,7 @@ class ProjectStore:
         self._database = Database(sqlite_url(url) if isinstance(url, Path) else url)
         self.rounds = Rounds(self._database)
         self.answers = Answers(self._database)
-        self.loans = Loans(self._database, self.rounds, self.answers)
+        self.loans = Loans(self._database)
         self.people = People(self._database)
 
     @property
@@ -56,10 +56,10 @@ class ProjectStore:
         """A round as its annotators see it."""
         return read_board(self._database, number)
 
-    def left(self, number: int) -> int:
-        """Readings of a round that nobody has answered."""
+    def left(self) -> int:
+        """Readings of the newest round that nobody has answered."""
         with self._database.reading() as s:
-            return count_open(s, number)
+            return count_open(s)
 
     def close(self) -> None:
         """Release all connections."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlencode
@@ -38,25 +39,48 @@ def new_token() -> str:
     return secrets.token_urlsafe(32)
 
 
+FRESH = 1.0
+"""Seconds for which a token of the project is believed without looking again; one that was taken back ends then."""
+
+
 class Tokens:
     """Tokens that hold as long as the server runs, then those of the project; only hashes are held.
 
     Args:
         tokens: Token by user name.
         known: Whose token it is among the project's own users, None for nobody's.
+        clock: Seconds that only grow.
     """
 
-    def __init__(self, tokens: Mapping[str, str], known: Callable[[str], str | None] | None = None) -> None:
+    def __init__(
+        self,
+        tokens: Mapping[str, str],
+        known: Callable[[str], str | None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._hashes = {user: _digest(token) for user, token in tokens.items()}
-        self._known = known
+        self._known, self._clock = known, clock
+        self._seen: dict[str, tuple[str, float]] = {}
 
     def user(self, token: str) -> str | None:
-        """Whose token it is, None for nobody's; comparing takes equally long for any token."""
+        """Whose token it is, None for nobody's; may ask the database."""
+        found = self.recent(token)
+        if found is not None or self._known is None:
+            return found
+        found = self._known(token)
+        if found is not None:  # only valid ones: nobody can fill the memory
+            self._seen[_digest(token)] = found, self._clock()
+        return found
+
+    def recent(self, token: str) -> str | None:
+        """Whose token it is as far as that is known without asking; comparing takes equally long for any token."""
         given, found = _digest(token), None
         for name, digest in self._hashes.items():
             if hmac.compare_digest(given, digest):
                 found = name
-        return self._known(token) if found is None and self._known is not None else found
+        # A digest gives away nothing about the token, hence neither does the time to look it up.
+        user, when = self._seen.get(given, (None, 0.0))
+        return user if found is None and user is not None and self._clock() - when < FRESH else found
 
 
 def _digest(token: str) -> str:
@@ -93,8 +117,13 @@ class Gate:
         # Only the page itself can be a link; other requests are spared the way to another thread.
         answer = await run_in_threadpool(self._link, scope) if scope["path"] == "/" else None
         if answer is None:
-            scope, given = _without_token(scope)
-            user = await run_in_threadpool(self._user, Headers(scope=scope), given)
+            scope, token = _without_token(scope)
+            if token is None:
+                token = self._token(Headers(scope=scope))
+            user = None
+            if token is not None:
+                # Another thread may wait for the database, and the way to it costs more than most requests.
+                user = self._tokens.recent(token) or await run_in_threadpool(self._tokens.user, token)
             if user is not None:
                 scope.setdefault("state", {})["user"] = user
                 await self._app(scope, receive, _with_safety(send))
@@ -106,20 +135,18 @@ class Gate:
             )
         await answer(scope, receive, _with_safety(send))
 
-    def _user(self, headers: Headers, given: str | None) -> str | None:
-        """Who sent these headers, or whose token the address held."""
-        if given is not None:
-            return self._tokens.user(given)
+    def _token(self, headers: Headers) -> str | None:
+        """The token of a request, as header or cookie."""
         kind, _, token = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
-            return self._tokens.user(token.strip())
+            return token.strip()
         jar = SimpleCookie()
         try:
             jar.load(headers.get("cookie", ""))
         except CookieError:
             return None
         morsel = jar.get(self._cookie)
-        return None if morsel is None else self._tokens.user(morsel.value)
+        return None if morsel is None else morsel.value
 
     def _link(self, scope: Scope) -> Response | None:
         """The answer to somebody who follows the link, None for any other request."""
@@ -152,19 +179,21 @@ def _without_token(scope: Scope) -> tuple[Scope, str | None]:
     return {**scope, "path": path, "raw_path": path.encode("utf-8", "surrogateescape"), "headers": headers}, token
 
 
+_SAFETY = [(k.lower().encode(), v.encode()) for k, v in SAFETY.items()]
+
+
 def _with_safety(send: Send) -> Send:
     """``send`` that adds the headers of :data:`SAFETY`."""
 
     async def wrapped(message: Message) -> None:
         if message["type"] == "http.response.start":
-            extra = [(k.lower().encode(), v.encode()) for k, v in SAFETY.items()]
-            message = {**message, "headers": [*message.get("headers", []), *extra]}
+            message = {**message, "headers": [*message.get("headers", []), *_SAFETY]}
         await send(message)
 
     return wrapped
 
 
-def current_user(request: Request) -> str:
+async def current_user(request: Request) -> str:
     """Who sent the request; the gate has let them in."""
     user: str = request.state.user
     return user

@@ -43,17 +43,18 @@ JPEG: Answers = {200: {"content": {"image/jpeg": {}}, "description": "JPEG."}}
 XML: Answers = {200: {"content": {"application/xml": {}}, "description": "DZI."}}
 
 
-def _desk(request: Request) -> Desk:
+# These look something up and are asked for with every request: as coroutines they are spared the way to another thread.
+async def _desk(request: Request) -> Desk:
     desk: Desk = request.app.state.desk
     return desk
 
 
-def _jobs(request: Request) -> Jobs:
+async def _jobs(request: Request) -> Jobs:
     jobs: Jobs = request.app.state.jobs
     return jobs
 
 
-def _zoom(request: Request) -> deepzoom.DeepZoom:
+async def _zoom(request: Request) -> deepzoom.DeepZoom:
     zoom: deepzoom.DeepZoom = request.app.state.zoom
     return zoom
 

@@ -11,12 +11,12 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from aczerots.annotation.masks import decode_mask
 from aczerots.annotation.overlays import find_unseen
 from aczerots.annotation.records.database import now_utc
-from aczerots.annotation.records.facts import WITH_MASK, AnswerKind, Draft, NewAnswer, PickFact, Sketch, StaleAnswer
-from aczerots.annotation.records.facts import Answer as KeptAnswer
+from aczerots.annotation.records.facts import WITH_MASK, AnswerKind, NewAnswer, PickFact, Sketch, StaleAnswer
+from aczerots.annotation.records.facts import Work as LentTile
 from aczerots.annotation.records.loans import LEASE
-from aczerots.annotation.records.rows import decode_mask
 from aczerots.annotation.records.store import ProjectStore
 from aczerots.annotation.server.plateau import advise
 from aczerots.annotation.server.ports import (
@@ -97,38 +97,28 @@ class StoreDesk:
             self._slides = tuple(self._open_slides())
             self._pool = pool
 
-    def _picks(self) -> Mapping[int, PickFact]:
-        """Newest pick of every tile that was ever chosen; read again when a round is new."""
-        newest = self._store.rounds.newest()
-        number = -1 if newest is None else newest.number
+    def _pick(self, position: int) -> tuple[int, PickFact]:
+        """(newest round, newest pick of a tile); picks are read again when a round is new."""
+        self.tile(position)
+        number = self._store.rounds.last()
         with self._lock:
             if self._ranked[0] != number:
                 self._ranked = number, {p.tile: p for p in self._store.rounds.picks()}
-            return self._ranked[1]
-
-    def _pick(self, position: int) -> PickFact:
-        self.tile(position)
-        pick = self._picks().get(position)
+            pick = self._ranked[1].get(position)
         if pick is None:
             raise UnknownTileError(f"tile {position} is in no round")
-        return pick
-
-    def _number(self) -> int:
-        newest = self._store.rounds.newest()
-        if newest is None:
-            raise ConflictError("there is no round yet", fix="Propose one first")
-        return newest.number
+        return number, pick
 
     def next_task(self, user: str) -> Task | None:
         """See :class:`~aczerots.annotation.server.ports.Desk`."""
         work = self._store.loans.lease(user)
         if work is None:
             return None
-        return self._task(work.pick, work.reading, work.expires, work.answer, work.draft, work.sketch)
+        return self._task(work)
 
     def open_task(self, user: str, position: int, reading: int) -> Task:
         """See :class:`~aczerots.annotation.server.ports.Desk`."""
-        pick = self._pick(position)
+        _, pick = self._pick(position)
         for line in self._store.board(pick.round):
             other = line.author is not None and line.author != user
             if line.tile == position and line.reading == reading and line.leased and other and line.kind is None:
@@ -136,40 +126,39 @@ class StoreDesk:
             if line.tile == position and line.reading != reading and line.author == user:
                 raise ConflictError("you have drawn this tile", fix="The second reading is for somebody else")
         answer = self._store.answers.newest(position, reading)
-        draft, sketch = self._store.rounds.draft(position), self._store.loans.sketch(user, position)
-        return self._task(pick, reading, now_utc() + LEASE, answer, draft, sketch)
+        work = LentTile(
+            pick=pick,
+            tile=self.tile(position),
+            reading=reading,
+            expires=now_utc() + LEASE,
+            version=0 if answer is None else answer.version,
+            answer=answer,
+            draft=self._store.rounds.draft(position),
+            sketch=self._store.loans.sketch(user, position),
+            comments=self._store.people.comments(position),
+        )
+        return self._task(work)
 
-    def _task(
-        self,
-        pick: PickFact,
-        reading: int,
-        expires: datetime,
-        answer: KeptAnswer | None,
-        draft: Draft | None,
-        sketch: Sketch | None,
-    ) -> Task:
+    def _task(self, lent: LentTile) -> Task:
+        pick, answer, draft, sketch = lent.pick, lent.answer, lent.draft, lent.sketch
         kind = None if answer is None or answer.kind is AnswerKind.WITHDRAWN else answer.kind
         return Task(
             position=pick.tile,
             tile=self.tile(pick.tile),
             round=pick.round,
             rank=pick.rank,
-            reading=reading,
+            reading=lent.reading,
             score=pick.score,
             components=pick.components,
-            version=0 if answer is None else answer.version,
-            expires=expires,
+            version=lent.version,
+            expires=lent.expires,
             draft=None if draft is None else decode_mask(draft.mask),
             draft_id=None if draft is None else draft.id,
             answer=None if answer is None or answer.mask is None else decode_mask(answer.mask),
             verdict=None if kind is None else Verdict(kind.value),
-            comments=self._comments(pick.tile, answer),
-            work=None if sketch is None else self._work_of(sketch, reading),
+            comments=_said(lent),
+            work=None if sketch is None else self._work_of(sketch, lent.reading),
         )
-
-    def _comments(self, position: int, answer: KeptAnswer | None) -> list[str]:
-        said = [f"{e.user}: {e.about['text']}" for e in self._store.people.comments(position)]
-        return said if answer is None or not answer.comment else [*said, f"{answer.author}: {answer.comment}"]
 
     def _work_of(self, sketch: Sketch, reading: int) -> Work | None:
         """The autosaved work, None where it belongs to the other reading."""
@@ -201,12 +190,13 @@ class StoreDesk:
 
     def answer(self, user: str, position: int, answer: Answer) -> int:
         """See :class:`~aczerots.annotation.server.ports.Desk`."""
-        pick, kind = self._pick(position), AnswerKind(answer.verdict.value)
+        number, pick = self._pick(position)
+        kind = AnswerKind(answer.verdict.value)
         if answer.reading >= pick.readings:
             raise UnknownTileError(f"tile {position} is read once only")
         new = NewAnswer(
             tile=position,
-            round=self._number(),
+            round=number,
             author=user,
             tool="page",
             kind=kind,
@@ -287,8 +277,7 @@ class StoreDesk:
 
     def left(self) -> int:
         """See :class:`~aczerots.annotation.server.ports.Desk`."""
-        newest = self._store.rounds.newest()
-        return 0 if newest is None else self._store.left(newest.number)
+        return self._store.left()
 
     def _pixels(self) -> list[int]:
         drawn = {c.label: c.pixels for c in self._store.progress().classes}
@@ -322,6 +311,13 @@ class StoreDesk:
     def advance(self, progress: Progress) -> None:
         """See :class:`~aczerots.annotation.server.ports.Desk`."""
         self._advance(progress)
+
+
+def _said(lent: LentTile) -> list[str]:
+    """Comments, oldest first."""
+    said = [f"{e.user}: {e.about['text']}" for e in lent.comments]
+    answer = lent.answer
+    return said if answer is None or not answer.comment else [*said, f"{answer.author}: {answer.comment}"]
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

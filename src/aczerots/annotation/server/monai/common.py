@@ -23,7 +23,7 @@ LARGEST = 4096 * 4096
 Form: TypeAlias = dict[str, Part]
 
 
-def _exchange(request: Request) -> Exchange:
+async def _exchange(request: Request) -> Exchange:
     exchange: Exchange = request.app.state.exchange
     return exchange
 
@@ -32,7 +32,7 @@ async def _form(request: Request) -> Form:
     return read_form(request.headers.get("content-type", ""), await request.body())
 
 
-def _named(model: Annotated[str, Path(max_length=200)]) -> str:
+async def _named(model: Annotated[str, Path(max_length=200)]) -> str:
     if model != MODEL:
         raise UnknownTileError(f"there is no model {model!r}", fix=f"The model is called {MODEL}")
     return model
@@ -74,3 +74,8 @@ def bounded(box: Box) -> Box:
         side = int(LARGEST**0.5)
         raise InputError(f"a region of {box.width} x {box.height} is too large", fix=f"At most {side} x {side} pixels")
     return box
+
+
+def safe_name(name: str) -> str:
+    """A name that is safe in a header and as the name of a file."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name).lstrip(".")

@@ -16,6 +16,7 @@ from aczerots.annotation.server.monai.common import (
     bounded,
     gives,
     new_router,
+    safe_name,
     sends,
 )
 from aczerots.annotation.server.monai.images import find_image, inside
@@ -75,12 +76,7 @@ def infer(
     about = {"label_names": labels.label_numbers(desk.taxonomy)}
     fields = {
         "params": Part(json.dumps(about).encode(), kind="application/json"),
-        "image": Part(data, f"{_ascii(image)}.png", "image/png"),
+        "image": Part(data, f"{safe_name(image)}.png", "image/png"),
     }
     kind, body = write_form(fields)
     return Response(body, media_type=kind)
-
-
-def _ascii(name: str) -> str:
-    """A name that is safe in a header and as the name of a file."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name).lstrip(".")

@@ -67,6 +67,13 @@ class Exchange(Protocol):
             InputError: The slide cannot be read.
         """
 
+    def drawn(self, slide: str, box: Box) -> NDArray[np.uint8]:
+        """What counts as drawn in a box inside a slide: label ids uint8 [height, width], level-0 pixels, else IGNORE.
+
+        Raises:
+            UnknownTileError: Nothing was drawn there.
+        """
+
     def take(self, user: str, slide: str, drawings: Drawings, patch: Box | None) -> Taken:
         """Take drawings on a slide as answers, in one transaction per tile.
 

@@ -17,6 +17,7 @@ from aczerots.annotation.server.monai.common import (
     bounded,
     gives,
     new_router,
+    safe_name,
     sends,
 )
 from aczerots.annotation.server.monai.images import Image, find_image, patch_name
@@ -25,6 +26,7 @@ from aczerots.annotation.server.ports import ConflictError
 from aczerots.annotation.server.routes import CLASH, MISSING, DeskOf, User
 from aczerots.errors import InputError
 
+Tag = Annotated[str, Query(max_length=200)]
 store = new_router()
 
 
@@ -86,6 +88,16 @@ def name_image(image: ImageName, desk: DeskOf, form: FormOf) -> models.Uploaded:
     return models.Uploaded(image=image)
 
 
+@store.get("/datastore/label", responses={**MISSING, **gives("image/png")}, operation_id="download_label")
+def download_label(label: ImageName, desk: DeskOf, exchange: ExchangeOf, tag: Tag = "final") -> Response:
+    """What counts as drawn in an image, as a mask."""
+    _final(tag)
+    found = find_image(desk.slides, label)
+    data = labels.write_mask(exchange.drawn(found.slide.id, bounded(found.box)))
+    headers = {"Content-Disposition": f'attachment; filename="{safe_name(label)}.png"'}
+    return Response(data, media_type="image/png", headers=headers)
+
+
 @store.put(
     "/datastore/label",
     responses={**MISSING, **CLASH},
@@ -97,11 +109,10 @@ def save_label(
     desk: DeskOf,
     exchange: ExchangeOf,
     form: FormOf,
-    tag: Annotated[str, Query(max_length=200)] = "final",
+    tag: Tag = "final",
 ) -> models.Saved:
     """Hand in drawings for a slide or a part of it. Once this has returned, they are kept for good."""
-    if tag not in {"", "final"}:
-        raise InputError(f"labels with the tag {tag!r} are not kept", where="tag", fix="Hand in finished labels")
+    _final(tag)
     if "label" not in form:
         raise InputError("the form has no label", where="label")
     found = find_image(desk.slides, image)
@@ -119,6 +130,11 @@ def save_label(
         stale=taken.stale,
         unused=[f"{u.number}: {u.reason}" for u in taken.unused],
     )
+
+
+def _final(tag: str) -> None:
+    if tag not in {"", "final"}:
+        raise InputError(f"labels with the tag {tag!r} are not kept", where="tag", fix="Hand in finished labels")
 
 
 def _complain(kept: int, stale: int, image: Image) -> None:
