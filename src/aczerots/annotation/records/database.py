@@ -58,14 +58,21 @@ class Database:
             yield session
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
-        """A transaction that is on the disk when the block ends, or has left nothing when it raises."""
+    def writing(self, *, lasting: bool = True) -> Iterator[Session]:
+        """A transaction that is on the disk when the block ends, or has left nothing when it raises.
+
+        Args:
+            lasting: False where a crash of the database server may forget it, as PostgreSQL allows: nobody waits for
+                the disk then.
+        """
         with self._guard():
             if self._sqlite:
                 with self._shared.writing() as session:
                     yield session
             else:
                 with Session(self._writer, expire_on_commit=False) as session, session.begin():
+                    if not lasting:
+                        session.connection().exec_driver_sql("SET LOCAL synchronous_commit TO OFF")
                     yield session
 
     @contextmanager

@@ -58,7 +58,9 @@ class Loans:
             None when no round is open or nothing is left for this user.
         """
         now = now or now_utc()
-        with self._database.writing() as s:
+        # The round is locked meanwhile, so others wait for what this one waits for. A lease may be lost in a crash:
+        # whoever else is lent the tile then has the newer answer, and the later one is kept aside.
+        with self._database.writing(lasting=False) as s:
             number = open_round(s)
             if number is None:
                 return None
