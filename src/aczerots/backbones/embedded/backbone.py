@@ -24,7 +24,7 @@ STRIDE = 16
 _BUNDLED = Path(__file__).with_name("weights.safetensors")
 _CHUNK = 8
 _CHUNK_PIXELS = _CHUNK * 224**2
-_REACH = 96
+_REACH = 80
 
 
 def pooled(images: torch.Tensor, stain: Stain | None = None) -> torch.Tensor:
