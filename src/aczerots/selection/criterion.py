@@ -1,8 +1,9 @@
 """Our criterion: a greedy batch of tiles with uncertainty, diversity and coverage of seen and unseen classes.
 
-``gain(t | S) = w_u u_t + w_d d_t(S) + w_c c_t(S)``, divided by the cost of drawing t if asked for. All
-three gains never grow when S grows: a stale gain is an upper bound, so the greedy step can be lazy (Minoux,
-1978).
+``gain(t | S) = w_d d_t(S) + w_c c_t(S)``, divided by the cost of drawing t if asked for. Uncertainty weighs the demand
+for coverage: doubtful regions ask for more. Added as a term of its own it did harm, since it stays while the gain of
+coverage falls with every tile (docs/results.md). The gains never grow when S grows: a stale gain is an upper bound, so
+the greedy step can be lazy (Minoux, 1978).
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class AczerotsStrategy:
 
     Args:
         terms: Which of ``uncertainty``, ``diversity``, ``coverage`` count.
-        weights: Their weights (w_u, w_d, w_c) after each is scaled to at most 1 over the pool.
+        weights: Their weights (w_u, w_d, w_c) after each is scaled to at most 1 over the pool. Without coverage, whose
+            demand it would weigh, uncertainty is added with w_u.
         per_cost: Divide the gain by the cost of drawing the tile.
         per_tile: Regions per tile.
         axes: Principal axes of region features.
@@ -67,6 +69,8 @@ class AczerotsStrategy:
         uncertain = min_max(pool.tile_mean(spread * yield_seen), pool.candidates)
         coverage, diversity = self._states(pool, posterior, spread, rng)
         weights = {k: self.weights[k] for k in self.terms}
+        if "uncertainty" in weights and "coverage" in weights:
+            weights["uncertainty"] = 0.0
         greedy = LazyGreedy(weights, uncertain, diversity, coverage, pool.cost if self.per_cost else None)
         utilities, chosen = greedy.run(pool.candidates, budget, pool.allowance())
         full = {k: np.full(len(pool), np.nan) for k in TERMS}
@@ -85,6 +89,8 @@ class AczerotsStrategy:
         regions, cells = region_features(pool, self.per_tile, self.axes, rng)
         classes = np.take_along_axis(posterior, cells[..., None], axis=1)
         doubt = np.take_along_axis(spread, cells, axis=1)
+        if "uncertainty" not in self.terms:
+            doubt = np.ones_like(doubt)
         points = regions.reshape(-1, regions.shape[-1])
         demand = class_demand(classes.reshape(len(points), -1), doubt.reshape(-1))
         if len(pool) > _LARGE:
