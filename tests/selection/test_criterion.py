@@ -11,7 +11,7 @@ from pools import make_pool
 from aczerots.selection.base import Pool
 from aczerots.selection.coverage import CoverageState, class_demand
 from aczerots.selection.criterion import AczerotsStrategy
-from aczerots.selection.diversity import best_similarity
+from aczerots.selection.diversity import best_similarity, region_features
 from aczerots.selection.locate import locate_strategy
 
 ONLY_COVERAGE = AczerotsStrategy(("coverage",))
@@ -89,6 +89,24 @@ def test_a_term_that_is_off_changes_nothing_and_one_that_is_on_counts():
     utility = full.utilities["uncertainty"]
     assert alone.tiles.tolist() == np.argsort(-np.nan_to_num(utility, nan=-1), kind="stable")[:6].tolist()
     assert full.tiles.tolist() != alone.tiles.tolist()
+
+
+def test_uncertainty_weighs_the_demand_for_coverage_and_is_not_added_to_it():
+    pool = make_pool(tiles=20, labelled=3, seed=7)
+    posterior = pool.posterior()
+    spread = -(posterior * np.log(posterior)).sum(-1) / np.log(len(pool.seen))
+    demand = {}
+    for terms in (("uncertainty", "coverage"), ("coverage",)):
+        state, _ = AczerotsStrategy(terms, per_tile=9)._states(
+            pool, posterior, spread.astype(np.float32), np.random.default_rng(0)
+        )
+        demand[terms] = state.demand
+    _, cells = region_features(pool, 9, 16, np.random.default_rng(0))
+    ratio = (demand["uncertainty", "coverage"] / demand["coverage",]).reshape(cells.shape)
+    expected = 0.3 + np.take_along_axis(spread, cells, axis=1)
+    np.testing.assert_allclose(ratio / ratio.max(), expected / expected.max(), rtol=1e-4)
+    runs = [AczerotsStrategy(weights=(w, 0.1, 1.0)).select(pool, 6, np.random.default_rng(0)).tiles for w in (0.0, 9.0)]
+    assert runs[0].tolist() == runs[1].tolist()
 
 
 def test_cost_prefers_cheap_tiles_of_equal_gain():
