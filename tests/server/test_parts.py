@@ -152,4 +152,4 @@ def test_drawing_is_exact(repository: Path) -> None:
         ["node", "--test", "tests/"], cwd=repository / "web", capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout
-    assert "# pass 8" in done.stdout
+    assert "# pass 12" in done.stdout
