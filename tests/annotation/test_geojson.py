@@ -90,7 +90,7 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "terminal codes in a name": (feature("\x1b[2J"), r"unknown class '\\x1b\[2J'"),
     "name that is long": (feature("x" * 100_000), r"unknown class 'x{79}\.\.\."),
     "name that is a list": (feature(["tumor"]), "without a name"),
-    "NaN": (feature(coordinates="NAN"), "NaN is no number"),
+    "NaN": (feature(coordinates="NAN"), "NaN, which is no number"),
     "infinite": (feature(coordinates="HUGE"), "lies on no slide"),
     "beyond every slide": (feature(coordinates=[[[0, 0], [1e9, 0], [1e9, 1], [0, 0]]]), "lies on no slide"),
     "integer without end": (feature(coordinates="INTEGER"), "not JSON"),
@@ -118,7 +118,7 @@ def test_hostile_features_are_refused_with_their_number(tmp_path: Path, name: st
     content: Any = [feature(), feature("stroma"), bad, feature()]
     text = json.dumps({"type": "FeatureCollection", "features": content} if collection else content)
     tricks = {
-        "NAN": "[[[NaN, 0]]]",
+        "NAN": "[[[NaN, 0],[0,0],[1,1],[NaN,0]]]",
         "HUGE": "[[[1e999, 0],[0,0],[1,1],[1e999,0]]]",
         "INTEGER": f"[[[{'9' * 5000}, 0]]]",
     }

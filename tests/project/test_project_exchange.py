@@ -203,7 +203,7 @@ def test_the_second_of_two_people_does_not_overwrite_the_first(project: Project,
         (outline("../../../etc/cron.d/x", square(5, 5, 9)), "unknown class"),
         (outline("tumor", [[0, 0], [9, 9], [9, 0], [0, 9], [0, 0]]), "crosses itself"),
         (outline("tumor", square(1e30, 0, 1e30)), "lies on no slide"),
-        (outline("tumor", square(float("nan"), 0, 1)), "NaN is no number"),
+        (outline("tumor", square(float("nan"), 0, 1)), "NaN, which is no number"),
     ],
 )
 def test_a_hostile_file_changes_nothing_though_another_is_fine(

@@ -14,19 +14,27 @@ MAX_BYTES = 64 * 1024 * 1024
 
 _BLANK = " \t\r\n"
 
+_ZIP = b"PK\x03\x04"
+"""How archives begin; QuPath offers to compress what it exports."""
+
 
 def read_features(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(number from 1, feature) of a FeatureCollection, of a plain array of features or of a single feature.
 
+    ``NaN`` and ``Infinity`` become floats: JSON does not know them, and QuPath writes them as measurements.
+
     Raises:
-        InputError: Missing, too large, not UTF-8, not JSON (with the number of the feature where it breaks), nested
-            too deeply, a number that JSON does not know (NaN), or no features in it.
+        InputError: Missing, too large, a zip archive, not UTF-8, not JSON (with the number of the feature where it
+            breaks), nested too deeply, or no features in it.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
             limit = MAX_BYTES // 2**20
             raise InputError(f"is larger than {limit} MB", where=path, fix="Export the annotations slide by slide")
-        text = path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
+        if data.startswith(_ZIP):
+            raise InputError("is a zip archive", where=path, fix="Unpack it, or export without compressing")
+        text = data.decode("utf-8-sig")
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=path) from None
     except UnicodeDecodeError:
@@ -39,7 +47,7 @@ class _Walker:
 
     def __init__(self, text: str, path: Path) -> None:
         self.text, self.path, self.place = text, path, 0
-        self._decoder = json.JSONDecoder(parse_constant=_no_constant)
+        self._decoder = json.JSONDecoder()
 
     def features(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """See :func:`read_features`."""
@@ -120,7 +128,3 @@ class _Walker:
     def _refuse(self, what: str, number: int = 0) -> NoReturn:
         after = f", after feature {number}" if number else ""
         raise InputError(what, where=f"{self.path}{after}")
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")

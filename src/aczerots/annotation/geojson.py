@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.annotation.features import read_features
+from aczerots.annotation.pathclass import ANNOTATION, class_name, object_type, qupath_name, with_children
 from aczerots.errors import InputError, MissingExtraError
 from aczerots.taxonomy import Taxonomy
 
@@ -70,9 +71,9 @@ class Drawings:
 def read_drawings(path: Path, taxonomy: Taxonomy) -> Drawings:
     """All drawings of a file.
 
-    Classes are found by ``properties.classification.name``, or ``names``, whose parts QuPath joins with a colon.
-    Polygons and multipolygons with holes are used. Points, lines, detections, features without a class and
-    drawings of unseen classes are listed as unused.
+    Classes are found by ``properties.classification`` in every form that QuPath has written. Polygons and
+    multipolygons with holes are used, nested ones too and in any focal plane. Points, lines, detections, features
+    without a class, drawings of unseen classes or at another time than the first are listed as unused.
 
     Raises:
         InputError: The file is refused as a whole, with the number of the first bad feature: not JSON, a class that
@@ -83,7 +84,8 @@ def read_drawings(path: Path, taxonomy: Taxonomy) -> Drawings:
     drawings: list[Drawing] = []
     unused: list[Unused] = []
     versions: dict[str, int] = {}
-    for number, feature in read_features(path):
+    nested = ((n, f) for n, outer in read_features(path) for f in with_children(outer))
+    for number, feature in nested:
         where = f"{path}, feature {number}"
         properties = feature.get("properties") or {}
         if feature.get("type") != "Feature" or not isinstance(properties, dict):
@@ -117,41 +119,42 @@ def _drawing(
     geometry = feature.get("geometry")
     if not isinstance(geometry, dict):
         return Unused(number, "has no geometry")
-    kind = properties.get("objectType", "annotation")
-    if kind != "annotation":
-        return Unused(number, f"is no annotation but {_shown(kind)}")
-    if geometry.get("type") not in {"Polygon", "MultiPolygon"}:
-        return Unused(number, f"is no area but {_shown(geometry.get('type'))}")
-    name = _class_name(properties, where)
+    obstacle = _obstacle(feature, properties, geometry)
+    if obstacle is not None:
+        return Unused(number, obstacle)
+    name = class_name(properties, where)
     if name is None:
         return Unused(number, "has no class")
-    if name not in taxonomy.names:
-        near = get_close_matches(name, taxonomy.names, n=1)
-        fix = f"Did you mean '{near[0]}'?" if near else f"The classes are {', '.join(taxonomy.names)}"
-        raise InputError(f"is of the unknown class {_shown(name)}", where=where, fix=fix)
+    label = _label(name, taxonomy, where)
     shape = _shape(geometry["type"], geometry.get("coordinates"), where)
-    label = taxonomy.index(name)
     if not taxonomy.classes[label].seen:
-        return Unused(number, f"is of '{name}', an unseen class")
+        return Unused(number, f"is of '{taxonomy.names[label]}', an unseen class")
     return Drawing(number, label, shape)
 
 
-def _class_name(properties: Mapping[str, Any], where: str) -> str | None:
-    """Name of the class; None without one."""
-    found = properties.get("classification")
-    if found is None:
-        return None
-    if not isinstance(found, dict):
-        raise InputError("has a classification that is no object", where=where)
-    names = found.get("names")
-    if isinstance(names, list) and names and all(isinstance(n, str) for n in names):
-        return ": ".join(names)
-    name = found.get("name")
-    if name is None and names is None:
-        return None
-    if not isinstance(name, str):
-        raise InputError("has a classification without a name", where=where)
-    return name
+def _obstacle(feature: Mapping[str, Any], properties: Mapping[str, Any], geometry: Mapping[str, Any]) -> str | None:
+    """Why a feature cannot be an outline that somebody drew."""
+    kind = object_type(feature, properties)
+    if kind != ANNOTATION:
+        return f"is no annotation but {_shown(kind)}"
+    if geometry.get("type") not in {"Polygon", "MultiPolygon"}:
+        return f"is no area but {_shown(geometry.get('type'))}"
+    plane = geometry.get("plane")
+    if isinstance(plane, dict) and plane.get("t", 0) != 0:
+        return "lies at another time point"
+    return None
+
+
+def _label(name: str, taxonomy: Taxonomy, where: str) -> int:
+    """Label id of a class by its own name, or by the only one that QuPath makes of it."""
+    if name in taxonomy.names:
+        return taxonomy.index(name)
+    alike = [i for i, known in enumerate(taxonomy.names) if qupath_name(known) == qupath_name(name)]
+    if len(alike) == 1:
+        return alike[0]
+    near = get_close_matches(name, taxonomy.names, n=1)
+    fix = f"Did you mean '{near[0]}'?" if near else f"The classes are {', '.join(taxonomy.names)}"
+    raise InputError(f"is of the unknown class {_shown(name)}", where=where, fix=fix)
 
 
 def _shape(kind: str, coordinates: Any, where: str) -> Polygon | MultiPolygon:
@@ -190,6 +193,8 @@ def _ring(ring: Any, where: str) -> NDArray[np.float64]:
     if corners.ndim != 2 or corners.shape[0] < 4 or corners.dtype.kind not in "iuf":
         raise InputError("has a ring that is no list of at least four pairs of numbers", where=where)
     numbers = corners.astype(np.float64)
+    if np.isnan(numbers).any():
+        raise InputError("has a coordinate that is NaN, which is no number", where=where)
     if not np.isfinite(numbers).all() or np.abs(numbers).max() > MAX_COORDINATE:
         raise InputError("has a coordinate that lies on no slide", where=where)
     if (numbers[0] != numbers[-1]).any():

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aczerots.annotation.pathclass import qupath_name
 from aczerots.errors import MissingExtraError
 from aczerots.taxonomy import IGNORE, Taxonomy
 
@@ -68,7 +69,7 @@ def polygon_features(
                 "geometry": mapping(region),
                 "properties": {
                     "objectType": "annotation",
-                    "classification": {"name": tissue.name, "color": list(tissue.color)},
+                    "classification": {"name": qupath_name(tissue.name), "color": list(tissue.color)},
                     "isLocked": False,
                     "measurements": {} if area is None else {"Area mm^2": round(area, 6)},
                 },

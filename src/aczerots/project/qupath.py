@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from aczerots.annotation.masks import decode_mask
+from aczerots.annotation.pathclass import qupath_name
 from aczerots.annotation.raster import vectorise
 from aczerots.annotation.records.facts import Answer, AnswerKind, PickFact
 from aczerots.files import write_text_atomic
@@ -75,7 +76,7 @@ def _features(project: Project, pick: PickFact, tile: Tile) -> Iterator[dict[str
             "geometry": _geometry(polygon),
             "properties": {
                 "objectType": "annotation",
-                "classification": {"name": tissue.name, "color": list(tissue.color)},
+                "classification": {"name": qupath_name(tissue.name), "color": list(tissue.color)},
                 "isLocked": False,
             },
         }
