@@ -25,7 +25,7 @@ from aczerots.project.ingest import Ingested, Intake, ingest_files
 from aczerots.project.qupath import export_qupath
 from aczerots.project.settings import make_settings
 from aczerots.slides.base import Box
-from aczerots.taxonomy import Taxonomy, TissueClass
+from aczerots.taxonomy import IGNORE, Taxonomy, TissueClass
 
 VERSIONS = ("0.2", "0.3", "0.4", "0.5")
 COLOR = [200, 0, 0]
@@ -49,14 +49,18 @@ def exported(tmp_path: Path) -> Any:
         tmp_path / "project", [str(tmp_path / "a.png")], make_settings(classes=CLASSES, tile_size=64, budget=2)
     )
     with open_project(tmp_path / "project") as project:
-        rng = np.random.default_rng(1)
-        mask = rng.integers(0, 4, (16, 16)).astype(np.uint8).repeat(4, 0).repeat(4, 1)
-        mask[8:24, 8:24], mask[12:20, 12:20] = 0, 1  # a hole
+        labels = np.random.default_rng(1).integers(0, 4, (16, 16)).astype(np.uint8).repeat(4, 0).repeat(4, 1)
+        labels[8:24, 8:24], labels[12:20, 12:20] = 0, 1  # a hole
+        masks = []
+        for tile in project.store.rounds.tiles()[:2]:
+            mask = np.full((64, 64), IGNORE, np.uint8)
+            mask[tile.inner] = labels[tile.inner]
+            masks.append(mask)
         project.store.rounds.advance(0, RoundState.FITTED)
         scores = {"coverage": 0.5, "broken": float("nan")}
         picks = [PickFact(1, i + 1, i, 1.0, scores) for i in range(4)]
-        project.store.rounds.propose(1, "random", picks, [NewDraft(0, mask, {}, "round-0")])
-        project.store.answers.add(NewAnswer(1, 1, "ann", "page", AnswerKind.DRAWN, 0, mask[::-1].copy()))
+        project.store.rounds.propose(1, "random", picks, [NewDraft(0, masks[0], {}, "round-0")])
+        project.store.answers.add(NewAnswer(1, 1, "ann", "page", AnswerKind.DRAWN, 0, masks[1]))
         yield project
 
 

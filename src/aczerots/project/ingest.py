@@ -238,7 +238,9 @@ def _answer(  # noqa: PLR0913, PLR0917  # what is known of a tile, each from ano
     reading = _reading(history, pick.readings > 1, intake.author)
     key = _key(pick.tile, reading, mask, intake.tool)
     newest = next((a for a in reversed(history) if a.reading == reading), None)
-    same = newest is not None and newest.mask is not None and np.array_equal(decode_mask(newest.mask), mask)
+    known_mask = None if newest is None or newest.mask is None else decode_mask(newest.mask)
+    # What is of an unseen class does not leave with an export: its absence is no change.
+    same = known_mask is not None and any(np.array_equal(m, mask) for m in (known_mask, _seen(project, known_mask)))
     if same or any(a.key == key for a in history):
         report.unchanged += 1
         return None
