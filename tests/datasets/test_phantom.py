@@ -128,8 +128,8 @@ def test_speed():
     start = time.process_time()
     for i in range(10):
         generate(Recipe(9, i, (448, 448), 0.5))
-    # Aim 0.25 s a slide. Two threads of a core that is shared slow each other down; what is caught is another order.
-    assert (time.process_time() - start) / 10 < 1.5
+    # Aim 0.25 s a slide; twice that is allowed on a busy machine.
+    assert (time.process_time() - start) / 10 < 0.5
 
 
 def test_noise_has_unit_deviation_and_the_scale_asked_for():
