@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aczerots.annotation.masks import decode_mask
 from aczerots.annotation.records.facts import AnswerKind, NewDraft, PickFact, RoundFact, RoundState
 from aczerots.errors import SettingsError
 from aczerots.predict import changed_share, tile_probabilities, view_pool
@@ -231,12 +232,15 @@ def drawn_masks(project: Project, up_to: int, taxonomy: Taxonomy) -> dict[int, N
     """
     keep = np.zeros(256, dtype=bool)
     keep[list(taxonomy.seen_ids)] = True
-    masks = project.store.answers.masks(up_to)
-    out = {tile: np.where(keep[mask], mask, np.uint8(IGNORE)) for tile, mask in masks.items()}
-    tiles = project.store.rounds.tiles()
+    tiles, out = project.store.rounds.tiles(), {}
     for answer in project.store.answers.counting(up_to):
-        if answer.kind is AnswerKind.NO_SEEN_CLASS:
-            out[answer.tile][tiles[answer.tile].inner] = NO_SEEN
+        tile = tiles[answer.tile]
+        if answer.mask is not None:
+            mask = decode_mask(answer.mask)
+            out[answer.tile] = np.where(keep[mask], mask, np.uint8(IGNORE))
+        elif answer.kind is AnswerKind.NO_SEEN_CLASS:
+            out[answer.tile] = np.full((tile.size, tile.size), IGNORE, dtype=np.uint8)
+            out[answer.tile][tile.inner] = NO_SEEN
     return out
 
 

@@ -15,6 +15,8 @@ from aczerots.prozs.decoder import ResidualDecoder
 from aczerots.prozs.model import PrototypeScorer, ProZS
 
 _CELLS_PER_TILE = 256
+_DICE, _CONTRAST = 1.0, 0.1
+"""Weights of terms beside cross-entropy, chosen on the phantom and on splits inside the luad pool."""
 
 
 class GridSource(Protocol):
@@ -97,7 +99,7 @@ class Recipe:
 
 
 def prozs_loss(
-    model: ProZS, batch: Batch, *, dice: float = 1.0, contrast: float = 0.1, keep: float = 1.0
+    model: ProZS, batch: Batch, *, dice: float = _DICE, contrast: float = _CONTRAST, keep: float = 1.0
 ) -> torch.Tensor:
     """Cross-entropy + Dice + pixel-to-centroid contrast, and zero-shot answers kept where nothing is drawn.
 
@@ -139,8 +141,8 @@ def _drawn_loss(
     phi: torch.Tensor,
     targets: torch.Tensor,
     weights: torch.Tensor,
-    dice: float = 1.0,
-    contrast: float = 0.1,
+    dice: float = _DICE,
+    contrast: float = _CONTRAST,
 ) -> torch.Tensor:
     """Cross-entropy, Dice and contrast of scores [b, C, H, W] and features [b, d_p, H, W] of annotated tiles."""
     loss = losses.cross_entropy(logits, targets, weights) + dice * losses.dice(logits, targets)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from aczerots.errors import MissingExtraError, SettingsError
 from aczerots.selection.base import Pool, Selection, check_budget, report, take_top
-from aczerots.taxonomy import IGNORE
 
 PREFIX = "skactiveml:"
 USABLE = (
@@ -102,7 +101,6 @@ def _main_class(pool: Pool) -> NDArray[np.float64]:
     out = np.full(len(pool), np.nan)
     labels, seen = pool.known_labels(), pool.tile_mean(pool.posterior()).argmax(axis=1)
     for tile in np.flatnonzero(pool.labelled):
-        drawn = labels[tile][labels[tile] < IGNORE]
-        drawn = drawn[drawn < len(pool.seen)]
+        drawn = labels[tile][labels[tile] < len(pool.seen)]
         out[tile] = np.bincount(drawn).argmax() if len(drawn) else seen[tile]
     return out

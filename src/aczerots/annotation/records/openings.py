@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -39,27 +39,35 @@ def next_opening(
     session: Session, number: int, user: str, now: datetime, slide: str | None = None
 ) -> tuple[int, int] | None:
     """(tile, reading) to lend, on a slide if one is named, first readings first, by rank; nobody gets both readings."""
-    values: dict[str, Any] = {"number": number, "user": user, "now": now}
-    if slide is not None:
-        values["slide"] = slide
-    row = session.execute(_next(slide is not None), values).first()
-    return None if row is None else (row[0], row[1])
+    return _first(session, _next, number, user, now, slide)
 
 
 def held_opening(
     session: Session, number: int, user: str, now: datetime, slide: str | None = None
 ) -> tuple[int, int] | None:
     """(tile, reading) that the user has and nobody has answered, on a slide if one is named."""
-    values: dict[str, Any] = {"number": number, "user": user, "now": now}
-    if slide is not None:
-        values["slide"] = slide
-    row = session.execute(_held(slide is not None), values).first()
-    return None if row is None else (row[0], row[1])
+    return _first(session, _held, number, user, now, slide)
 
 
 def count_open(session: Session) -> int:
     """Readings of the newest round that nobody has answered."""
     return session.scalar(_count()) or 0
+
+
+def _first(
+    session: Session,
+    query: Callable[[bool], Select[int, int]],
+    number: int,
+    user: str,
+    now: datetime,
+    slide: str | None,
+) -> tuple[int, int] | None:
+    """(tile, reading) that a query finds first."""
+    values: dict[str, Any] = {"number": number, "user": user, "now": now}
+    if slide is not None:
+        values["slide"] = slide
+    row = session.execute(query(slide is not None), values).first()
+    return None if row is None else (row[0], row[1])
 
 
 # Asked for with every tile, and slow to put together: made once, given their values when they are asked.
