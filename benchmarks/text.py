@@ -18,22 +18,19 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from aczerots.annotation.oracle import read_truth
 from aczerots.backbones.locate import locate_backbone
-from aczerots.config import TextMode, cache_folder
-from aczerots.datasets.locate import locate_dataset
-from aczerots.evaluate import Metrics, harmonic_mean
+from aczerots.config import TextMode
+from aczerots.evaluate import harmonic_mean
 from aczerots.predict import tile_probabilities
-from aczerots.progress import Silent
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import Preset, find_preset
 from aczerots.taxonomy import Taxonomy
 from aczerots.text.descriptions import describe_taxonomy
-from aczerots.text.prototypes import text_prototypes
-from aczerots.workbench import Workbench, check_truth, embed_split
+from aczerots.workbench import Workbench
 from benchmarks.measures import Counts, Score, bootstrap, confusion, iou, mean_iou
+from benchmarks.trials import fit_once, open_bench, open_parts, plain, signed
 
 SETTINGS = {
     "luad": ("folder:{data}/luad", "normal lung tissue"),
@@ -51,7 +48,6 @@ WORDS: dict[str, TextMode] = {
 }
 
 SHARE = 0.2
-TILE = 224
 
 
 @dataclass(frozen=True)
@@ -73,14 +69,6 @@ class Row:
     zero_hiou: Score
     unseen: tuple[float, ...]
     hiou: tuple[float, ...]
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and half width of its 95 % t-interval; the latter is NaN for fewer than two values."""
-    x = np.asarray(values, dtype=float)
-    if len(x) < 2:
-        return float(x.mean()), float("nan")
-    return float(x.mean()), float(stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)))
 
 
 def worded(taxonomy: Taxonomy, words: str) -> Taxonomy:
@@ -111,16 +99,15 @@ def hiou(counts: Counts, seen: NDArray[np.bool_]) -> float:
 def compare(name: str, data: str, backbone: str, seeds: Sequence[int], preset: Preset) -> list[Row]:
     """All kinds of words on one dataset."""
     locator, unseen = SETTINGS[name]
-    dataset, model = locate_dataset(locator.format(data=data)), locate_backbone(backbone)
-    taxonomy = dataset.taxonomy.with_unseen([unseen])
-    check_truth(dataset, ("train", "test"))
-    pool, test = (embed_split(dataset, split, TILE, model, cache_folder(), Silent()) for split in ("train", "test"))
+    model = locate_backbone(backbone)
+    parts = open_parts(locator.format(data=data), model)
+    taxonomy = parts[0].taxonomy.with_unseen([unseen])
     rows = []
     for words in WORDS:
         said = worded(taxonomy, words)
-        bench = Workbench(dataset, said, model, text_prototypes(model, said).cpu(), pool, test, "cpu")
+        bench = open_bench(parts, said, model)
         zero = count_by_image(bench, bench.zero_shot(find_preset("zeroshot"), 0))
-        fitted = [fit_once(bench, preset, seed) for seed in seeds]
+        fitted = [fit_once(bench, preset, SHARE, seed) for seed in seeds]
         row = Row(
             name,
             words,
@@ -134,15 +121,6 @@ def compare(name: str, data: str, backbone: str, seeds: Sequence[int], preset: P
     return rows
 
 
-def fit_once(bench: Workbench, preset: Preset, seed: int) -> Metrics:
-    """Metrics after a fit to tiles that only the seed chooses."""
-    count = len(bench.pool.tiles)
-    rng = np.random.default_rng([seed, count])
-    drawn = rng.choice(count, max(1, round(SHARE * count)), replace=False)
-    annotations = {int(i): bench.expert(int(i)) for i in sorted(drawn)}
-    return bench.evaluate(bench.fitted(preset, annotations, seed), Silent())
-
-
 def table(rows: Sequence[Row]) -> str:
     """Markdown; differences are to the bare name, paired by seed."""
     head = (
@@ -151,21 +129,10 @@ def table(rows: Sequence[Row]) -> str:
     lines = [head, "|---|---|---|---|---|---|---|"]
     for row in rows:
         first = next(r for r in rows if r.dataset == row.dataset)
-        gain = "" if row is first else _signed([a - b for a, b in zip(row.unseen, first.unseen, strict=True)])
+        gain = "" if row is first else signed(row.unseen, first.unseen)
         cells = (row.dataset, row.words, str(row.zero_miou), str(row.zero_hiou))
-        lines.append(f"| {' | '.join(cells)} | {_plain(row.unseen)} | {gain} | {_plain(row.hiou)} |")
+        lines.append(f"| {' | '.join(cells)} | {plain(row.unseen)} | {gain} | {plain(row.hiou)} |")
     return "\n".join(lines)
-
-
-def _plain(values: Sequence[float]) -> str:
-    mean, half = interval(values)
-    return f"{mean:.3f}" if np.isnan(half) else f"{mean:.3f} ± {half:.3f}"
-
-
-def _signed(values: Sequence[float]) -> str:
-    mean, half = interval(values)
-    text = f"{mean:+.3f}" if np.isnan(half) else f"{mean:+.3f} ± {half:.3f}"
-    return f"**{text}**" if abs(mean) > half else text
 
 
 def main() -> None:

@@ -80,13 +80,21 @@ def _farthest(
         want: How many in all.
     """
     known = np.full(len(points), len(chosen))
+    square = np.einsum("nd,nd->n", points, points, dtype=np.float64)
+    # Rows of what is chosen, doubled and in float64, are made once.
+    twice = np.empty((want, points.shape[1]))
+    made = 0
 
     def present(positions: NDArray[np.intp]) -> NDArray[np.float64]:
-        others = points[chosen[known[positions].min() :]].astype(np.float64)
-        known[positions] = len(chosen)
-        if not len(others):
+        nonlocal made
+        twice[made : len(chosen)] = 2.0 * points[chosen[made:]].astype(np.float64)
+        made = len(chosen)
+        first = known[positions].min()
+        known[positions] = made
+        if first == made:
             return nearest[positions]
-        distance = np.sqrt(square_distances(points[positions].astype(np.float64), others).min(axis=1))
+        away = square[chosen[first:]] - points[positions].astype(np.float64) @ twice[first:made].T
+        distance = np.sqrt(np.maximum(square[positions] + away.min(axis=1), 0.0))
         return np.asarray(np.minimum(nearest[positions], distance))
 
     search = LazyMaximum(nearest, rank, present)
