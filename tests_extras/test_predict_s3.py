@@ -7,7 +7,10 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 pytest.importorskip("s3fs")
 moto_server = pytest.importorskip("moto.server")
@@ -82,7 +85,9 @@ def test_the_server_gets_the_same_bytes(
     assert len(files.find("bucket/maps/a/.large.chunks")) == 5
     # Another machine, which has nothing of this one's scratch, goes on with two processes.
     monkeypatch.setenv("ACZEROTS_SCRATCH", str(tmp_path / "other"))
-    rows, failures = predict_slides(*arguments, options=SMALL, engine=ProcessEngine(["cpu", "cpu"]))
+    rows, failures = predict_slides(
+        *arguments, options=SMALL, engine=ProcessEngine(["cpu", "cpu"], threads=torch.get_num_threads())
+    )
     assert len(rows) == 4
     assert failures == []
     assert there(files, "bucket/maps/a") == digests(tmp_path / "here")
@@ -108,3 +113,18 @@ def test_what_cannot_be_reached_is_told(
     s3fs.S3FileSystem.clear_instance_cache()
     with pytest.raises(StorageError, match="cannot be reached"):
         predict_slides(model, [slide], "s3://bucket/maps", options=SMALL)
+
+
+def test_a_project_copies_its_slides_from_the_server(files: s3fs.S3FileSystem, tmp_path: Path) -> None:
+    rng, images = np.random.default_rng(0), tmp_path / "images"
+    images.mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray(rng.integers(0, 256, (128, 192, 3), dtype=np.uint8)).save(images / name)
+        files.put_file(str(images / name), f"bucket/in/{name}")
+    folder = tmp_path / "lab"
+    words = ["--classes", "tumor,stroma", "--tile-size", "64", "--budget", "2"]
+    for command in (["init", str(folder), "--slides", "s3://bucket/in/*.png", *words], ["embed", str(folder)]):
+        with pytest.raises(SystemExit) as stop:
+            main(command)
+        assert stop.value.code == 0
+    assert digests(folder / "slides") == digests(images)

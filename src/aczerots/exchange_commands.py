@@ -18,14 +18,16 @@ Author = Annotated[str | None, typer.Option(help="Who drew; default is the name 
 
 def bring_in(
     project: Folder,
-    slides: Annotated[list[str] | None, typer.Option(help='More images, as a quoted pattern: "more/*.png".')] = None,
+    slides: Annotated[
+        list[str] | None, typer.Option(help='More images: a quoted pattern, "more/*.png", or URL.')
+    ] = None,
     masks: Annotated[list[str] | None, typer.Option(help="Label images named as their slides, 255 is nothing.")] = None,
     drawings: Annotated[list[str] | None, typer.Option(help="GeoJSON files named as their slides.")] = None,
     author: Author = None,
     as_json: Json = False,
 ) -> None:
     """Add slides to a project, or drawings that exist already, as masks or GeoJSON."""
-    from aczerots.project.folder import add_slides, open_project
+    from aczerots.project.folder import COPIES, add_slides, open_project
     from aczerots.project.ingest import Intake, ingest_files
     from aczerots.project.masks import import_masks
     from aczerots.project.slides import find_files
@@ -35,8 +37,9 @@ def bring_in(
         raise SettingsError("there is nothing to import", fix="Give --slides, --masks or --drawings")
     who, console = _author(author), ConsoleProgress()
     # Every pattern is looked up before anything is added.
-    images, labels, outlines = (find_files(p or ()) for p in (slides, masks, drawings))
+    labels, outlines = find_files(masks or ()), find_files(drawings or ())
     with open_project(project) as opened:
+        images = find_files(slides or (), project / COPIES, console)
         done: dict[str, Any] = {"slides": add_slides(opened, images)}
         done["masks"] = import_masks(opened, labels, who)
         intake = Intake(who, "import", everywhere=True)

@@ -19,7 +19,7 @@ Folder = Annotated[Path, typer.Argument(help="Project folder.")]
 
 def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads them off the signature
     project: Annotated[Path, typer.Argument(help="New folder for the project.")],
-    slides: Annotated[list[str], typer.Option(help='Images, as a quoted pattern: "scans/*.png"; several times.')],
+    slides: Annotated[list[str], typer.Option(help='Images: a quoted pattern, "scans/*.png", or URL; several times.')],
     classes: Annotated[str, typer.Option(help='YAML file, or "tumor:seen,stroma:seen,necrosis:unseen".')],
     tile_size: Annotated[int, typer.Option(help="Side of a tile in pixels.")] = 224,
     mpp: Annotated[
@@ -79,7 +79,7 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
     # Opened once, so that a mistyped locator or missing weights are told now and not after hours of importing.
     options = BackboneOptions(settings.refine_with, settings.precision, trust_remote_code=trust_remote_code)
     locate_backbone(settings.backbone, "cpu", options)
-    init_project(project, slides, settings)
+    init_project(project, slides, settings, ConsoleProgress())
     with open_project(project) as made:
         count, tiles = len(made.store.rounds.slides()), len(made.store.rounds.tiles())
     sizes = _count(count, "slide"), _count(tiles, "tile"), _count(len(settings.classes), "class", "classes")

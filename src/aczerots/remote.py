@@ -210,6 +210,45 @@ def open_folder(place: str) -> OutFolder:
     return RemoteFolder(place, scratch_folder() / f"out-{name}")
 
 
+def matching(pattern: str) -> list[str]:
+    """URLs of the files that a pattern such as ``s3://lab/slides/*.svs`` names, in order of name.
+
+    Raises:
+        InputError: No such protocol, or the server cannot be reached.
+        MissingExtraError: The library for this protocol is not installed.
+    """
+    files, root = _filesystem(pattern)
+    with _translated(pattern, InputError):
+        return sorted(files.unstrip_protocol(name) for name in files.glob(root) if files.isfile(name))
+
+
+def copy_slide(place: str, folder: Path) -> Path:
+    """Copy a slide from a URL to a folder, with whatever files belong to it.
+
+    Raises:
+        InputError: It is not there, or the server does not give it.
+        StorageError: The disk has not the room.
+        MissingExtraError: The library for this protocol is not installed.
+    """
+    files, root = _filesystem(place)
+    try:
+        with _translated(place, InputError):
+            names = _belonging(files, root)
+            need = sum(int(files.size(name) or 0) for name in names)
+            if need > free_space(folder):
+                fix = f"Make room in {folder}, or choose another disk (ACZEROTS_SCRATCH for copies that go)"
+                what = f"a copy takes {size_text(need)}, and {size_text(free_space(folder))} are free"
+                raise StorageError(what, where=place, fix=fix)
+            parent = root.rpartition("/")[0]
+            for name in names:
+                target = folder / name.removeprefix(parent).lstrip("/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                files.get_file(name, str(target))
+    except FileNotFoundError:
+        raise InputError("the file is missing", where=place) from None
+    return folder / name_of(place)
+
+
 class SlideFetcher:
     """Copies of slides from URLs on the local disk: one at a time, so that the disk does not follow the cohort.
 
@@ -245,29 +284,9 @@ class SlideFetcher:
         self._held = None
         for old in self._folder.iterdir():
             _remove(old)
-        path = self._copy(place, self._folder)
+        path = copy_slide(place, self._folder)
         self._held = place, path
         return path
-
-    @staticmethod
-    def _copy(place: str, folder: Path) -> Path:
-        files, root = _filesystem(place)
-        try:
-            with _translated(place, InputError):
-                names = _belonging(files, root)
-                need = sum(int(files.size(name) or 0) for name in names)
-                if need > free_space(folder):
-                    fix = "Set ACZEROTS_SCRATCH to a folder on another disk"
-                    what = f"a copy takes {size_text(need)}, and {size_text(free_space(folder))} are free"
-                    raise StorageError(what, where=place, fix=fix)
-                parent = root.rpartition("/")[0]
-                for name in names:
-                    target = folder / name.removeprefix(parent).lstrip("/")
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    files.get_file(name, str(target))
-        except FileNotFoundError:
-            raise InputError("the file is missing", where=place) from None
-        return folder / name_of(place)
 
 
 def _tidy(folder: Path) -> None:

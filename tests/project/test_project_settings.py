@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import yaml
 from tests.project.conftest import CLASSES, write_image
 
-from aczerots.errors import AczerotsError, InputError, SettingsError
+from aczerots.errors import AczerotsError, InputError, SettingsError, StorageError
+from aczerots.progress import Silent
 from aczerots.project.classes import COLORS, read_classes
 from aczerots.project.folder import Project, add_slides, init_project, open_project
 from aczerots.project.settings import make_settings, read_settings, write_settings
@@ -200,3 +202,46 @@ def test_patterns_and_names(images: Path, tmp_path: Path):
     write_image(images / "more" / "a.png", 64, 64, 3)
     with pytest.raises(InputError, match="has the same name as"):
         init_project(tmp_path / "p", [str(images / "**" / "*.png")], make_settings(classes=CLASSES))
+
+
+def test_slides_behind_urls_are_copied_once(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    memory = fsspec.filesystem("memory")
+    memory.store.clear()
+    for place, name in (("/lab/a.png", "a.png"), ("/lab/b.png", "b.png"), ("/lab/notes.txt", "a.png")):
+        memory.pipe(place, (images / name).read_bytes())
+    steps: list[tuple[int, int]] = []
+    progress = Silent()
+    monkeypatch.setattr(progress, "step", lambda _, done, total: steps.append((done, total)), raising=False)
+    folder, settings = tmp_path / "p", make_settings(classes=CLASSES, tile_size=64, budget=2)
+    init_project(folder, ["memory://lab/*.png"], settings, progress)
+    assert steps == [(1, 2), (2, 2)]
+    assert sorted(p.name for p in (folder / "slides").iterdir()) == ["a.png", "b.png"]
+    with open_project(folder) as project:
+        assert [f.path for f in project.store.rounds.slides()] == ["slides/a.png", "slides/b.png"]
+        assert project.slides["a"].size == (128, 96)
+    # What is there is not asked for again: the server may be gone by now, but for its listing.
+    memory.pipe("/lab/a.png", b"other")
+    found = find_files(["memory://lab/a.png"], folder / "slides")
+    assert found == [(folder / "slides" / "a.png").resolve()]
+    assert found[0].read_bytes() == (images / "a.png").read_bytes()
+
+
+def test_urls_that_cannot_be_slides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    memory = fsspec.filesystem("memory")
+    memory.store.clear()
+    memory.pipe("/one/a.png", b"x")
+    memory.pipe("/two/a.png", b"y")
+    copies = tmp_path / "slides"
+    with pytest.raises(InputError, match="no file has such a name"):
+        find_files(["memory://one/*.svs"], copies)
+    with pytest.raises(InputError, match="only slides may be behind URLs"):
+        find_files(["memory://one/a.png"])
+    with pytest.raises(InputError, match=r"has the same name as memory:///?two/a.png"):
+        find_files(["memory://*/a.png"], copies)
+    with pytest.raises(AczerotsError, match=r"cannot be used|needs the extra"):
+        find_files(["nothing://one/a.png"], copies)
+    assert not copies.exists()
+    monkeypatch.setattr("aczerots.remote.free_space", lambda _: 0)
+    with pytest.raises(StorageError, match="takes 1 B, and 0 B are free"):
+        find_files(["memory://one/a.png"], copies)
+    assert list(copies.iterdir()) == []

@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 from aczerots.annotation.records.store import ProjectStore
 from aczerots.errors import AczerotsError, InputError, SettingsError
 from aczerots.files import make_folder
+from aczerots.progress import Progress
 from aczerots.project.settings import FILE, ProjectSettings, read_settings, write_settings
 from aczerots.project.slides import describe_slide, find_files, pool_tiles, reopen, slide_name
 from aczerots.slides.base import Slide
@@ -22,6 +23,8 @@ from aczerots.slides.pixels import PixelCache
 from aczerots.taxonomy import Taxonomy
 
 DATABASE = "project.sqlite"
+COPIES = "slides"
+"""Folder in a project with copies of slides that came from URLs."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +108,16 @@ def is_project(path: str) -> bool:
     return (Path(path) / FILE).is_file()
 
 
-def init_project(folder: Path, patterns: Sequence[str], settings: ProjectSettings) -> None:
-    """Make a project with its slides. Nothing is left if it fails.
+def init_project(
+    folder: Path, patterns: Sequence[str], settings: ProjectSettings, progress: Progress | None = None
+) -> None:
+    """Make a project with its slides. Nothing is left if it fails, but for copies of slides from elsewhere.
 
     Args:
         folder: New or empty folder.
-        patterns: Files of slides.
+        patterns: Files of slides; those behind URLs are copied to :data:`COPIES` in it.
         settings: What the project is about.
+        progress: Hears of copies.
 
     Raises:
         SettingsError: The folder holds a project already, or the database URL makes no sense.
@@ -121,7 +127,7 @@ def init_project(folder: Path, patterns: Sequence[str], settings: ProjectSetting
     if is_project(str(folder)):
         raise SettingsError("is a project already", where=folder, fix="Add slides with: aczerots import")
     _without_password(settings.database)
-    files = find_files(patterns)
+    files = find_files(patterns, folder / COPIES, progress)
     make_folder(folder)
     file = folder / DATABASE
     new = settings.database is None and not file.exists()

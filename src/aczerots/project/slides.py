@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import glob
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from aczerots.annotation.records.facts import SlideFact
 from aczerots.errors import InputError
+from aczerots.files import make_folder
+from aczerots.progress import Progress, Silent
+from aczerots.remote import copy_slide, is_url, matching, name_of
 from aczerots.slides.base import Slide, Tile
 from aczerots.slides.image import ImageSlide
 from aczerots.slides.open import open_slide
@@ -18,14 +22,25 @@ from aczerots.slides.tissue import find_tissue
 _LONGEST = 150
 
 
-def find_files(patterns: Sequence[str]) -> list[Path]:
+def find_files(patterns: Sequence[str], copies: Path | None = None, progress: Progress | None = None) -> list[Path]:
     """Files that the patterns name, each once, in order of name; ``**`` goes into folders.
 
+    Args:
+        patterns: Of paths, or of URLs such as ``s3://lab/slides/*.svs``.
+        copies: Folder that files behind URLs are copied to, once: pages and readers need them on a disk. Without it
+            URLs are refused.
+        progress: Hears of every copy.
+
     Raises:
-        InputError: A pattern that names no file.
+        InputError: A pattern that names no file, or two URLs whose files have the same name.
+        StorageError: There is no room for a copy.
+        MissingExtraError: The library for a URL's protocol is not installed.
     """
     found: set[Path] = set()
     for pattern in patterns:
+        if is_url(pattern):
+            found |= _brought(pattern, copies, progress or Silent())
+            continue
         whole = str(Path(pattern).expanduser())
         # Path.glob takes no absolute patterns.
         files = [Path(p) for p in glob.glob(whole, recursive=True) if Path(p).is_file()]  # noqa: PTH207
@@ -33,6 +48,29 @@ def find_files(patterns: Sequence[str]) -> list[Path]:
             raise InputError("no file has such a name", where=pattern, fix='Put the pattern in quotes: "images/*.png"')
         found |= {f.resolve() for f in files}
     return sorted(found, key=lambda p: (p.stem, p))
+
+
+def _brought(pattern: str, copies: Path | None, progress: Progress) -> set[Path]:
+    """Copies of the files that a URL names; those that are there already stay as they are."""
+    if copies is None:
+        raise InputError("only slides may be behind URLs", where=pattern, fix="Copy the files to a folder")
+    found = matching(pattern)
+    places = {name_of(place): place for place in found}
+    if not found:
+        raise InputError("no file has such a name", where=pattern)
+    if len(places) < len(found):
+        twice = next(place for place in found if places[name_of(place)] != place)
+        raise InputError(f"has the same name as {places[name_of(twice)]}", where=twice, fix="Rename one of them")
+    make_folder(copies)
+    for done, (name, place) in enumerate(places.items()):
+        if not (copies / name).exists():
+            with tempfile.TemporaryDirectory(prefix=".copy-", dir=copies) as part:
+                copy_slide(place, Path(part))
+                # The file that names the slide comes last: where it is, all of it is.
+                for path in sorted(Path(part).iterdir(), key=lambda p: p.name == name):
+                    path.replace(copies / path.name)
+        progress.step("copy slides", done + 1, len(places))
+    return {(copies / name).resolve() for name in places}
 
 
 def slide_name(path: Path) -> str:
