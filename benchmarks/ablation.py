@@ -51,8 +51,10 @@ class FixedDecoder(nn.Module):
         return nn.functional.normalize(grids.aligned, dim=1)
 
 
-def variant(name: str, *, parts: Callable[..., tuple[nn.Module, ...]] = usual, **recipe: object) -> Preset:
-    """The preset ``prozs`` with other parts or another recipe."""
+def variant(
+    name: str, *, parts: Callable[..., tuple[nn.Module, ...]] = usual, weigh: bool = True, **recipe: object
+) -> Preset:
+    """The preset ``prozs`` with other parts, another recipe, or a fixed weight of visual prototypes."""
 
     def build(info: BackboneInfo, text: torch.Tensor, seen: torch.Tensor) -> ProZS:
         decoder, projection, bank = parts(info, len(text))
@@ -61,7 +63,8 @@ def variant(name: str, *, parts: Callable[..., tuple[nn.Module, ...]] = usual, *
 
     known = PRESETS["prozs"].recipe
     assert isinstance(known, Recipe)
-    return Preset(name, build, replace(known, **recipe))  # type: ignore[arg-type]  # checked by the dataclass
+    changed = replace(known, **recipe)  # type: ignore[arg-type]  # checked by the dataclass
+    return Preset(name, build, changed, weigh)
 
 
 def fixed(info: BackboneInfo, classes: int) -> tuple[nn.Module, ...]:
@@ -78,8 +81,9 @@ def quarter(info: BackboneInfo, text: torch.Tensor, seen: torch.Tensor) -> ProZS
 VARIANTS: dict[str, Preset] = {
     "prozs": PRESETS["prozs"],
     "one visual prototype per class": variant("one", parts=partial(usual, most=1)),
-    "no visual prototypes": variant("none", parts=partial(usual, even=float("inf"))),
-    "visual prototypes only": variant("only", parts=partial(usual, even=1e-6)),
+    "visual prototypes always": variant("always", weigh=False),
+    "no visual prototypes": variant("none", parts=partial(usual, even=float("inf")), weigh=False),
+    "visual prototypes only": variant("only", parts=partial(usual, even=1e-6), weigh=False),
     "no Dice": variant("no dice", loss=partial(prozs_loss, dice=0.0)),
     "no contrast": variant("no contrast", loss=partial(prozs_loss, contrast=0.0)),
     "no keep": variant("no keep", loss=partial(prozs_loss, keep=0.0)),

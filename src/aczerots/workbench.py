@@ -27,6 +27,7 @@ from aczerots.progress import Progress
 from aczerots.prozs.fit import TrainingSet, fit
 from aczerots.prozs.model import PrototypeScorer, ProZS
 from aczerots.prozs.presets import Preset, build_model
+from aczerots.prozs.weigh import visual_weight
 from aczerots.slides.base import Box, Slide, Tile
 from aczerots.taxonomy import Taxonomy
 from aczerots.text.descriptions import describe_taxonomy, read_descriptions, undescribed, with_own_words
@@ -98,6 +99,10 @@ class Workbench:
             self.pool.grids.fill([*annotations, *rest])
         data = TrainingSet(self.pool.grids, list(annotations), labels, rest)
         model = self.zero_shot(preset, seed)
+        if preset.weigh and isinstance(model.scorer, PrototypeScorer):
+            slides = [self.pool.tiles[i].slide for i in annotations]
+            weight = visual_weight(lambda: self.zero_shot(preset, seed), data, slides, preset.recipe)
+            model.scorer.bank.weight.fill_(weight)
         fit(model, data, preset.recipe, seed)
         if preset.recipe.gamma is not None and isinstance(model.scorer, PrototypeScorer):
             model.scorer.gamma.fill_(preset.recipe.gamma(model, data))

@@ -17,6 +17,7 @@ from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import build_model, find_preset
 from aczerots.taxonomy import Taxonomy
 
+_LATER = ("scorer.bank.weight",)
 _FORMAT = 1
 
 
@@ -93,6 +94,9 @@ def _rebuild(path: Path, header: str, tensors: dict[str, torch.Tensor]) -> tuple
         card = ModelCard.model_validate_json(header)
         seen = torch.from_numpy(card.taxonomy.seen)
         model = build_model(find_preset(card.preset), card.backbone, tensors["text"], seen, seed=0)
+        own = model.state_dict()
+        # Models written before this buffer was there always counted visual prototypes.
+        tensors |= {k: own[k] for k in _LATER if k in own and k not in tensors}
         model.load_state_dict(tensors)
     except (ValidationError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"damaged model: {error}", where=path, fix="Fit the model again") from error

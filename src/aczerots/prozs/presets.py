@@ -25,11 +25,13 @@ class Preset:
         build: (backbone facts, text prototypes [C, d], seen [C]) -> untrained model. Draws initial weights
             from torch's global generator.
         recipe: How to fit it; None for a model without training.
+        weigh: Whether cross-validation on drawn tiles decides if visual prototypes count.
     """
 
     name: str
     build: Callable[[BackboneInfo, torch.Tensor, torch.Tensor], ProZS]
     recipe: Recipe | None
+    weigh: bool = False
 
 
 def _residual(info: BackboneInfo, text: torch.Tensor, seen: torch.Tensor) -> ProZS:
@@ -59,7 +61,7 @@ _SEEN_ONLY = replace(_PROZS, loss=seen_loss, context=0, gamma=never_undrawn)
 _PAPER = Recipe(loss=paper_loss, optimiser="sgd", rate=7e-3, weight_decay=5e-4, batch=64, epochs=100)
 
 PRESETS = {
-    "prozs": Preset("prozs", _residual, _PROZS),
+    "prozs": Preset("prozs", _residual, _PROZS, weigh=True),
     "paper": Preset("paper", _paper, _PAPER),
     "zeroshot": Preset("zeroshot", _residual, None),
     "seen-only": Preset("seen-only", _residual, _SEEN_ONLY),

@@ -91,14 +91,17 @@ class PrototypeBank(nn.Module):
         self.register_buffer("centres", torch.zeros(classes, most, dim))
         self.register_buffer("used", torch.zeros(classes, most, dtype=torch.bool))
         self.register_buffer("counts", torch.zeros(classes))
+        # 1, or 0 where words alone do better on drawn tiles that were held out (weigh.py).
+        self.register_buffer("weight", torch.ones(()))
+        self.weight: torch.Tensor
         self.centres: torch.Tensor
         self.used: torch.Tensor
         self.counts: torch.Tensor
 
     @property
     def trust(self) -> torch.Tensor:
-        """a_c = n_c / (n_c + n_0), float [C]: weight of the visual prototypes (design, ProZS)."""
-        return self.counts / (self.counts + self.even)
+        """a_c = w n_c / (n_c + n_0), float [C]: weight of the visual prototypes (design, ProZS; w is 1 there)."""
+        return self.weight * self.counts / (self.counts + self.even)
 
     @property
     def drawn(self) -> torch.Tensor:

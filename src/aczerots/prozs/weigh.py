@@ -1,0 +1,97 @@
+"""Chooses from drawn tiles alone whether visual prototypes count.
+
+Centres of a tissue's features say more than its words where drawn and undrawn tiles look alike, and less where each
+slide looks different. Cross-validation on drawn tiles tells which: the mean IoU of the drawn classes with visual
+prototypes against that with words alone. No label of an undrawn class is needed (docs/results.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from aczerots.prozs.fit import Recipe, TrainingSet, fit
+from aczerots.prozs.losses import soft_targets
+from aczerots.prozs.model import PrototypeScorer, ProZS
+
+STEPS = 100
+"""Of a fit that only compares; half of those of the fit that counts."""
+
+_BATCH = 16
+
+
+def visual_weight(build: Callable[[], ProZS], data: TrainingSet, groups: Sequence[str], recipe: Recipe) -> float:
+    """1 if visual prototypes raise the mean IoU of drawn classes on tiles that were not fitted to, else 0.
+
+    Args:
+        build: Gives the untrained model, the same each time.
+        data: What is drawn.
+        groups: What each drawn tile belongs to, as its slide: the two parts have no group in common.
+        recipe: How to fit, for fewer steps.
+
+    Returns:
+        0 or 1; 1 where drawn tiles cannot be parted so that each part has every drawn class.
+    """
+    halves = _halves(data, groups, len(build().text))
+    if halves is None:
+        return 1.0
+    found = {weight: _held_out_iou(build, data, halves, recipe, weight) for weight in (1.0, 0.0)}
+    return max(found, key=lambda weight: found[weight])
+
+
+def _halves(data: TrainingSet, groups: Sequence[str], classes: int) -> tuple[list[int], list[int]] | None:
+    """Indices of drawn tiles in two parts of about the same size, both with every drawn class; None if there are none.
+
+    Groups go one by one, the largest first, to the part that has fewer tiles.
+    """
+    members: dict[str, list[int]] = {}
+    for i, group in enumerate(groups):
+        members.setdefault(group, []).append(i)
+    parts: tuple[list[int], list[int]] = [], []
+    for group in sorted(members, key=lambda name: (-len(members[name]), name)):
+        min(parts, key=len).extend(members[group])
+
+    def drawn(tiles: Sequence[int]) -> torch.Tensor:
+        return torch.bincount(data.labels[list(tiles)].flatten().long(), minlength=256)[:classes] > 0
+
+    if not all(parts) or not torch.equal(drawn(parts[0]), drawn(parts[1])):
+        return None
+    return sorted(parts[0]), sorted(parts[1])
+
+
+def _held_out_iou(
+    build: Callable[[], ProZS], data: TrainingSet, halves: tuple[list[int], list[int]], recipe: Recipe, weight: float
+) -> float:
+    """Mean IoU of the drawn classes on each half by a model of the other one."""
+    matrix = torch.zeros(0, 0)
+    for known, held in (halves, halves[::-1]):
+        model = build()
+        if not isinstance(model.scorer, PrototypeScorer):
+            raise TypeError("weights are for models with a PrototypeScorer")
+        model.scorer.bank.weight.fill_(weight)
+        part = TrainingSet(data.grids, [data.labelled[i] for i in known], data.labels[known], data.unlabelled)
+        # Both weights see the same batches; half the data would not tell seeds apart anyway.
+        fit(model, part, recipe, seed=0, steps=STEPS)
+        found = _confusion(model, data, held)
+        matrix = found if not len(matrix) else matrix + found
+    hit, said, there = matrix.diag(), matrix.sum(dim=0), matrix.sum(dim=1)
+    known_classes = there > 0
+    return float((hit / (said + there - hit).clamp_min(1e-9))[known_classes].mean())
+
+
+@torch.no_grad()
+def _confusion(model: ProZS, data: TrainingSet, tiles: Sequence[int]) -> torch.Tensor:
+    """Label mass of cells by (drawn class, class that wins among those with labels), float [C, C]."""
+    scorer = model.scorer
+    assert isinstance(scorer, PrototypeScorer)  # checked by the caller
+    classes = len(model.text)
+    matrix = torch.zeros(classes, classes)
+    for start in range(0, len(tiles), _BATCH):
+        index = list(tiles[start : start + _BATCH])
+        grids = data.grids[[data.labelled[i] for i in index]].to(model.text.device)
+        scores = model(grids).masked_fill(~scorer.bank.drawn[:, None, None], -torch.inf).cpu()
+        mass = soft_targets(data.labels[index], classes, (scores.shape[2], scores.shape[3]))
+        winner = torch.nn.functional.one_hot(scores.argmax(dim=1), classes).float()
+        matrix += torch.einsum("bchw,bhwk->ck", mass, winner)
+    return matrix
