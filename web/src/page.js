@@ -80,8 +80,9 @@ async function showTask(task, left) {
   if (task.verdict) notice(`This tile has an answer (${task.verdict.replaceAll("_", " ")}). Handing in again replaces it; the old one is kept.`);
 }
 
-function showEmpty(left) {
-  const text = left > 0
+async function showEmpty(left) {
+  const none = left === 0 && (await api.round()).tiles.length === 0;
+  const text = none ? "No tiles are asked for yet." : left > 0
     ? `Nothing is free for you: what is left (${count(left, "tile")}) is with others, or waits for a second reader.`
     : "All tiles of this round are answered.";
   $("empty").replaceChildren(el("div", {}, text), el("button", { className: "primary", onclick: () => show("round") }, "Go to the round"));
@@ -268,7 +269,7 @@ async function start() {
     await attempt(() => desk.open(position, reading));
     await show("annotate");
   };
-  const advanced = async (job) => {
+  const advanced = async (job, first) => {
     const done = job.state === "done";
     if (!$("annotate").hidden && desk.task) {
       // Somebody who went on while the round before was measured is not torn away from the drawing.
@@ -277,6 +278,7 @@ async function start() {
     desk.task = null;
     editor.end();
     await live();
+    if (done && first) return show("annotate");
     await show(done ? "results" : "round");
     if (done) notice("The model is fitted and the next tiles are chosen.", "Annotate them", () => show("annotate"));
   };

@@ -8,6 +8,10 @@ const NAMES = {
   drawn: "drawn", accepted: "accepted", no_seen_class: "no seen", cannot_tell: "can't tell", skipped: "skipped",
 };
 
+const STAGES = {
+  starting: "Starting", "embed pool": "Looking at the tiles", fit: "Fitting the model", select: "Choosing the next tiles",
+};
+
 export class RoundView {
   constructor(root, { project, colors, open, advanced }) {
     Object.assign(this, { root, project, colors, open, advanced });
@@ -39,11 +43,13 @@ export class RoundView {
   }
 
   #go(round, job) {
+    this.first = round.number === 0 && round.tiles.length === 0;
+    const unanswered = !this.first && round.state === "proposed";
     this.line = el("p", { id: "job-line" }, jobText(job, round));
     this.gauge = el("div", { className: "gauge" }, bar(job.total > 0 && job.state === "running" ? job.done / job.total : 0));
     this.gauge.hidden = job.state !== "running";
-    this.button = el("button", { id: "advance", className: "primary" }, "Fit and propose the next round");
-    this.button.disabled = job.state === "running";
+    this.button = el("button", { id: "advance", className: "primary" }, this.first ? "Propose the first round" : "Fit and propose the next round");
+    this.button.disabled = job.state === "running" || unanswered;
     this.button.onclick = async () => {
       this.button.disabled = true;
       try {
@@ -70,7 +76,7 @@ export class RoundView {
       job = await api.job();
     }
     this.running = false;
-    await this.advanced(job);
+    await this.advanced(job, this.first);
   }
 
   #tiles(round) {
@@ -118,8 +124,10 @@ function jobText(job, round = null) {
   if (job.state === "running" && job.stage === "measure") {
     return `The next round is ready: go on with Annotate. The one before is being measured, ${job.done} of ${job.total} …`;
   }
-  if (job.state === "running") return `${job.stage}${job.total > 0 ? ` ${job.done} of ${job.total}` : ""} … (started by ${job.user})`;
+  if (job.state === "running") return `${STAGES[job.stage] ?? job.stage}${job.total > 0 ? ` ${job.done} of ${job.total}` : ""} … (started by ${job.user})`;
   if (job.state === "failed") return `It failed: ${job.message}`;
+  if (round?.tiles.length === 0) return "No tiles are asked for yet. The zero-shot model chooses the first ones.";
+  if (round?.state === "proposed") return "Nobody has answered in this round yet.";
   if (round && round.left > 0) return `Without an answer yet: ${round.left}. You may go on all the same.`;
   return "All tiles are answered.";
 }
