@@ -354,6 +354,26 @@ def test_a_round_that_is_measured_tears_nobody_away_from_the_next(
         page.close()
 
 
+def test_a_project_without_a_round_is_begun_on_the_page(browser: Any, tmp_path: Path, shots: Path) -> None:
+    project = SmallProject(tmp_path / "project.sqlite")
+    project.propose(0, [])
+    with serving(project) as address:
+        ada = Person(browser.new_page(viewport={"width": 1280, "height": 800}), shots)
+        page = ada.page
+        page.goto(f"{address}/?token=token-of-ada")
+        ada.reads("#empty", "No tiles are asked for yet")
+        page.click("#empty button")
+        ada.reads("#advance", "Propose the first round")
+        page.click("#advance")
+        ada.wait_for_tile(1)
+        page.click("nav [data-view=round]")
+        ada.reads("#job-line", "Nobody has answered in this round yet")
+        assert page.is_disabled("#advance")
+        assert ada.troubles == []
+        page.close()
+    project.store.close()
+
+
 def test_a_link_that_was_replaced_is_told_on_the_page(browser: Any, project: SmallProject, shots: Path) -> None:
     with serving(project) as address:
         ada = Person(browser.new_page(viewport={"width": 1280, "height": 800}), shots)
