@@ -162,7 +162,7 @@ def status(project: Folder, as_json: Json = False) -> None:
 
     from aczerots.project.agreement import agreement
     from aczerots.project.folder import open_project
-    from aczerots.project.status import class_rows, next_step, round_rows
+    from aczerots.project.status import advice, class_rows, next_step, round_rows
 
     with open_project(project) as opened:
         progress = opened.store.progress()
@@ -170,8 +170,11 @@ def status(project: Folder, as_json: Json = False) -> None:
         rounds, classes = round_rows(opened, progress), class_rows(opened, progress)
         slides, following = len(opened.store.rounds.slides()), next_step(opened, progress)
     if as_json:
+        said = asdict(advice(rounds))
         counts = {"slides": slides, "tiles": progress.tiles, "refused": progress.refused}
-        show_json({**counts, "rounds": rounds, "classes": classes, "agreement": twice, "next": following})
+        show_json(
+            {**counts, "rounds": rounds, "classes": classes, "agreement": twice, "advice": said, "next": following}
+        )
         return
     typer.echo(f"{project}: {count_of(slides, 'slide')}, {count_of(progress.tiles, 'tile')}")
     if rounds:
@@ -183,6 +186,8 @@ def status(project: Folder, as_json: Json = False) -> None:
         show_rows(twice, "Agreement of the two readings")
     if progress.refused:
         typer.echo(f"{count_of(progress.refused, 'answer')} that came too late: kept aside")
+    if advice(rounds).stop:
+        typer.echo(f"You may stop here. {advice(rounds).reason}")
     typer.echo(f"Next: {following}")
 
 

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aczerots.annotation.records.facts import RoundState
 from aczerots.cli import main
 from aczerots.datasets.locate import locate_dataset
 from aczerots.project.classes import COLORS
+from aczerots.project.folder import open_project
 from aczerots.slides.base import Box
 
 CLASSES = "tumor nests:seen,fibrous stroma:seen,lymphocyte aggregates,necrosis:unseen"
@@ -162,3 +164,18 @@ def test_colours_are_those_of_the_page():
     assert safe is not None
     numbers = [int(n) for n in re.findall(r"\d+", safe.group(1))]
     assert numbers == [channel for colour in COLORS for channel in colour]
+
+
+def test_status_says_when_further_rounds_change_little(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    project = tmp_path / "lab"
+    assert run("init", project, "--slides", scans / "*.png", "--classes", CLASSES, "--tile-size", 64) == 0
+    assert not answer_of(capsys, "status", project)["advice"]["stop"]
+    with open_project(project) as opened:
+        rounds = opened.store.rounds
+        for number in range(3):
+            if number:
+                rounds.propose(number, "random", [])
+            rounds.advance(number, RoundState.FITTED, metrics={"change": 0.01 if number else None, "coverage": 0.5})
+    assert run("status", project) == 0
+    assert "You may stop here. The last 2 rounds changed the prediction of 1.0 % and 1.0 %" in capsys.readouterr().out
+    assert answer_of(capsys, "status", project)["advice"]["stop"]
