@@ -66,7 +66,7 @@ function refresh() {
 }
 
 async function showTask(task, left) {
-  $("empty").hidden = task !== null;
+  if (task) $("empty").hidden = true;
   if (left !== null) $("progress").textContent = task ? `Round ${task.round} · ${left} left` : "";
   notice(null);
   if (!task) return showEmpty(left);
@@ -86,6 +86,7 @@ async function showEmpty(left) {
     ? `Nothing is free for you: what is left (${count(left, "tile")}) is with others, or waits for a second reader.`
     : "All tiles of this round are answered.";
   $("empty").replaceChildren(el("div", {}, text), el("button", { className: "primary", onclick: () => show("round") }, "Go to the round"));
+  $("empty").hidden = false;
   $("why").replaceChildren();
   $("rank").textContent = "";
   $("where").textContent = "";
