@@ -30,7 +30,7 @@ def test_ten_thousand_polygons(tmp_path: Path):
             "type": "Feature",
             "geometry": {
                 "type": "Polygon",
-                "coordinates": [(star + [STEP * (x + 0.5), STEP * (y + 0.5)]).tolist()],
+                "coordinates": [(star + STEP * np.array([x + 0.5, y + 0.5])).tolist()],
             },
             "properties": {"objectType": "annotation", "classification": {"name": ("tumor", "stroma")[(x + y) % 2]}},
         }
