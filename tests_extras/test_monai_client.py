@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.server.desks import TOKENS, SmallProject, serving, wait_until
+from tests.server.desks import PICKS, TOKENS, SmallProject, serving, small_round, wait_until
 
 from aczerots.taxonomy import IGNORE
-
-PICKS = [1, 2, 5]
 
 # The client leaves its connections to the garbage collector.
 pytestmark = [
@@ -29,11 +27,8 @@ if sys.version_info >= (3, 13):
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[SmallProject]:
-    made = SmallProject(tmp_path / "project.sqlite", slides=2, size=200, tile=64)
-    made.propose(0, [])
-    made.advance_to(1, PICKS)
-    yield made
-    made.store.close()
+    with small_round(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

@@ -221,6 +221,7 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
         show_json(rows)
     elif rows:
         show_rows(rows, f"Area share per class; the maps and areas.csv are in {out}")
+        typer.echo("Next: look at the overlays there, or open an image in QuPath and drag its GeoJSON onto it")
     for failure in failures:
         typer.echo(f"error: {failure}", err=True)
     if failures:
@@ -243,19 +244,25 @@ def evaluate(
     from aczerots.project.bench import Running
     from aczerots.project.folder import is_project, newest_model, open_project
     from aczerots.project.rounds import measure_round
+    from aczerots.project.status import next_step
 
+    following = None
     if dataset is not None:
         running: dict[str, Any] = {"device": device, "compiled": compiled, "trust_remote_code": trust_remote_code}
         row: dict[str, Any] = dict(evaluate_model(newest_model(model), dataset, progress=ConsoleProgress(), **running))
     elif is_project(str(model)):
         with open_project(model) as project:
             row = measure_round(project, Running(device, compiled, trust_remote_code, ConsoleProgress()))
+            following = next_step(project)
     else:
         raise SettingsError("there is nothing to measure on", fix="Name a dataset: aczerots evaluate MODEL DATASET")
     if as_json:
         show_json(row)
     else:
-        show_rows([row], f"{model} on {dataset or 'drawn tiles that were left out'}")
+        title = f"{model} on {dataset or 'drawn tiles that were left out'}"
+        show_rows([{"measure": name.replace("_", " "), "value": value} for name, value in row.items()], title)
+    if following is not None and not as_json:
+        typer.echo(f"Next: {following}; or look at the report: aczerots report {model}")
 
 
 @app.command()
@@ -268,6 +275,7 @@ def report(
     """Draw several runs into one comparison, or a project into a report of its rounds."""
     from aczerots.project.folder import is_project, open_project
     from aczerots.project.report import write_project_report
+    from aczerots.project.status import next_step
     from aczerots.report import write_report
 
     projects = [path for path in runs if is_project(str(path))]
@@ -277,10 +285,13 @@ def report(
         target = out or projects[0] / "report.html"
         with open_project(projects[0]) as project:
             write_project_report(project, target)
+            following = f"open it in a browser; then {next_step(project)}"
     else:
         target = out or Path("comparison.html")
         write_report(runs, target)
+        following = "open it in a browser"
     typer.echo(f"Written: {target}")
+    typer.echo(f"Next: {following}")
 
 
 for _command in (embed, describe, doctor, annotate):

@@ -48,7 +48,8 @@ def embed(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads th
     from aczerots.engine.locate import EngineOptions, locate_engine
     from aczerots.machine import size_text
     from aczerots.project.embed import embed_project
-    from aczerots.project.folder import is_project
+    from aczerots.project.folder import is_project, open_project
+    from aczerots.project.status import next_step
 
     running: dict[str, Any] = {"device": device, "compiled": compiled, "trust_remote_code": trust_remote_code}
     running["engine"] = locate_engine(EngineOptions(engine, address, jobs), device)
@@ -56,6 +57,8 @@ def embed(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads th
         if (backbone, tile_size, cache, refine_with, precision) != ("embedded", 224, "dense", None, "fp32"):
             raise SettingsError("backbone, tile size and precision of a project stand in its project.yaml")
         done = embed_project(Path(dataset), progress=ConsoleProgress(), **running)
+        with open_project(Path(dataset)) as project:
+            following = next_step(project)
     else:
         settings = read_settings(
             dataset=dataset,
@@ -66,11 +69,14 @@ def embed(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads th
             cache=cache,
         )
         done = embed_dataset(settings, progress=ConsoleProgress(), **running)
+        following = None
     if as_json:
         show_json({"tiles": done.tiles, "computed": done.computed, "bytes": done.size, "folder": str(done.folder)})
         return
     what = f"Computed {done.computed} tiles" if done.computed else "Nothing to do"
     typer.echo(f"{what}: the grids of all {done.tiles} tiles ({size_text(done.size)}) are in {done.folder}")
+    if following is not None:
+        typer.echo(f"Next: {following}")
 
 
 def describe(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads them off the signature

@@ -102,6 +102,11 @@ def show_checks(checks: Sequence[Check]) -> None:
         console.print(Text(f"  {number}. {fix}"), soft_wrap=True)
 
 
+def count_of(number: int, one: str, several: str | None = None) -> str:
+    """A number with its noun; the plural has an s unless ``several`` says otherwise."""
+    return f"{number} {one if number == 1 else several or one + 's'}"
+
+
 def show_json(value: object) -> None:
     """One JSON document on standard output; undefined numbers are null."""
     sys.stdout.write(json.dumps(_plain(value), indent=1) + "\n")

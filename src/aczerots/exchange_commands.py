@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from aczerots.commands import Compile, Device, Json, RemoteCode
-from aczerots.console import ConsoleProgress, show_json, show_rows
-from aczerots.errors import SettingsError
+from aczerots.console import ConsoleProgress, count_of, show_json, show_rows
+from aczerots.errors import InputError, SettingsError
 
 Folder = Annotated[Path, typer.Argument(help="Project folder.")]
 Author = Annotated[str | None, typer.Option(help="Who drew; default is the name you are logged in with.")]
@@ -46,11 +46,12 @@ def bring_in(
         reports = ingest_files(opened, outlines, intake, progress=console) if outlines else []
         done["drawings"] = sum(r.answers for r in reports)
         answered = done["masks"] + done["drawings"]
-        following = f"aczerots fit {project}" if answered else next_step(opened)
+        waiting = opened.store.progress().rounds[-1].left
+        following = f"aczerots fit {project}" if answered and not waiting else next_step(opened)
     if as_json:
         show_json({**done, "files": [_row(r) for r in reports], "next": following})
         return
-    typer.echo(f"Added {len(done['slides'])} slides; {answered} tiles have a new drawing")
+    typer.echo(f"Added {count_of(len(done['slides']), 'slide')} and {count_of(answered, 'drawn tile')}")
     _show_reports(reports)
     typer.echo(f"Next: {following}")
 
@@ -86,7 +87,7 @@ def export(
     if as_json:
         show_json({"written": [str(p) for p in written], "next": following})
         return
-    typer.echo(f"Written: {len(written)} files in {folder}")
+    typer.echo(f"Written: {count_of(len(written), 'file')} in {folder}")
     if form == "qupath":
         typer.echo(
             "In QuPath: open the slide, drag its file onto it, correct the drafts, File > Export objects as GeoJSON"
@@ -109,6 +110,11 @@ def ingest(
     from aczerots.project.ingest import Intake, ingest_files
     from aczerots.project.status import next_step
 
+    for path in files:
+        if path.is_dir():
+            raise InputError("is a folder", where=path, fix=f"Name its files: {path}/*.geojson")
+        if not path.exists():
+            raise InputError("there is no such file", where=path)
     intake = Intake(_author(author), accept=accept_drafts)
     with open_project(project) as opened:
         reports = ingest_files(opened, files, intake, slide=slide, progress=ConsoleProgress())
@@ -138,7 +144,8 @@ def run(
     with open_project(project) as opened:
         for _ in range(rounds):
             done = go_round(opened, running, every)
-            typer.echo(f"Round {done.number}: model fitted to {done.tiles} drawn tiles, in {project / done.file}")
+            fitted = count_of(done.tiles, "drawn tile")
+            typer.echo(f"Round {done.number}: model fitted to {fitted}, in {project / done.file}")
         following = next_step(opened)
     typer.echo(f"Next: {following}")
 
@@ -176,13 +183,15 @@ def _show_reports(reports: list[Any]) -> None:
     for report in reports:
         for reason, count in report.reasons.items():
             first = next(u.number for u in report.unused if u.reason == reason)
-            typer.echo(f"{report.file.name}: not used: {count} features ({reason}), first is feature {first}")
-        if report.untouched:
             typer.echo(
-                f"{report.file.name}: {report.untouched} tiles show the draft as it was; --accept-drafts takes them"
+                f"{report.file.name}: not used: {count_of(count, 'feature')} ({reason}), first is feature {first}"
             )
+        if report.untouched:
+            untouched = count_of(report.untouched, "tile")
+            typer.echo(f"{report.file.name}: {untouched} with the draft as it was; --accept-drafts takes them")
         if report.stale:
-            typer.echo(f"{report.file.name}: {report.stale} tiles have a newer answer; the drawings are kept aside")
+            stale = count_of(report.stale, "tile")
+            typer.echo(f"{report.file.name}: {stale} with a newer answer; the drawings are kept aside")
 
 
 EXCHANGE_COMMANDS: dict[str, Callable[..., None]] = {

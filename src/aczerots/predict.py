@@ -332,7 +332,12 @@ class Segmenter:
 
 
 def load_segmenter(
-    path: Path, device: str = "cpu", *, compiled: bool = False, trust_remote_code: bool = False
+    path: Path,
+    device: str = "cpu",
+    *,
+    compiled: bool = False,
+    trust_remote_code: bool = False,
+    opened: Backbone | None = None,
 ) -> Segmenter:
     """Segmenter from a model file; its card names backbone, helper and precision.
 
@@ -342,6 +347,7 @@ def load_segmenter(
         compiled: Compile the backbone's forward pass.
         trust_remote_code: Let the backbone's repository run Python code that it brings along. A model file cannot ask
             for this by itself.
+        opened: A backbone that is open on this device already, taken if it is the model's.
 
     Raises:
         InputError: The file is not a model, or its backbone is not to be had in the same version.
@@ -351,5 +357,7 @@ def load_segmenter(
     device = resolve_device(device)
     model, card = load_model(path)
     facts = card.backbone
+    if opened is not None and opened.info.hash == card.backbone_hash:
+        return Segmenter(model.to(device), card, opened)
     options = BackboneOptions(facts.helper or None, facts.precision, compiled, trust_remote_code)
     return Segmenter(model.to(device), card, locate_backbone(facts.locator, device, options))

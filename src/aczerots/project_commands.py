@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from aczerots.commands import Compile, Device, Json, PerPatient, PerSlide, RemoteCode
-from aczerots.console import ConsoleProgress, show_json, show_rows
+from aczerots.console import ConsoleProgress, count_of, show_json, show_rows
 
 RARE = ("no_seen_class", "cannot_tell", "skipped", "lent", "change", "coverage", "miou_seen")
 """Columns of the table of rounds that are left out while they say nothing."""
@@ -82,7 +82,7 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
     init_project(project, slides, settings, ConsoleProgress())
     with open_project(project) as made:
         count, tiles = len(made.store.rounds.slides()), len(made.store.rounds.tiles())
-    sizes = _count(count, "slide"), _count(tiles, "tile"), _count(len(settings.classes), "class", "classes")
+    sizes = count_of(count, "slide"), count_of(tiles, "tile"), count_of(len(settings.classes), "class", "classes")
     typer.echo(f"Made {project}: {', '.join(sizes)}")
     typer.echo(f"Next: aczerots select {project}")
 
@@ -141,9 +141,14 @@ def fit(
     if as_json:
         show_json({**asdict(done), "next": following})
         return
-    typer.echo(f"Round {done.number}: model fitted to {_count(done.tiles, 'drawn tile')}, in {project / done.file}")
+    what = (
+        f"model fitted to {count_of(done.tiles, 'drawn tile')}"
+        if done.tiles
+        else "nothing is drawn: the zero-shot model"
+    )
+    typer.echo(f"Round {done.number}: {what}, in {project / done.file}")
     if done.left:
-        typer.echo(f"{_count(done.left, 'tile')} of the round had no answer; they may be chosen again")
+        typer.echo(f"{count_of(done.left, 'tile')} of the round had no answer; they may be chosen again")
     if done.change is not None:
         typer.echo(f"{100 * done.change:.1f} % of the pool has another class than with the model before")
     if done.miou is not None:
@@ -157,7 +162,7 @@ def status(project: Folder, as_json: Json = False) -> None:
 
     from aczerots.project.agreement import agreement
     from aczerots.project.folder import open_project
-    from aczerots.project.status import class_rows, next_step, round_rows
+    from aczerots.project.status import advice, class_rows, next_step, round_rows
 
     with open_project(project) as opened:
         progress = opened.store.progress()
@@ -165,24 +170,25 @@ def status(project: Folder, as_json: Json = False) -> None:
         rounds, classes = round_rows(opened, progress), class_rows(opened, progress)
         slides, following = len(opened.store.rounds.slides()), next_step(opened, progress)
     if as_json:
+        said = asdict(advice(rounds))
         counts = {"slides": slides, "tiles": progress.tiles, "refused": progress.refused}
-        show_json({**counts, "rounds": rounds, "classes": classes, "agreement": twice, "next": following})
+        show_json(
+            {**counts, "rounds": rounds, "classes": classes, "agreement": twice, "advice": said, "next": following}
+        )
         return
-    typer.echo(f"{project}: {_count(slides, 'slide')}, {_count(progress.tiles, 'tile')}")
+    typer.echo(f"{project}: {count_of(slides, 'slide')}, {count_of(progress.tiles, 'tile')}")
     if rounds:
         empty = {key for key in RARE if not any(row[key] for row in rounds)}
-        show_rows([{k: v for k, v in row.items() if k not in empty} for row in rounds], "Rounds")
+        shown = [{**row, "minutes": f"{row['minutes']:.1f}"} for row in rounds]
+        show_rows([{k: v for k, v in row.items() if k not in empty} for row in shown], "Rounds")
     show_rows(classes, "Classes")
     if twice:
         show_rows(twice, "Agreement of the two readings")
     if progress.refused:
-        typer.echo(f"{_count(progress.refused, 'answer')} came too late and were kept aside")
+        typer.echo(f"{count_of(progress.refused, 'answer')} that came too late: kept aside")
+    if advice(rounds).stop:
+        typer.echo(f"You may stop here. {advice(rounds).reason}")
     typer.echo(f"Next: {following}")
-
-
-def _count(number: int, one: str, several: str | None = None) -> str:
-    """A number with its noun."""
-    return f"{number} {one if number == 1 else several or one + 's'}"
 
 
 PROJECT_COMMANDS: dict[str, Callable[..., None]] = {

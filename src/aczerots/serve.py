@@ -61,7 +61,7 @@ def project_desk(project: Project, running: Running) -> Desk:
         fit_round(project, watched, measure=False)
         propose_round(project, watched)
         if project.settings.folds > 1:
-            measure_round(project, watched)
+            measure_round(project, watched, needed=False)
 
     def slides() -> list[Slide]:
         # A new view of the project: its slides are opened once per view.

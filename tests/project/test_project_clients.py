@@ -1,5 +1,6 @@
 """A project for clients of MONAI Label: what its model sees in a region, and where answers go."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 from PIL import Image
 
 from aczerots.annotation.server.ports import UnknownTileError
+from aczerots.backbones.base import Backbone
+from aczerots.backbones.locate import locate_backbone
 from aczerots.datasets.locate import locate_dataset
 from aczerots.predict import load_segmenter
 from aczerots.project.bench import Running
@@ -45,6 +48,25 @@ def test_a_region_shows_what_the_newest_model_sees_there(project: Project):
     assert (part == whole[70:102, 40:104]).mean() > 0.7
     assert exchange.strategy == "aczerots"
     assert exchange.file("case").name == "case.png"
+
+
+def test_a_newer_model_takes_the_backbone_of_the_one_before(project: Project, monkeypatch: pytest.MonkeyPatch):
+    exchange, box = ProjectExchange(project, Running()), Box(0, 0, 64, 64)
+    propose_round(project, Running())
+    labels = exchange.labels("case", box)
+    opened: list[str] = []
+    locate = locate_backbone
+
+    def counted(locator: str, *rest: object) -> Backbone:
+        opened.append(locator)
+        return locate(locator, *rest)
+
+    monkeypatch.setattr("aczerots.backbones.locate.locate_backbone", counted)
+    os.utime(project.model_file(0), ns=(0, 0))  # as if it had been fitted again
+    np.testing.assert_array_equal(exchange.labels("case", box), labels)
+    assert opened == []
+    ProjectExchange(project, Running()).labels("case", box)
+    assert opened == ["embedded"]
 
 
 def test_a_part_of_a_slide_goes_on_beyond_its_edges(project: Project):

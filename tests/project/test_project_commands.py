@@ -1,14 +1,19 @@
 """The commands on a project as a user meets them, from init to a model that predicts."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from aczerots.annotation.records.facts import RoundState
 from aczerots.cli import main
 from aczerots.datasets.locate import locate_dataset
+from aczerots.project.classes import COLORS
+from aczerots.project.folder import open_project
 from aczerots.slides.base import Box
 
 CLASSES = "tumor nests:seen,fibrous stroma:seen,lymphocyte aggregates,necrosis:unseen"
@@ -48,7 +53,9 @@ def test_a_lab_from_init_to_prediction(scans: Path, tmp_path: Path, capsys: pyte
     added = answer_of(capsys, "import", project, "--slides", scans / "*.png")
     assert added["slides"] == ["case1"]
     assert run("embed", project) == 0
-    assert "Computed 8 tiles" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "Computed 8 tiles" in out
+    assert f"Next: aczerots select {project}" in out
     selected = answer_of(capsys, "select", project, "--strategy", "entropy")
     assert (selected["round"], selected["new"], len(selected["tiles"])) == (1, True, 2)
     assert "aczerots export" in selected["next"]
@@ -67,7 +74,12 @@ def test_a_lab_from_init_to_prediction(scans: Path, tmp_path: Path, capsys: pyte
     assert (measured["measured_tiles"], measured["miou_seen"]) == (2, pytest.approx(fitted["miou"]))
     assert run("status", project) == 0
     assert "evaluated" in capsys.readouterr().out
+    assert run("evaluate", project) == 0
+    out = capsys.readouterr().out
+    assert max(len(line) for line in out.splitlines() if "│" in line) < 80, "a measure per line, not per column"
+    assert f"Next: aczerots select {project}" in out
     assert run("report", project) == 0
+    assert f"then aczerots select {project}" in capsys.readouterr().out
     assert "mIoU of drawn classes" in (project / "report.html").read_text()
     status = answer_of(capsys, "status", project)
     assert (status["slides"], status["tiles"], status["rounds"][1]["answered"]) == (2, 8, 2)
@@ -102,6 +114,8 @@ def test_a_lab_from_init_to_prediction(scans: Path, tmp_path: Path, capsys: pyte
         (["export", "lab"], "round 0 has no tiles"),
         (["export", "lab", "--format", "png"], "nothing is drawn yet"),
         (["ingest", "lab", "case0.png"], "not UTF-8|no GeoJSON"),
+        (["ingest", "lab", "case0.geojson"], "there is no such file"),
+        (["ingest", "lab", "lab"], "is a folder. Name its files: lab/*.geojson"),
         (["evaluate", "lab"], "no round is fitted to a drawing yet"),
         (["evaluate", "case0.png"], "nothing to measure on"),
         (["predict", "lab", "case0.png", "--out", "o"], "has no model yet"),
@@ -125,3 +139,43 @@ def test_mistakes_are_one_clear_line(
     assert error.count("\n") == 1
     assert any(part in error for part in message.split("|"))
     assert not (scans / "p" / "project.yaml").exists()
+
+
+def test_drawings_of_other_tiles_do_not_end_the_round_that_is_open(
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    project, label = tmp_path / "lab", tmp_path / "case0.png"
+    options = ("--classes", CLASSES, "--tile-size", 64, "--budget", 2, "--folds", 0)
+    assert run("init", project, "--slides", scans / "*.png", *options) == 0
+    assert run("fit", project) == 0
+    assert "Round 0: nothing is drawn: the zero-shot model, in" in capsys.readouterr().out
+    picked = answer_of(capsys, "select", project, "--per-slide", 1)["tiles"]
+    assert {t["tile"].partition("@")[0] for t in picked} == {"case0", "case1"}
+    Image.fromarray(np.zeros((128, 128), dtype=np.uint8)).save(label)
+    assert run("import", project, "--masks", label) == 0
+    out = capsys.readouterr().out
+    assert "Added 0 slides and 4 drawn tiles" in out
+    assert f"Next: aczerots annotate {project}" in out  # the tile of the other slide still waits
+
+
+def test_colours_are_those_of_the_page():
+    page = (Path(__file__).parents[2] / "web" / "src" / "colors.js").read_text()
+    safe = re.search(r"const SAFE = \[(.*?)\n\];", page, re.DOTALL)
+    assert safe is not None
+    numbers = [int(n) for n in re.findall(r"\d+", safe.group(1))]
+    assert numbers == [channel for colour in COLORS for channel in colour]
+
+
+def test_status_says_when_further_rounds_change_little(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    project = tmp_path / "lab"
+    assert run("init", project, "--slides", scans / "*.png", "--classes", CLASSES, "--tile-size", 64) == 0
+    assert not answer_of(capsys, "status", project)["advice"]["stop"]
+    with open_project(project) as opened:
+        rounds = opened.store.rounds
+        for number in range(3):
+            if number:
+                rounds.propose(number, "random", [])
+            rounds.advance(number, RoundState.FITTED, metrics={"change": 0.01 if number else None, "coverage": 0.5})
+    assert run("status", project) == 0
+    assert "You may stop here. The last 2 rounds changed the prediction of 1.0 % and 1.0 %" in capsys.readouterr().out
+    assert answer_of(capsys, "status", project)["advice"]["stop"]

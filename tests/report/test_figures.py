@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
 import pytest
 
@@ -48,3 +49,11 @@ def test_class_figure_escapes_its_name(iou: list[float | None]) -> None:
 
 def test_no_score_at_all_still_draws() -> None:
     assert _texts(budget_figure([Curve("none", [0.0, 0.1], [None, None])]))
+
+
+@pytest.mark.parametrize("most", [0.214, 0.05, 1.0])
+def test_the_numbers_of_an_axis_stand_at_equal_distances(most: float) -> None:
+    texts = _texts(budget_figure([Curve("", [most / 2, most], [0.2, 0.4])]))
+    numbers = [float(t.removesuffix(" %")) for t in texts if t.endswith(" %")]
+    assert len(numbers) > 3
+    assert [b - a for a, b in pairwise(numbers)] == pytest.approx([numbers[1]] * (len(numbers) - 1))

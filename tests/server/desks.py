@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from aczerots.slides.base import Box
 from aczerots.slides.tiling import cut_tiles
 
 TOKENS = {"ada": "token-of-ada", "ben": "token-of-ben"}
+PICKS = [1, 2, 5]
+"""Tiles of the round of :func:`small_round`, in its order."""
 
 
 class SmallProject:
@@ -50,6 +52,8 @@ class SmallProject:
         self.fail_next = ""
         self._gate = threading.Event()
         self._gate.set()
+        self._measured = threading.Event()
+        self._measured.set()
         for sample in self.data.samples:
             s = sample.slide
             fact = SlideFact(s.id, f"{s.id}.png", s.fingerprint, *s.size, s.mpp)
@@ -93,6 +97,11 @@ class SmallProject:
         self._gate = threading.Event()
         return self._gate
 
+    def hold_measuring(self) -> threading.Event:
+        """The next round is proposed, but the one before is measured until the event is set."""
+        self._measured = threading.Event()
+        return self._measured
+
     def advance(self, progress: Progress) -> None:
         """Measure nothing, propose the next tiles; the draft is better than before."""
         self._gate.wait(20)
@@ -110,6 +119,18 @@ class SmallProject:
         chosen = {p.tile for p in self.store.rounds.picks()}
         rest = [i for i in range(len(self.pool)) if i not in chosen]
         self.propose(newest.number + 1, rest[:4], shift=2)
+        progress.step("measure", 0, 5)
+        self._measured.wait(20)
+
+
+@contextmanager
+def small_round(folder: Path) -> Iterator[SmallProject]:
+    """A project of small tiles whose first round asks for :data:`PICKS`."""
+    made = SmallProject(folder / "project.sqlite", slides=2, size=200, tile=64)
+    made.propose(0, [])
+    made.advance_to(1, PICKS)
+    yield made
+    made.store.close()
 
 
 class SmallExchange:

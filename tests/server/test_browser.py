@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
 from aczerots.annotation.masks import decode_mask
 from aczerots.annotation.records.facts import AnswerKind, RoundState
 from aczerots.taxonomy import IGNORE
-from tests.server.desks import SmallProject, serving, wait_until
+from tests.server.desks import TOKENS, SmallProject, serving, wait_until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PICKS = [5, 9, 21]
@@ -36,6 +37,7 @@ class Person:
         page.on("console", lambda m: self.troubles.append(m.text) if m.type == "error" else None)
 
     def shoot(self, name: str) -> None:
+        """Keep a picture of the page."""
         self.page.screenshot(path=str(self.folder / f"{name}.png"))
 
     def reads(self, selector: str, text: str) -> None:
@@ -45,6 +47,7 @@ class Person:
         expect(self.page.locator(selector)).to_contain_text(text, timeout=15_000)
 
     def wait_for_tile(self, rank: int) -> None:
+        """Wait until a tile is there to be drawn."""
         self.reads("#rank", f"number {rank} of its round")
         self.page.wait_for_timeout(400)
 
@@ -55,12 +58,14 @@ class Person:
         return box["x"] + spot[0], box["y"] + spot[1]
 
     def polygon(self, corners: list[tuple[float, float]]) -> None:
+        """Draw a polygon of the chosen class."""
         self.page.keyboard.press("p")
         for x, y in corners:
             self.page.mouse.click(*self.screen(x, y))
         self.page.keyboard.press("Enter")
 
     def stroke(self, path: list[tuple[float, float]]) -> None:
+        """Drag the pointer along a path."""
         self.page.mouse.move(*self.screen(*path[0]))
         self.page.mouse.down()
         for x, y in path[1:]:
@@ -68,6 +73,7 @@ class Person:
         self.page.mouse.up()
 
     def share(self, label: int) -> str:
+        """What the palette says about a class."""
         return str(self.page.text_content(f"#class-{label} .share"))
 
 
@@ -286,6 +292,103 @@ def test_corners_are_moved_without_a_mouse(browser: Any, project: SmallProject, 
         assert (mask[112:152, 112:172] == 0).all()
         assert int((mask == 0).sum()) == 40 * 60
         assert ben.troubles == []
+        page.close()
+
+
+def test_somebody_elses_answer_is_looked_at_before_it_is_replaced(
+    browser: Any, project: SmallProject, shots: Path
+) -> None:
+    with serving(project) as address:
+        ada = Person(browser.new_page(viewport={"width": 1280, "height": 800}), shots)
+        page = ada.page
+        page.goto(f"{address}/?token=token-of-ada")
+        ada.wait_for_tile(1)
+        page.keyboard.press("1")
+        ada.polygon([(40, 40), (120, 40), (120, 90), (40, 90)])
+        mine = ada.share(0)
+        answer = {"key": "key-of-ben", "version": 0, "verdict": "drawn", "mask": [2, 224 * 224], "seconds": 5.0}
+        header = {"Authorization": f"Bearer {TOKENS['ben']}"}
+        httpx.post(f"{address}/api/tiles/{PICKS[0]}/answer", json=answer, headers=header).raise_for_status()
+        page.click("#hand-in")
+        ada.reads("#notice-text", "ben has handed in")
+        page.click("#notice-action")
+        ada.reads("#notice-text", "The newest drawing is shown")
+        assert (ada.share(0), ada.share(2)) == ("", "100 %")
+        ada.shoot("10-newest-of-two")
+        page.keyboard.press("z")
+        assert (ada.share(0), ada.share(2)) == (mine, "")
+        page.click("#hand-in")
+        ada.wait_for_tile(2)
+        kept = project.store.answers.history(PICKS[0])
+        assert [a.author for a in kept] == ["ben", "ada"]
+        assert [a.author for a in project.store.answers.refused()] == ["ada"]
+        page.close()
+
+
+def test_a_round_that_is_measured_tears_nobody_away_from_the_next(
+    browser: Any, project: SmallProject, shots: Path
+) -> None:
+    measured = project.hold_measuring()
+    with serving(project) as address:
+        ada = Person(browser.new_page(viewport={"width": 1280, "height": 800}), shots)
+        page = ada.page
+        page.goto(f"{address}/?token=token-of-ada")
+        for rank in range(1, 4):
+            ada.wait_for_tile(rank)
+            page.keyboard.press("s")
+        page.click("#empty button")
+        page.click("#advance")
+        ada.reads("#job-line", "is being measured")
+        page.click("nav [data-view=annotate]")
+        ada.wait_for_tile(1)
+        page.keyboard.press("1")
+        ada.polygon([(40, 40), (120, 40), (120, 90), (40, 90)])
+        drawn = ada.share(0)
+        measured.set()
+        ada.reads("#notice-text", "The round before is measured")
+        assert page.is_visible("#annotate")
+        assert ada.share(0) == drawn
+        page.click("#hand-in")
+        ada.wait_for_tile(2)
+        assert ada.troubles == []
+        page.close()
+
+
+def test_a_project_without_a_round_is_begun_on_the_page(browser: Any, tmp_path: Path, shots: Path) -> None:
+    project = SmallProject(tmp_path / "project.sqlite")
+    project.propose(0, [])
+    with serving(project) as address:
+        ada = Person(browser.new_page(viewport={"width": 1280, "height": 800}), shots)
+        page = ada.page
+        page.goto(f"{address}/?token=token-of-ada")
+        ada.reads("#empty", "No tiles are asked for yet")
+        page.click("#empty button")
+        ada.reads("#advance", "Propose the first round")
+        page.click("#advance")
+        ada.wait_for_tile(1)
+        page.click("nav [data-view=round]")
+        ada.reads("#job-line", "Nobody has answered in this round yet")
+        assert page.is_disabled("#advance")
+        assert ada.troubles == []
+        page.close()
+    project.store.close()
+
+
+def test_a_link_that_was_replaced_is_told_on_the_page(browser: Any, project: SmallProject, shots: Path) -> None:
+    with serving(project) as address:
+        ada = Person(browser.new_page(viewport={"width": 1280, "height": 800}), shots)
+        page = ada.page
+        page.goto(f"{address}/?token=token-of-ada")
+        ada.wait_for_tile(1)
+        page.context.clear_cookies()
+        page.keyboard.press("w")
+        ada.reads("#notice-text", "Your link is not valid any more")
+        page.reload()
+        assert page.text_content("h1") == "This link is not valid"
+        page.goto(f"{address}/?token=token-of-ada")
+        ada.wait_for_tile(1)
+        ada.reads("#saved", "restored")
+        assert page.is_enabled("#hand-in")
         page.close()
 
 

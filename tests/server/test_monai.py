@@ -13,19 +13,8 @@ from PIL import Image
 
 from aczerots.annotation.records.facts import AnswerKind
 from aczerots.taxonomy import IGNORE
-from tests.server.desks import TOKENS, SmallProject, serving, wait_until
+from tests.server.desks import PICKS, TOKENS, SmallProject, serving, wait_until
 from tests.server.monai_clients import PythonClient, QuPathExtension, RefusedError
-
-PICKS = [1, 2, 5]
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Iterator[SmallProject]:
-    made = SmallProject(tmp_path / "project.sqlite", slides=2, size=200, tile=64)
-    made.propose(0, [])
-    made.advance_to(1, PICKS)
-    yield made
-    made.store.close()
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,18 +16,7 @@ from aczerots.annotation.server.app import guarded, make_app
 from aczerots.annotation.server.jobs import Jobs
 from aczerots.annotation.server.runs import decode_runs, encode_runs
 from aczerots.taxonomy import IGNORE
-from tests.server.desks import TOKENS, SmallProject
-
-PICKS = [1, 2, 5]
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Iterator[SmallProject]:
-    made = SmallProject(tmp_path / "project.sqlite", slides=2, size=200, tile=64)
-    made.propose(0, [])
-    made.advance_to(1, PICKS)
-    yield made
-    made.store.close()
+from tests.server.desks import PICKS, TOKENS, SmallProject
 
 
 class Site:
@@ -88,6 +75,16 @@ def test_nothing_answers_without_a_valid_token(site: Site) -> None:
             answer = site.client(None).request(method, at, headers=headers)
             assert answer.status_code == 401, (method, path, headers)
             assert method == "HEAD" or answer.json()["detail"].startswith("this needs a valid token")
+
+
+def test_somebody_who_opens_the_page_without_a_valid_token_is_told_what_to_do(site: Site) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Cookie": "aczerots=old"}
+    answer = site.client(None).get("/", headers=browser)
+    assert answer.status_code == 401
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "This link is not valid" in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert site.client(None).get("/api/round", headers=browser).json()["detail"].startswith("this needs")
 
 
 def test_a_token_that_was_taken_back_ends_within_a_second() -> None:

@@ -23,6 +23,7 @@ async function ask(method, path, body) {
   } catch {
     throw new Refused(0, "the server cannot be reached");
   }
+  if (answer.status === 401) throw new Refused(401, "your link is not valid any more: ask for a new one. What you drew is kept in this browser.");
   if (!answer.ok) throw new Refused(answer.status, await sentence(answer));
   return answer.json();
 }

@@ -83,9 +83,18 @@ export class Desk {
     this.comment = work.comment;
     this.draftId = work.draft_id;
     this.tell.saved("Unfinished work restored");
-    if (work.version !== this.task.version) {
-      this.tell.notice("Somebody has answered this tile since you began. Your drawing is shown; handing it in replaces theirs.");
-    }
+    if (work.version === this.task.version) return;
+    const text = "Somebody has answered this tile since you began. Your drawing is shown; handing it in replaces theirs.";
+    if (this.task.answer) this.tell.notice(text, "Show theirs", () => this.#showTheirs());
+    else this.tell.notice(text);
+  }
+
+  /** The answer that counts in place of one's own drawing, which undo brings back. */
+  #showTheirs() {
+    if (!this.task?.answer) return;
+    this.draftId = null;
+    this.editor.replace(decodeRuns(this.task.answer, this.task.tile.size));
+    this.tell.notice("The newest drawing is shown. Undo (Z) brings yours back.");
   }
 
   #shelf(task) {
@@ -157,7 +166,7 @@ export class Desk {
       await api.answer(task.tile.position, { ...work, key: this.key, verdict, mask, draft_id: drawn ? this.draftId : null });
     } catch (refused) {
       this.tell.saved("Not handed in", true);
-      const again = refused.status === 409 ? () => this.open(task.tile.position, task.reading) : () => this.hand(verdict);
+      const again = refused.status === 409 ? () => this.#openTheirs(task) : () => this.hand(verdict);
       this.tell.notice(`Not handed in: ${refused.message}`, refused.status === 409 ? "Load the newest" : "Try again", again);
       return false;
     } finally {
@@ -168,6 +177,11 @@ export class Desk {
     this.tell.notice(null);
     await this.next();
     return true;
+  }
+
+  async #openTheirs(task) {
+    await this.open(task.tile.position, task.reading);
+    this.#showTheirs();
   }
 
   /** Take back the answer handed in last and open its tile. */

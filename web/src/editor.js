@@ -115,6 +115,15 @@ export class Editor {
     this.#step((mask) => mask.clear());
   }
 
+  /** Another drawing of the tile in place of this one, as a step. */
+  replace(data) {
+    this.#step((mask) => {
+      const changed = data.filter((label, i) => label !== mask.data[i]).length;
+      mask.data = data;
+      return changed;
+    });
+  }
+
   acceptAll() {
     if (!this.draft) return this.say("there is no draft for this tile");
     this.usedDraft();

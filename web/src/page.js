@@ -3,7 +3,7 @@
 import { api } from "./api.js";
 import { colorsOf, css } from "./colors.js";
 import { Desk } from "./desk.js";
-import { $, bar, el, percent } from "./dom.js";
+import { $, bar, count, el, percent } from "./dom.js";
 import { Editor } from "./editor.js";
 import { RoundView } from "./round.js";
 import { ResultsView } from "./results.js";
@@ -17,12 +17,12 @@ const colors = () => colorsOf(project.classes, ownColors);
 const seen = () => project.classes.filter((c) => c.seen);
 
 function say(text) {
-  notice(text[0].toUpperCase() + text.slice(1) + ".");
+  notice(`${text}.`);
 }
 
 function notice(text, actionName = null, action = null) {
   $("notice").hidden = !text;
-  $("notice-text").textContent = text ?? "";
+  $("notice-text").textContent = text ? text[0].toUpperCase() + text.slice(1) : "";
   $("notice-action").hidden = !actionName;
   $("notice-action").textContent = actionName ?? "";
   $("notice-action").onclick = () => {
@@ -66,7 +66,7 @@ function refresh() {
 }
 
 async function showTask(task, left) {
-  $("empty").hidden = task !== null;
+  if (task) $("empty").hidden = true;
   if (left !== null) $("progress").textContent = task ? `Round ${task.round} · ${left} left` : "";
   notice(null);
   if (!task) return showEmpty(left);
@@ -80,11 +80,13 @@ async function showTask(task, left) {
   if (task.verdict) notice(`This tile has an answer (${task.verdict.replaceAll("_", " ")}). Handing in again replaces it; the old one is kept.`);
 }
 
-function showEmpty(left) {
-  const text = left > 0
-    ? `Nothing is free for you: ${left} tiles are with other annotators.`
+async function showEmpty(left) {
+  const none = left === 0 && (await api.round()).tiles.length === 0;
+  const text = none ? "No tiles are asked for yet." : left > 0
+    ? `Nothing is free for you: what is left (${count(left, "tile")}) is with others, or waits for a second reader.`
     : "All tiles of this round are answered.";
   $("empty").replaceChildren(el("div", {}, text), el("button", { className: "primary", onclick: () => show("round") }, "Go to the round"));
+  $("empty").hidden = false;
   $("why").replaceChildren();
   $("rank").textContent = "";
   $("where").textContent = "";
@@ -268,24 +270,37 @@ async function start() {
     await attempt(() => desk.open(position, reading));
     await show("annotate");
   };
-  const advanced = async (job) => {
+  const advanced = async (job, first) => {
+    const done = job.state === "done";
+    if (!$("annotate").hidden && desk.task) {
+      // Somebody who went on while the round before was measured is not torn away from the drawing.
+      return notice(done ? "The round before is measured." : `It failed: ${job.message}`, "Look", () => show(done ? "results" : "round"));
+    }
     desk.task = null;
     editor.end();
     await live();
-    await show(job.state === "done" ? "results" : "round");
-    if (job.state === "done") notice("The model is fitted and the next tiles are chosen.", "Annotate them", () => show("annotate"));
+    if (done && first) return show("annotate");
+    await show(done ? "results" : "round");
+    if (done) notice("The model is fitted and the next tiles are chosen.", "Annotate them", () => show("annotate"));
   };
   views = {
     round: new RoundView($("round"), { project, colors, open, advanced }),
     results: new ResultsView($("results"), { project, colors }),
   };
   buildPalette();
+  const safe = colorsOf(project.classes, false);
+  $("own-colors").disabled = project.classes.every((c, i) => css(c.color) === css(safe[i])); // there is nothing to switch
   choose("polygon");
   look({});
   setRadius(10);
   for (const [id, action] of Object.entries(actions)) $(id).onclick = action;
   for (const button of document.querySelectorAll("[data-tool]")) button.onclick = () => choose(button.dataset.tool);
-  for (const button of document.querySelectorAll("[data-view]")) button.onclick = () => show(button.dataset.view);
+  for (const button of document.querySelectorAll("[data-view]")) {
+    button.onclick = () => {
+      if (button.dataset.view !== "annotate") notice(null); // it was about the tile
+      show(button.dataset.view);
+    };
+  }
   $("radius").oninput = () => setRadius(Number($("radius").value));
   $("opacity").oninput = () => look({ opacity: Number($("opacity").value) / 100 });
   $("comment").oninput = () => {

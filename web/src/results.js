@@ -7,7 +7,7 @@ import { decodeRuns } from "./mask.js";
 import { paintMask } from "./paint.js";
 import { advice } from "./round.js";
 
-const LINES = [["miou_seen", "mIoU of drawn classes", "#0072b2", ""], ["coverage", "coverage of the pool", "#e69f00", "6 3"]];
+const LINES = [["miou_seen", "mIoU of drawn classes", "first", ""], ["coverage", "coverage of the pool", "second", "6 3"]];
 const [WIDTH, HEIGHT, LEFT, BOTTOM] = [540, 240, 40, 34];
 
 export class ResultsView {
@@ -52,10 +52,12 @@ export class ResultsView {
   }
 
   #figure({ tile, label, share }) {
-    const canvas = el("canvas");
+    const place = cropped(tile);
+    const canvas = el("canvas", { style: place });
     const name = this.project.classes[label].name;
     const figure = el("figure", { tabIndex: 0 },
-      el("div", { className: "stack" }, el("img", { src: `api/tiles/${tile.position}/image.jpeg`, alt: name, loading: "lazy" }), canvas),
+      el("div", { className: "stack", style: { aspectRatio: `${tile.inner.width} / ${tile.inner.height}` } },
+        el("img", { src: `api/tiles/${tile.position}/image.jpeg`, alt: name, loading: "lazy", style: place }), canvas),
       el("figcaption", {}, `${name}, ${percent(share)} of the tile`));
     figure.onclick = () => figure.classList.toggle("bare");
     figure.onkeydown = (event) => event.key === "Enter" && figure.onclick();
@@ -65,6 +67,15 @@ export class ResultsView {
     }).catch((refused) => figure.append(el("div", {}, refused.message)));
     return figure;
   }
+}
+
+/** Where a picture of the whole mask goes so that only the tile itself is seen. */
+function cropped({ size, inner }) {
+  const share = (part, whole) => `${(100 * part) / whole}%`;
+  return {
+    width: share(size, inner.width), height: share(size, inner.height),
+    left: share(-inner.x, inner.width), top: share(-inner.y, inner.height),
+  };
 }
 
 /** The curve of the scores over the rounds, as SVG. */
@@ -86,11 +97,11 @@ function curve(rounds) {
     const anchor = { x: x(round), "text-anchor": round === last ? "end" : "middle" };
     picture.append(svg("text", { ...anchor, y: HEIGHT - 18 }, `round ${round}`), svg("text", { ...anchor, y: HEIGHT - 4 }, tiles));
   }
-  for (const [key, , color, dash] of lines) {
+  for (const [key, , line, dash] of lines) {
     const points = rounds.filter((r) => Number.isFinite(r.metrics[key])).map((r) => [x(r.round), y(r.metrics[key])]);
-    picture.append(svg("polyline", { points: points.map((p) => p.join(",")).join(" "), fill: "none", stroke: color, "stroke-width": 2.5, "stroke-dasharray": dash }),
-      ...points.map(([cx, cy]) => svg("circle", { cx, cy, r: 3.5, fill: color })));
+    picture.append(svg("polyline", { points: points.map((p) => p.join(",")).join(" "), class: `curve ${line}`, "stroke-dasharray": dash }),
+      ...points.map(([cx, cy]) => svg("circle", { cx, cy, r: 3.5, class: `dot ${line}` })));
   }
-  const legend = lines.map(([, name, color, dash]) => el("span", {}, el("i", { style: { borderTop: `3px ${dash ? "dashed" : "solid"} ${color}` } }), name));
+  const legend = lines.map(([, name, line]) => el("span", {}, el("i", { className: line }), name));
   return el("section", { className: "card" }, el("h2", {}, "Scores over the rounds"), picture, el("div", { className: "legend" }, ...legend));
 }

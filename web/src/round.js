@@ -2,10 +2,14 @@
 
 import { api } from "./api.js";
 import { css } from "./colors.js";
-import { bar, el, minutes, percent } from "./dom.js";
+import { bar, count, el, minutes, percent } from "./dom.js";
 
 const NAMES = {
   drawn: "drawn", accepted: "accepted", no_seen_class: "no seen", cannot_tell: "can't tell", skipped: "skipped",
+};
+
+const STAGES = {
+  starting: "Starting", "embed pool": "Looking at the tiles", fit: "Fitting the model", select: "Choosing the next tiles",
 };
 
 export class RoundView {
@@ -27,22 +31,25 @@ export class RoundView {
 
   #summary(round) {
     const done = round.tiles.length - round.left;
+    const noun = round.tiles.some((t) => t.reading > 0) ? "reading" : "tile";
     const fact = (value, text) => el("div", {}, el("div", { className: "big" }, value), el("span", {}, text));
     return el("section", { className: "card" },
       el("h1", {}, round.number === 0 && round.tiles.length === 0 ? "No round yet" : `Round ${round.number}`),
       el("div", { className: "facts" },
-        fact(String(round.left), `of ${round.tiles.length} tiles left`),
+        fact(String(round.left), `of ${count(round.tiles.length, noun)} left`),
         fact(minutes(round.seconds), "spent"),
         fact(round.minutes_left === null ? "–" : minutes(round.minutes_left * 60), "expected until done")),
       el("p", {}), bar(round.tiles.length === 0 ? 0 : done / round.tiles.length));
   }
 
   #go(round, job) {
+    this.first = round.number === 0 && round.tiles.length === 0;
+    const unanswered = !this.first && round.state === "proposed";
     this.line = el("p", { id: "job-line" }, jobText(job, round));
-    this.gauge = el("div", {}, bar(job.total > 0 && job.state === "running" ? job.done / job.total : 0));
+    this.gauge = el("div", { className: "gauge" }, bar(job.total > 0 && job.state === "running" ? job.done / job.total : 0));
     this.gauge.hidden = job.state !== "running";
-    this.button = el("button", { id: "advance", className: "primary" }, "Fit and propose the next round");
-    this.button.disabled = job.state === "running";
+    this.button = el("button", { id: "advance", className: "primary" }, this.first ? "Propose the first round" : "Fit and propose the next round");
+    this.button.disabled = job.state === "running" || unanswered;
     this.button.onclick = async () => {
       this.button.disabled = true;
       try {
@@ -69,15 +76,15 @@ export class RoundView {
       job = await api.job();
     }
     this.running = false;
-    await this.advanced(job);
+    await this.advanced(job, this.first);
   }
 
   #tiles(round) {
     const chips = round.tiles.map((tile) => {
       const word = tile.verdict ? NAMES[tile.verdict] : tile.leased ? tile.author : "open";
-      const second = tile.reading > 0 ? " ·2" : "";
-      const chip = el("button", { title: `Open tile ${tile.rank}${tile.author ? `, ${tile.author}` : ""}` },
-        String(tile.rank) + second, el("small", {}, word));
+      const second = tile.reading > 0;
+      const title = `Open tile ${tile.rank}${second ? ", second reading" : ""}${tile.author ? `, ${tile.author}` : ""}`;
+      const chip = el("button", { title }, second ? `${tile.rank} · 2nd` : String(tile.rank), el("small", {}, word));
       chip.classList.toggle("answered", tile.verdict !== null);
       chip.classList.toggle("leased", tile.leased);
       chip.onclick = () => this.open(tile.position, tile.reading);
@@ -87,13 +94,15 @@ export class RoundView {
   }
 
   #balance(round) {
-    const total = round.pixels.reduce((a, b) => a + b, 0);
-    const most = Math.max(1, ...round.pixels);
+    const classes = this.project.classes.filter((c) => c.seen);
+    const drawn = classes.map((c) => round.pixels[c.id] ?? 0);
+    const total = drawn.reduce((a, b) => a + b, 0);
+    const most = Math.max(1, ...drawn);
     const colors = this.colors();
-    const rows = this.project.classes.filter((c) => c.seen).flatMap((c) => [
+    const rows = classes.flatMap((c, i) => [
       el("span", { className: "swatch", style: { background: css(colors[c.id]) } }), el("span", {}, c.name),
-      bar((round.pixels[c.id] ?? 0) / most),
-      el("span", { className: "num" }, total === 0 ? "–" : percent((round.pixels[c.id] ?? 0) / total)),
+      bar(drawn[i] / most),
+      el("span", { className: "num" }, total === 0 ? "–" : percent(drawn[i] / total)),
     ]);
     return el("section", { className: "card" }, el("h2", {}, "Drawn so far, per class"), el("div", { className: "balance" }, ...rows));
   }
@@ -115,8 +124,10 @@ function jobText(job, round = null) {
   if (job.state === "running" && job.stage === "measure") {
     return `The next round is ready: go on with Annotate. The one before is being measured, ${job.done} of ${job.total} …`;
   }
-  if (job.state === "running") return `${job.stage}${job.total > 0 ? ` ${job.done} of ${job.total}` : ""} … (started by ${job.user})`;
+  if (job.state === "running") return `${STAGES[job.stage] ?? job.stage}${job.total > 0 ? ` ${job.done} of ${job.total}` : ""} … (started by ${job.user})`;
   if (job.state === "failed") return `It failed: ${job.message}`;
-  if (round && round.left > 0) return `${round.left} tiles have no answer yet. You may go on all the same.`;
+  if (round?.tiles.length === 0) return "No tiles are asked for yet. The zero-shot model chooses the first ones.";
+  if (round?.state === "proposed") return "Nobody has answered in this round yet.";
+  if (round && round.left > 0) return `Without an answer yet: ${round.left}. You may go on all the same.`;
   return "All tiles are answered.";
 }

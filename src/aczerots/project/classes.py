@@ -13,20 +13,21 @@ from aczerots.errors import InputError, SettingsError
 from aczerots.taxonomy import Channel, TissueClass
 
 COLORS: tuple[tuple[Channel, Channel, Channel], ...] = (
-    (213, 94, 0),
     (0, 114, 178),
+    (230, 159, 0),
     (0, 158, 115),
-    (204, 121, 167),
     (240, 228, 66),
     (86, 180, 233),
-    (230, 159, 0),
-    (136, 34, 85),
-    (68, 170, 153),
+    (213, 94, 0),
     (51, 34, 136),
+    (68, 170, 153),
     (153, 153, 51),
+    (136, 34, 85),
+    (204, 121, 167),
     (170, 68, 153),
 )
-"""Colours that people with colour-vision deficiency tell apart: Okabe and Ito (2008), Tol's muted scheme (2021)."""
+"""Colours that people with colour-vision deficiency tell apart: Okabe and Ito (2008), Tol's muted scheme (2021). The
+purples are last, since they vanish on eosin. The page has the same, so that QuPath shows a class as the page does."""
 
 
 def read_classes(text: str) -> tuple[TissueClass, ...]:

@@ -86,16 +86,21 @@ class ProjectExchange:
         return self._project.slides[name]
 
     def _segmenter(self) -> Segmenter:
-        """The newest model, opened once."""
+        """The newest model, opened once; its backbone serves the next ones too."""
         files = [self._project.model_file(r.number) for r in self._project.store.rounds.all() if r.model is not None]
         if not files or not files[-1].exists():
             raise UnknownTileError("there is no model yet", fix="Run: aczerots select")
         stamp = files[-1].stat().st_mtime_ns
         if self._newest is None or self._newest[:2] != (files[-1], stamp):
             running = self._running
-            trust = running.trust_remote_code
-            opened = load_segmenter(files[-1], running.device, compiled=running.compiled, trust_remote_code=trust)
-            self._newest = files[-1], stamp, opened
+            found = load_segmenter(
+                files[-1],
+                running.device,
+                compiled=running.compiled,
+                trust_remote_code=running.trust_remote_code,
+                opened=None if self._newest is None else self._newest[2].backbone,
+            )
+            self._newest = files[-1], stamp, found
         return self._newest[2]
 
     def take(self, user: str, slide: str, drawings: Drawings, patch: Box | None) -> Taken:

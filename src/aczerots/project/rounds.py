@@ -111,6 +111,7 @@ def propose_round(  # keyword-only: each stands in for a setting of the project
     number = newest.number + 1
     model = _model(project, bench, newest.number)
     running.progress.say(f"round {number}: {chosen.name} looks at {len(bench.pool.tiles)} tiles")
+    running.progress.step("select", 0, 0)
     pool = view_pool(model, bench.pool.regions, bench.pool.tiles, done, bench.taxonomy, scratch=project.cache)
     rng = np.random.default_rng([project.settings.seed, number])
     selection = choose(chosen, replace(pool, limits=limits), budget or project.settings.budget, rng)
@@ -154,6 +155,7 @@ def fit_round(project: Project, running: Running, *, measure: bool = True) -> Fi
 
 def _fit(project: Project, bench: Workbench, round_: RoundFact, running: Running, measure: bool) -> Fitted:
     started = time.perf_counter()
+    running.progress.step("fit", 0, 0)
     number = round_.number
     before = _load(project, bench, number - 1)
     masks = drawn_masks(project, number, bench.taxonomy)
@@ -182,18 +184,28 @@ def _fit(project: Project, bench: Workbench, round_: RoundFact, running: Running
     return Fitted(number, _drawn(masks), left, change, place, miou)
 
 
-def measure_round(project: Project, running: Running) -> dict[str, Any]:
+def measure_round(project: Project, running: Running, *, needed: bool = True) -> dict[str, Any]:
     """Measure the newest fitted round again; gives its metrics. See :func:`~aczerots.project.measure.cross_validate`.
 
+    Args:
+        project: The project.
+        running: How to compute.
+        needed: Refuse where there is nothing to measure on, else give no metrics then.
+
     Raises:
-        SettingsError: No round is fitted to a drawing, or there is nothing to divide.
+        SettingsError: It is needed, and no round is fitted to a drawing, or there is nothing to divide.
         AczerotsError: A slide, the backbone or the disk fails.
     """
     fitted = [r for r in project.store.rounds.all() if r.state not in _OPEN]
     masks = drawn_masks(project, fitted[-1].number, project.taxonomy) if fitted else {}
     if not fitted or not _drawn(masks):
-        raise SettingsError("no round is fitted to a drawing yet", where=project.folder, fix="Run: aczerots fit")
+        if not needed:
+            return {}
+        fix = "Draw tiles, then run: aczerots fit"
+        raise SettingsError("no round is fitted to a drawing yet", where=project.folder, fix=fix)
     if _measure(project, open_bench(project, running), fitted[-1].number, masks, running) is None:
+        if not needed:
+            return {}
         fix = "Draw on another slide or tile, or set folds in project.yaml"
         raise SettingsError("there is nothing to measure on", where=project.folder, fix=fix)
     return dict(next(r for r in project.store.rounds.all() if r.number == fitted[-1].number).metrics or {})

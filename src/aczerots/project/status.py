@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aczerots.annotation.records.facts import AnswerKind, Progress, RoundState
+from aczerots.annotation.server.plateau import advise
+from aczerots.annotation.server.ports import Advice
 from aczerots.project.folder import Project
 
 
@@ -36,6 +38,12 @@ def round_rows(project: Project, progress: Progress) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def advice(rows: Sequence[Mapping[str, Any]]) -> Advice:
+    """Whether further rounds still change much, from :func:`round_rows`; the page says the same."""
+    known = {key: {r["round"]: r[key] for r in rows if r[key] is not None} for key in ("change", "coverage")}
+    return advise(known["change"], known["coverage"])
 
 
 def class_rows(project: Project, progress: Progress) -> list[dict[str, Any]]:

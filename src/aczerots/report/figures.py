@@ -90,7 +90,7 @@ def _frame(size: tuple[float, float]) -> tuple[Figure, Axes]:
     axes = figure.add_subplot()
     axes.grid(axis="y", color=_INK, alpha=0.12, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
     return figure, axes
 
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlencode
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _EMPTY = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
@@ -32,6 +32,15 @@ SAFETY = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 """Headers of every answer: the page loads nothing from elsewhere and cannot be put into another page."""
+
+
+REFUSAL = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="light dark">'
+    "<title>aczerots</title><h1>This link is not valid</h1><p>It may be an old one: whoever runs the server prints a "
+    "new one with <code>aczerots annotate PROJECT --user NAME</code>.</p><p>Drawings that you had not handed in are "
+    "kept, and are there again when you open the new link in this browser.</p></html>"
+)
+"""What somebody sees who opens the page without a valid token."""
 
 
 def new_token() -> str:
@@ -128,11 +137,7 @@ class Gate:
                 scope.setdefault("state", {})["user"] = user
                 await self._app(scope, receive, _with_safety(send))
                 return
-            answer = JSONResponse(
-                {"detail": "this needs a valid token; open the link that `aczerots annotate` printed"},
-                status_code=401,
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+            answer = _refusal(scope)
         await answer(scope, receive, _with_safety(send))
 
     def _token(self, headers: Headers) -> str | None:
@@ -161,6 +166,15 @@ class Gate:
         secure = scope.get("scheme") == "https"
         answer.set_cookie(self._cookie, token, httponly=True, samesite="lax", secure=secure, path="/")
         return answer
+
+
+def _refusal(scope: Scope) -> Response:
+    """What is told without a valid token: people who open the page in a browser get a page."""
+    headers = {"WWW-Authenticate": "Bearer"}
+    if scope["path"] == "/" and "text/html" in Headers(scope=scope).get("accept", ""):
+        return HTMLResponse(REFUSAL, status_code=401, headers=headers)
+    said = {"detail": "this needs a valid token; open the link that `aczerots annotate` printed"}
+    return JSONResponse(said, status_code=401, headers=headers)
 
 
 def _without_token(scope: Scope) -> tuple[Scope, str | None]:

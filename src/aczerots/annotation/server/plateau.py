@@ -27,13 +27,13 @@ def advise(change: Mapping[int, float], coverage: Mapping[int, float]) -> Advice
     if len(rounds) < PATIENCE:
         more = PATIENCE - len(rounds)
         after = "one more fitted round" if more == 1 else f"{more} fitted rounds"
-        return Advice(False, f"After {after} this says whether they still change much")
-    shares = ", ".join(f"{100 * change[r]:.1f} %" for r in rounds)
+        return Advice(False, f"After {after} this says whether further rounds still change much")
+    shares = " and ".join(f"{100 * change[r]:.1f} %" for r in rounds)
     text = f"The last {PATIENCE} rounds changed the prediction of {shares} of the pixels"
     small = all(change[r] < CHANGE for r in rounds)
     gains = [coverage[r] - coverage[r - 1] for r in rounds if r in coverage and r - 1 in coverage]
     if gains:
-        text += f" and raised the coverage by {', '.join(f'{100 * g:.1f}' for g in gains)} points"
+        text += f" and raised the coverage by {' and '.join(f'{100 * g:.1f}' for g in gains)} points"
     if small and all(g < GAIN for g in gains):
         return Advice(True, f"{text}: further rounds will change little")
     return Advice(False, f"{text}: another round is worth it")
