@@ -90,9 +90,8 @@ def test_the_weight_travels_with_the_model(tmp_path: Path):
     model = model_for(text, "prozs", SEEN)
     model.scorer.bank.weight.fill_(0.0)
     fit(model, data, RECIPE, seed=0, steps=5)
-    taxonomy = Taxonomy(
-        tuple(TissueClass(n, (i, i, i), seen=s) for i, (n, s) in enumerate(zip("abc", SEEN, strict=True)))
-    )
+    classes = tuple(TissueClass(name=n, color=(i, i, i), seen=SEEN[i]) for i, n in enumerate("abc"))
+    taxonomy = Taxonomy(classes=classes)
     card = ModelCard(preset="prozs", taxonomy=taxonomy, backbone=INFO, backbone_hash=INFO.hash, tile_size=32)
     path = tmp_path / "model.safetensors"
     save_model(path, model, card)
