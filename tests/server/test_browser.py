@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
+from scipy import ndimage
 
 from aczerots.annotation.masks import decode_mask
 from aczerots.annotation.records.facts import AnswerKind, RoundState
@@ -292,6 +295,80 @@ def test_corners_are_moved_without_a_mouse(browser: Any, project: SmallProject, 
         assert (mask[112:152, 112:172] == 0).all()
         assert int((mask == 0).sum()) == 40 * 60
         assert ben.troubles == []
+        page.close()
+
+
+def test_a_pen_a_region_of_the_draft_and_the_rest(browser: Any, project: SmallProject, shots: Path) -> None:
+    with serving(project) as address:
+        context = browser.new_context(viewport={"width": 1280, "height": 800})
+        ada = Person(context.new_page(), shots)
+        page = ada.page
+        page.goto(f"{address}/?token=token-of-ada")
+        ada.wait_for_tile(1)
+        pen = context.new_cdp_session(page)
+
+        def touch(kind: str, at: tuple[float, float], buttons: int) -> None:
+            x, y = ada.screen(*at)
+            event = {"type": kind, "x": x, "y": y, "button": "left", "buttons": buttons, "clickCount": 1}
+            pen.send("Input.dispatchMouseEvent", {**event, "pointerType": "pen"})
+
+        # A freehand line around a rectangle.
+        page.keyboard.press("1")
+        page.keyboard.press("f")
+        touch("mousePressed", (40, 40), 1)
+        for corner in ((120, 40), (120, 90), (40, 90)):
+            touch("mouseMoved", corner, 1)
+        touch("mouseReleased", (40, 90), 0)
+        assert ada.share(0) != ""
+
+        # One region of the draft, then everything else as class 2.
+        draft = project.draft(PICKS[0], 9)
+        free = np.isin(draft, project.taxonomy.seen_ids)
+        free[30:100, 30:130] = False
+        middle = ndimage.distance_transform_edt(free)
+        row, column = (int(i) for i in np.unravel_index(middle.argmax(), middle.shape))
+        page.keyboard.press("a")
+        page.mouse.click(*ada.screen(column + 0.5, row + 0.5))
+        page.keyboard.press("3")
+        page.keyboard.press("r")
+        page.click("#hand-in")
+        ada.wait_for_tile(2)
+        mask = newest_mask(project, PICKS[0])
+        box = np.zeros_like(free)
+        box[40:90, 40:120] = True
+        edge = ndimage.binary_dilation(box, iterations=2) & ~ndimage.binary_erosion(box, iterations=2)
+        region = ndimage.label(draft == draft[row, column])[0]
+        expected = np.where(region == region[row, column], draft[row, column], 2)
+        expected[box] = 0
+        np.testing.assert_array_equal(mask[~edge], expected[~edge])
+        assert ada.troubles == []
+        context.close()
+
+
+def test_opacity_and_hiding(browser: Any, project: SmallProject, shots: Path) -> None:
+    with serving(project) as address:
+        ada = Person(browser.new_page(viewport={"width": 1280, "height": 800}), shots)
+        page = ada.page
+        page.goto(f"{address}/?token=token-of-ada")
+        ada.wait_for_tile(1)
+        page.keyboard.press("w")
+
+        def look() -> np.ndarray[Any, np.dtype[np.int16]]:
+            page.wait_for_timeout(200)
+            (left, top), (right, bottom) = ada.screen(5, 5), ada.screen(219, 219)
+            clip = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+            return np.asarray(Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")).astype(np.int16)
+
+        page.keyboard.press("h")
+        bare = look()
+        page.keyboard.press("h")
+        seen = []
+        for percent in ("10", "50", "90"):
+            page.fill("#opacity", percent)
+            assert page.text_content("#opacity-out") == f"{percent} %"
+            seen.append(float(np.abs(look() - bare).mean()))
+        assert 0 < seen[0] < seen[1] < seen[2]
+        assert ada.troubles == []
         page.close()
 
 
