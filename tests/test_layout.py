@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,11 @@ def _loaded_by(module: str) -> set[str]:
 @pytest.mark.parametrize("module", ["aczerots", "aczerots.cli", "aczerots.errors", "aczerots.config"])
 def test_starts_light(module: str) -> None:
     assert not _loaded_by(module) & set(HEAVY)
+
+
+def test_everything_that_is_no_code_is_shipped() -> None:
+    facts = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = facts["tool"]["setuptools"]["package-data"]["aczerots"]
+    files = [p.relative_to(PACKAGE) for p in PACKAGE.rglob("*") if p.is_file() and p.suffix not in {".py", ".pyc"}]
+    assert len(files) > 20
+    assert [str(p) for p in files if not any(p.match(pattern) for pattern in patterns)] == []

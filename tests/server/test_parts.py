@@ -133,7 +133,8 @@ def test_stopping_is_suggested_on_a_plateau(change: dict[int, float], coverage: 
 def test_the_page_loads_nothing_from_elsewhere() -> None:
     for name in ("index.html", "page.css"):
         assert not re.search(r"(src|href|url\()[^>]*//", (WEB / name).read_text(encoding="utf-8"))
-    assert {p.name for p in WEB.iterdir()} == {"index.html", "page.js", "page.css", "theme.js", "icon.svg"}
+    shipped = {"index.html", "page.js", "page.css", "theme.js", "icon.svg", "NOTICES.txt"}
+    assert {p.name for p in WEB.iterdir()} == shipped
 
 
 def test_the_shipped_page_is_built_from_its_source(repository: Path, tmp_path: Path) -> None:
