@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import text
+from benchmarks import text, trials
 from benchmarks.measures import Score
 
 from aczerots.taxonomy import Taxonomy, TissueClass
@@ -18,8 +18,8 @@ from aczerots.text.descriptions import bundled_descriptions
 
 def test_the_interval_by_hand():
     # Mean 2, standard deviation 1, t(0.975, 2) = 4.303: 4.303 / sqrt(3) = 2.484.
-    assert text.interval([1, 2, 3]) == pytest.approx((2, 2.484), abs=1e-3)
-    mean, half = text.interval([0.5])
+    assert trials.interval([1, 2, 3]) == pytest.approx((2, 2.484), abs=1e-3)
+    mean, half = trials.interval([0.5])
     assert mean == 0.5
     assert math.isnan(half)
 
@@ -54,7 +54,7 @@ def test_differences_are_paired_with_the_name():
 def test_a_small_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setenv("ACZEROTS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(text, "SETTINGS", {"phantom": ("phantom:6,size=128", "necrosis")})
-    monkeypatch.setattr(text, "TILE", 128)
+    monkeypatch.setattr(trials, "TILE", 128)
     out = tmp_path / "text.json"
     monkeypatch.setattr(sys, "argv", ["text", "--seeds", "1", "--steps", "1", "--out", str(out)])
     text.main()
