@@ -169,11 +169,18 @@ def status(project: Folder, as_json: Json = False) -> None:
         twice = [asdict(a) for a in agreement(opened) if a.tiles]
         rounds, classes = round_rows(opened, progress), class_rows(opened, progress)
         slides, following = len(opened.store.rounds.slides()), next_step(opened, progress)
+    said = advice(rounds)
     if as_json:
-        said = asdict(advice(rounds))
         counts = {"slides": slides, "tiles": progress.tiles, "refused": progress.refused}
         show_json(
-            {**counts, "rounds": rounds, "classes": classes, "agreement": twice, "advice": said, "next": following}
+            {
+                **counts,
+                "rounds": rounds,
+                "classes": classes,
+                "agreement": twice,
+                "advice": asdict(said),
+                "next": following,
+            }
         )
         return
     typer.echo(f"{project}: {count_of(slides, 'slide')}, {count_of(progress.tiles, 'tile')}")
@@ -186,8 +193,8 @@ def status(project: Folder, as_json: Json = False) -> None:
         show_rows(twice, "Agreement of the two readings")
     if progress.refused:
         typer.echo(f"{count_of(progress.refused, 'answer')} that came too late: kept aside")
-    if advice(rounds).stop:
-        typer.echo(f"You may stop here. {advice(rounds).reason}")
+    if said.stop:
+        typer.echo(f"You may stop here. {said.reason}")
     typer.echo(f"Next: {following}")
 
 

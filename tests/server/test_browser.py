@@ -80,6 +80,13 @@ class Person:
         return str(self.page.text_content(f"#class-{label} .share"))
 
 
+def arrive(browser: Any, address: str, name: str, folder: Path) -> Person:
+    """Somebody who has opened their link on a screen of 1280 x 800."""
+    person = Person(browser.new_page(viewport={"width": 1280, "height": 800}), folder)
+    person.page.goto(f"{address}/?token=token-of-{name}")
+    return person
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
@@ -204,9 +211,8 @@ def test_a_whole_round_as_a_person_would(  # noqa: PLR0915  # one story, told in
 
 def test_a_tile_with_the_keyboard_alone(browser: Any, project: SmallProject, shots: Path) -> None:
     with serving(project) as address:
-        ben = Person(browser.new_page(viewport={"width": 1280, "height": 800}), shots)
+        ben = arrive(browser, address, "ben", shots)
         page = ben.page
-        page.goto(f"{address}/?token=token-of-ben")
         ben.wait_for_tile(1)
         press = page.keyboard.press
         # A polygon of 60 x 40 pixels from the middle of the tile.
@@ -250,9 +256,8 @@ def test_corners_of_a_polygon_are_moved_inserted_and_deleted_before_it_is_drawn(
     browser: Any, project: SmallProject, shots: Path
 ) -> None:
     with serving(project) as address:
-        ada = Person(browser.new_page(viewport={"width": 1280, "height": 800}), shots)
+        ada = arrive(browser, address, "ada", shots)
         page = ada.page
-        page.goto(f"{address}/?token=token-of-ada")
         ada.wait_for_tile(1)
         page.keyboard.press("1")
         page.keyboard.press("p")
@@ -279,9 +284,8 @@ def test_corners_of_a_polygon_are_moved_inserted_and_deleted_before_it_is_drawn(
 
 def test_corners_are_moved_without_a_mouse(browser: Any, project: SmallProject, shots: Path) -> None:
     with serving(project) as address:
-        ben = Person(browser.new_page(viewport={"width": 1280, "height": 800}), shots)
+        ben = arrive(browser, address, "ben", shots)
         page = ben.page
-        page.goto(f"{address}/?token=token-of-ben")
         ben.wait_for_tile(1)
         right, down, left = "Shift+ArrowRight", "Shift+ArrowDown", "Shift+ArrowLeft"
         keys = ["1", "p", "Space", *[right] * 6, "Space", *[down] * 2, "Space", *[left] * 6, "Space"]
@@ -347,9 +351,8 @@ def test_a_pen_a_region_of_the_draft_and_the_rest(browser: Any, project: SmallPr
 
 def test_opacity_and_hiding(browser: Any, project: SmallProject, shots: Path) -> None:
     with serving(project) as address:
-        ada = Person(browser.new_page(viewport={"width": 1280, "height": 800}), shots)
+        ada = arrive(browser, address, "ada", shots)
         page = ada.page
-        page.goto(f"{address}/?token=token-of-ada")
         ada.wait_for_tile(1)
         page.keyboard.press("w")
 
@@ -376,9 +379,8 @@ def test_somebody_elses_answer_is_looked_at_before_it_is_replaced(
     browser: Any, project: SmallProject, shots: Path
 ) -> None:
     with serving(project) as address:
-        ada = Person(browser.new_page(viewport={"width": 1280, "height": 800}), shots)
+        ada = arrive(browser, address, "ada", shots)
         page = ada.page
-        page.goto(f"{address}/?token=token-of-ada")
         ada.wait_for_tile(1)
         page.keyboard.press("1")
         ada.polygon([(40, 40), (120, 40), (120, 90), (40, 90)])
@@ -407,9 +409,8 @@ def test_a_round_that_is_measured_tears_nobody_away_from_the_next(
 ) -> None:
     measured = project.hold_measuring()
     with serving(project) as address:
-        ada = Person(browser.new_page(viewport={"width": 1280, "height": 800}), shots)
+        ada = arrive(browser, address, "ada", shots)
         page = ada.page
-        page.goto(f"{address}/?token=token-of-ada")
         for rank in range(1, 4):
             ada.wait_for_tile(rank)
             page.keyboard.press("s")
@@ -435,9 +436,8 @@ def test_a_project_without_a_round_is_begun_on_the_page(browser: Any, tmp_path: 
     project = SmallProject(tmp_path / "project.sqlite")
     project.propose(0, [])
     with serving(project) as address:
-        ada = Person(browser.new_page(viewport={"width": 1280, "height": 800}), shots)
+        ada = arrive(browser, address, "ada", shots)
         page = ada.page
-        page.goto(f"{address}/?token=token-of-ada")
         ada.reads("#empty", "No tiles are asked for yet")
         page.click("#empty button")
         ada.reads("#advance", "Propose the first round")
@@ -453,9 +453,8 @@ def test_a_project_without_a_round_is_begun_on_the_page(browser: Any, tmp_path: 
 
 def test_a_link_that_was_replaced_is_told_on_the_page(browser: Any, project: SmallProject, shots: Path) -> None:
     with serving(project) as address:
-        ada = Person(browser.new_page(viewport={"width": 1280, "height": 800}), shots)
+        ada = arrive(browser, address, "ada", shots)
         page = ada.page
-        page.goto(f"{address}/?token=token-of-ada")
         ada.wait_for_tile(1)
         page.context.clear_cookies()
         page.keyboard.press("w")

@@ -13,6 +13,7 @@ from aczerots.predict import tile_probabilities
 from aczerots.progress import Progress
 from aczerots.project.part import Part
 from aczerots.prozs.model import ProZS
+from aczerots.prozs.weigh import divide
 from aczerots.slides.base import Tile
 from aczerots.taxonomy import NO_SEEN
 from aczerots.workbench import Workbench
@@ -40,10 +41,7 @@ def split_folds(tiles: Sequence[Tile], drawn: Sequence[int], number: int) -> tup
     number = min(number, len(together))
     if number < 2:
         return [], kind
-    parts: list[list[int]] = [[] for _ in range(number)]
-    for group in sorted(together, key=len, reverse=True):
-        min(parts, key=len).extend(group)
-    return [sorted(part) for part in parts], kind
+    return divide(together, number), kind
 
 
 def cross_validate(

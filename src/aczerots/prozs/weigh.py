@@ -21,6 +21,18 @@ STEPS = 100
 _BATCH = 16
 
 
+def divide(groups: Sequence[Sequence[int]], number: int) -> list[list[int]]:
+    """Put groups into so many parts of about the same size: one by one, the largest first, to the smallest part.
+
+    Returns:
+        Members of each part, ascending.
+    """
+    parts: list[list[int]] = [[] for _ in range(number)]
+    for group in sorted(groups, key=len, reverse=True):
+        min(parts, key=len).extend(group)
+    return [sorted(part) for part in parts]
+
+
 def visual_weight(build: Callable[[], ProZS], data: TrainingSet, groups: Sequence[str], recipe: Recipe) -> float:
     """1 if visual prototypes raise the mean IoU of drawn classes on tiles that were not fitted to, else 0.
 
@@ -41,56 +53,50 @@ def visual_weight(build: Callable[[], ProZS], data: TrainingSet, groups: Sequenc
 
 
 def _halves(data: TrainingSet, groups: Sequence[str], classes: int) -> tuple[list[int], list[int]] | None:
-    """Indices of drawn tiles in two parts of about the same size, both with every drawn class; None if there are none.
-
-    Groups go one by one, the largest first, to the part that has fewer tiles.
-    """
+    """Indices of drawn tiles in two parts of like size, both with every drawn class; else None."""
     members: dict[str, list[int]] = {}
     for i, group in enumerate(groups):
         members.setdefault(group, []).append(i)
-    parts: tuple[list[int], list[int]] = [], []
-    for group in sorted(members, key=lambda name: (-len(members[name]), name)):
-        min(parts, key=len).extend(members[group])
+    one, other = divide([members[name] for name in sorted(members)], 2)
 
     def drawn(tiles: Sequence[int]) -> torch.Tensor:
         return torch.bincount(data.labels[list(tiles)].flatten().long(), minlength=256)[:classes] > 0
 
-    if not all(parts) or not torch.equal(drawn(parts[0]), drawn(parts[1])):
+    if not one or not other or not torch.equal(drawn(one), drawn(other)):
         return None
-    return sorted(parts[0]), sorted(parts[1])
+    return one, other
 
 
 def _held_out_iou(
     build: Callable[[], ProZS], data: TrainingSet, halves: tuple[list[int], list[int]], recipe: Recipe, weight: float
 ) -> float:
     """Mean IoU of the drawn classes on each half by a model of the other one."""
-    matrix = torch.zeros(0, 0)
+    found = []
     for known, held in (halves, halves[::-1]):
         model = build()
         if not isinstance(model.scorer, PrototypeScorer):
             raise TypeError("weights are for models with a PrototypeScorer")
-        model.scorer.bank.weight.fill_(weight)
+        bank = model.scorer.bank
+        bank.weight.fill_(weight)
         part = TrainingSet(data.grids, [data.labelled[i] for i in known], data.labels[known], data.unlabelled)
         # Both weights see the same batches; half the data would not tell seeds apart anyway.
         fit(model, part, recipe, seed=0, steps=STEPS)
-        found = _confusion(model, data, held)
-        matrix = found if not len(matrix) else matrix + found
+        found.append(_confusion(model, bank.drawn, data, held))
+    matrix = found[0] + found[1]
     hit, said, there = matrix.diag(), matrix.sum(dim=0), matrix.sum(dim=1)
     known_classes = there > 0
     return float((hit / (said + there - hit).clamp_min(1e-9))[known_classes].mean())
 
 
 @torch.no_grad()
-def _confusion(model: ProZS, data: TrainingSet, tiles: Sequence[int]) -> torch.Tensor:
-    """Label mass of cells by (drawn class, class that wins among those with labels), float [C, C]."""
-    scorer = model.scorer
-    assert isinstance(scorer, PrototypeScorer)  # checked by the caller
+def _confusion(model: ProZS, drawn: torch.Tensor, data: TrainingSet, tiles: Sequence[int]) -> torch.Tensor:
+    """Label mass of cells by (class, class that wins among the ``drawn`` ones, bool [C]), float [C, C]."""
     classes = len(model.text)
     matrix = torch.zeros(classes, classes)
     for start in range(0, len(tiles), _BATCH):
         index = list(tiles[start : start + _BATCH])
         grids = data.grids[[data.labelled[i] for i in index]].to(model.text.device)
-        scores = model(grids).masked_fill(~scorer.bank.drawn[:, None, None], -torch.inf).cpu()
+        scores = model(grids).masked_fill(~drawn[:, None, None], -torch.inf).cpu()
         mass = soft_targets(data.labels[index], classes, (scores.shape[2], scores.shape[3]))
         winner = torch.nn.functional.one_hot(scores.argmax(dim=1), classes).float()
         matrix += torch.einsum("bchw,bhwk->ck", mass, winner)
