@@ -47,14 +47,36 @@ def tile_probabilities(
     Yields:
         (tile, float32 [C, rows, columns]); scores are interpolated bilinearly between cells, then softmax.
     """
+    for part, scores in _dense_scores(model, grids, tiles):
+        for tile, p in zip(part, scores.softmax(dim=1).cpu().numpy(), strict=True):
+            rows, columns = tile.inner
+            yield tile, p[:, rows, columns]
+
+
+@torch.no_grad()
+def tile_labels(model: ProZS, grids: GridSource, tiles: Sequence[Tile]) -> Iterator[tuple[Tile, NDArray[np.uint8]]]:
+    """The most probable class of each pixel of each tile, inside its box, at the resolution it was read at.
+
+    Yields:
+        (tile, label ids uint8 [rows, columns]).
+    """
+    for part, scores in _dense_scores(model, grids, tiles):
+        # Torch's argmax takes ten times as long as max does.
+        for tile, label in zip(part, scores.max(dim=1).indices.byte().cpu().numpy(), strict=True):
+            rows, columns = tile.inner
+            yield tile, label[rows, columns]
+
+
+def _dense_scores(
+    model: ProZS, grids: GridSource, tiles: Sequence[Tile]
+) -> Iterator[tuple[Sequence[Tile], torch.Tensor]]:
+    """Tiles in batches with their class scores [b, C, size, size], interpolated bilinearly between cells."""
     for start in range(0, len(tiles), _BATCH):
         part = range(start, min(start + _BATCH, len(tiles)))
         logits = model(grids[list(part)].to(model.text.device))
         size = tiles[start].size
         dense = F.interpolate(logits, size=(size, size), mode="bilinear", align_corners=False)
-        for i, p in zip(part, dense.softmax(dim=1).cpu().numpy(), strict=True):
-            rows, columns = tiles[i].inner
-            yield tiles[i], p[:, rows, columns]
+        yield [tiles[i] for i in part], dense
 
 
 @dataclass(frozen=True)

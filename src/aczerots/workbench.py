@@ -22,7 +22,7 @@ from aczerots.datasets.locate import locate_dataset
 from aczerots.errors import SettingsError
 from aczerots.evaluate import ConfusionMatrix, Metrics
 from aczerots.machine import available_memory, free_space, size_text
-from aczerots.predict import tile_probabilities
+from aczerots.predict import tile_labels
 from aczerots.progress import Progress
 from aczerots.prozs.fit import TrainingSet, fit
 from aczerots.prozs.model import PrototypeScorer, ProZS
@@ -126,9 +126,9 @@ class Workbench:
 def measure(model: ProZS, dataset: Dataset, part: TileSet, taxonomy: Taxonomy, progress: Progress) -> Metrics:
     """Metrics of a model on some tiles of a dataset."""
     matrix = ConfusionMatrix(len(taxonomy))
-    for i, (tile, p) in enumerate(tile_probabilities(model, part.grids, part.tiles)):
+    for i, (tile, said) in enumerate(tile_labels(model, part.grids, part.tiles)):
         truth = read_truth(dataset[tile.slide].truth, tile)[tile.inner]
-        matrix.add(truth, p.argmax(axis=0).astype(np.uint8))
+        matrix.add(truth, said)
         progress.step("evaluate", i + 1, len(part.tiles))
     return matrix.metrics(taxonomy)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.evaluate import ConfusionMatrix
-from aczerots.predict import tile_probabilities
+from aczerots.predict import tile_labels
 from aczerots.progress import Progress
 from aczerots.project.part import Part
 from aczerots.prozs.model import ProZS
@@ -76,10 +76,9 @@ def cross_validate(
         progress.step("measure", i, len(parts))
         model = fit({p: m for p, m in masks.items() if p not in held})
         tiles = [bench.pool.tiles[p] for p in held]
-        for position, (tile, p) in zip(
-            held, tile_probabilities(model, Part(bench.pool.grids, held), tiles), strict=True
-        ):
-            matrix.add(masks[position][tile.inner], p.argmax(axis=0).astype(np.uint8))
+        said = tile_labels(model, Part(bench.pool.grids, held), tiles)
+        for position, (tile, labels) in zip(held, said, strict=True):
+            matrix.add(masks[position][tile.inner], labels)
     if not parts:
         return {}
     progress.step("measure", len(parts), len(parts))

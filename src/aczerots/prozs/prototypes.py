@@ -130,18 +130,18 @@ class PrototypeBank(nn.Module):
     @torch.no_grad()
     def drift(self, points: torch.Tensor, targets: torch.Tensor) -> None:
         """Moving-average update of the nearest centre of each class; arguments as in ``estimate``."""
+        share, label = targets.max(dim=1)
+        mine = (share > 0.5) & self.used.any(dim=1)[label]
+        points, label = points[mine], label[mine]
+        classes, most, dim = self.centres.shape
+        near = torch.einsum("nd,cmd->ncm", points, self.centres)[torch.arange(len(points)), label]
+        owner = label * most + near.masked_fill(~self.used[label], -math.inf).argmax(dim=1)
+        sums = torch.zeros(classes * most, dim, device=points.device).index_add_(0, owner, points)
+        sums = sums.view(classes, most, dim)
+        hit = sums.norm(dim=2, keepdim=True) > 0
+        new = self.momentum * self.centres + (1 - self.momentum) * F.normalize(sums, dim=2)
         # A new tensor: the old one may still be needed by a backward pass.
-        self.centres = self.centres.clone()
-        for c in range(targets.shape[1]):
-            mine = targets[:, c] > 0.5
-            if not bool(self.used[c].any()) or not bool(mine.any()):
-                continue
-            centres = self.centres[c][self.used[c]]
-            owner = (points[mine] @ centres.T).argmax(dim=1)
-            sums = torch.zeros_like(centres).index_add_(0, owner, points[mine])
-            hit = sums.norm(dim=1, keepdim=True) > 0
-            new = self.momentum * centres + (1 - self.momentum) * F.normalize(sums, dim=1)
-            self.centres[c, : len(centres)] = torch.where(hit, F.normalize(new, dim=1), centres)
+        self.centres = torch.where(hit, F.normalize(new, dim=2), self.centres)
 
     def similarity(self, phi: torch.Tensor, kappa: float) -> torch.Tensor:
         """Soft maximum over a class's centres of the cosine.
