@@ -30,6 +30,18 @@ def test_soft_targets_at_full_resolution_are_one_hot():
     assert found[0, :, 0, 1].tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("side", "cells"), [((12, 20), (3, 5)), ((13, 20), (3, 5)), ((7, 7), (7, 7)), ((8, 6), (1, 6))]
+)
+def test_soft_targets_are_averages_of_one_mask_per_class(side: tuple[int, int], cells: tuple[int, int]):
+    ids = torch.tensor([0, 1, 2, NO_SEEN, IGNORE], dtype=torch.uint8)
+    labels = ids[torch.randint(len(ids), (4, *side), generator=torch.Generator().manual_seed(0))]
+    masks = torch.stack([labels == i for i in (0, 1, 2, NO_SEEN)], dim=1).float()
+    expected = torch.nn.functional.adaptive_avg_pool2d(masks, cells)
+    torch.testing.assert_close(losses.soft_targets(labels, 3, cells), expected[:, :3])
+    torch.testing.assert_close(losses.excluded_mass(labels, cells), expected[:, 3:])
+
+
 def test_cross_entropy_counts_only_annotated_pixels():
     logits, targets = two_pixels()
     assert losses.cross_entropy(logits, targets, torch.ones(2)).item() == pytest.approx(-math.log(0.75))

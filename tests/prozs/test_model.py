@@ -92,6 +92,29 @@ def test_drift_moves_only_the_nearest_centre():
     assert bank.centres[0, 1].tolist() == [0.0, 1.0]
 
 
+def test_drift_moves_every_class_by_its_own_points():
+    """Three classes: two centres, one, and none; the last point is of no class for the most part."""
+    generator = torch.Generator().manual_seed(0)
+    bank = PrototypeBank(3, 5, momentum=0.8, most=2)
+    before = F.normalize(torch.randn(3, 2, 5, generator=generator), dim=2)
+    bank.centres = before.clone()
+    bank.used[0], bank.used[1, 0] = True, True
+    points = F.normalize(torch.randn(9, 5, generator=generator), dim=1)
+    label = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, 0])
+    share = torch.tensor([1.0, 0.9, 1.0, 0.6, 1.0, 0.7, 1.0, 1.0, 0.4])
+    bank.drift(points, F.one_hot(label, 3) * share[:, None])
+    for c, used in ((0, 2), (1, 1)):
+        mine = points[(label == c) & (share > 0.5)]
+        owner = (mine @ before[c, :used].T).argmax(dim=1)
+        for m in range(used):
+            moved = before[c, m]
+            if (owner == m).any():
+                moved = F.normalize(0.8 * moved + 0.2 * F.normalize(mine[owner == m].sum(dim=0), dim=0), dim=0)
+            torch.testing.assert_close(bank.centres[c, m], moved)
+    assert torch.equal(bank.centres[1, 1], before[1, 1])
+    assert torch.equal(bank.centres[2], before[2])
+
+
 @pytest.mark.parametrize("stride", [8, 16, 32])
 def test_the_paper_decoder_reaches_image_resolution(stride: int):
     decoder = PaperDecoder(layer_dim=7, stride=stride, dim=4).eval()

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from aczerots.selection.base import Pool, Selection, check_budget, min_max, take_top
 from aczerots.selection.uncertainty import evidential
 
-_RESERVOIR = 5_000
 _BLOCK = 4096
 
 
@@ -68,14 +67,16 @@ class PaperStrategy:
     Args:
         terms: Which of ``uncertainty`` (EUN), ``contrast`` (COT), ``coverage`` (CSA) count.
         neighbours: K of Eq. 8.
+        reservoir: Labelled cells that are compared with at most.
     """
 
     name = "paper"
     TERMS = ("uncertainty", "contrast", "coverage")
 
-    def __init__(self, terms: tuple[str, ...] = TERMS, neighbours: int = 5) -> None:
+    def __init__(self, terms: tuple[str, ...] = TERMS, neighbours: int = 5, reservoir: int = 5_000) -> None:
         self.terms = terms
         self.neighbours = neighbours
+        self.reservoir = reservoir
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """See :class:`~aczerots.selection.base.Strategy`."""
@@ -99,7 +100,7 @@ class PaperStrategy:
         seen = pool.scores[..., pool.seen]
         p = np.exp(seen - seen.max(axis=-1, keepdims=True))
         p /= p.sum(axis=-1, keepdims=True)
-        keep = _reservoir(p[known].argmax(axis=1), rng)
+        keep = _reservoir(p[known].argmax(axis=1), self.reservoir, rng)
         reference, classes = features[known][keep], p[known][keep]
         for i in pool.candidates:
             cells = pool.inside[i]
@@ -108,14 +109,14 @@ class PaperStrategy:
         return out
 
 
-def _reservoir(classes: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
-    """Positions of at most ``_RESERVOIR`` cells, as even over the classes as their numbers allow."""
-    if len(classes) <= _RESERVOIR:
+def _reservoir(classes: NDArray[np.intp], most: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Positions of at most ``most`` cells, as even over the classes as their numbers allow."""
+    if len(classes) <= most:
         return np.arange(len(classes))
     shuffled = rng.permutation(len(classes))
     rank = np.empty(len(classes), dtype=np.int64)
     for c in np.unique(classes):
         mine = shuffled[classes[shuffled] == c]
         rank[mine] = np.arange(len(mine))
-    kept: NDArray[np.intp] = np.sort(shuffled[np.argsort(rank[shuffled], kind="stable")][:_RESERVOIR])
+    kept: NDArray[np.intp] = np.sort(shuffled[np.argsort(rank[shuffled], kind="stable")][:most])
     return kept
