@@ -35,10 +35,14 @@ seeds = [0, 7]
 """
 
 
-@pytest.mark.parametrize("name", packaged_protocols())
-def test_packaged_protocols_expand_to_cells_of_their_own(name: str):
+OF_RESULTS = sorted((Path(__file__).parents[2] / "benchmarks" / "protocols").glob("*.toml"))
+"""What docs/results.md was made with."""
+
+
+@pytest.mark.parametrize("name", [*packaged_protocols(), *map(str, OF_RESULTS)])
+def test_shipped_protocols_expand_to_cells_of_their_own(name: str):
     protocol = find_protocol(name)
-    assert protocol.name == name
+    assert protocol.name == Path(name).stem
     cells = expand(protocol, Path("anywhere"))
     assert len({c.folder for c in cells}) == len(cells) > 0
     assert {c.settings.seed for c in cells} == set(range(5))
@@ -66,7 +70,7 @@ def test_the_unseen_classes_of_the_paper_exist_in_the_releases(name: str, make: 
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", ["luad", "ebhi", "glas", "phantom", "ablations"])
+@pytest.mark.parametrize("name", ["luad", "ebhi", "glas", "phantom", "ablations", *map(str, OF_RESULTS)])
 def test_the_classes_of_our_protocols_exist(name: str, shared_data: Path):
     for source in find_protocol(name).datasets:
         dataset = locate_dataset(source.locator.replace("{data}", str(shared_data)))
