@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from aczerots.taxonomy import NO_SEEN
 
 _EPS = 1e-6
-_IDS = 256
 
 
 def soft_targets(labels: torch.Tensor, classes: int, size: tuple[int, int]) -> torch.Tensor:
@@ -42,11 +41,16 @@ def _shares(labels: torch.Tensor, ids: Sequence[int], size: tuple[int, int]) -> 
         onehot = (labels[:, None] == wanted[:, None, None]).float()
         return onehot if (h, w) == size else F.adaptive_avg_pool2d(onehot, size)
     # Counting ids is several times faster than averaging one mask per id.
-    count = partial(torch.arange, dtype=torch.int32, device=labels.device)
+    bins = len(wanted) + 1
+    cells = b * rows * columns
+    kind = torch.int32 if cells * bins < 2**31 else torch.int64
+    count = partial(torch.arange, dtype=kind, device=labels.device)
+    place = torch.full((256,), len(wanted), dtype=kind, device=labels.device)
+    place[wanted] = count(len(wanted))
     row, column = count(h) // (h // rows), count(w) // (w // columns)
     cell = count(b)[:, None, None] * (rows * columns) + (row[:, None] * columns + column)
-    counts = torch.bincount((cell * _IDS + labels).flatten(), minlength=b * rows * columns * _IDS)
-    found = counts.view(b, rows, columns, _IDS)[..., wanted].movedim(-1, 1)
+    counts = torch.bincount((cell * bins + place[labels.int()]).flatten(), minlength=cells * bins)
+    found = counts.view(b, rows, columns, bins)[..., :-1].movedim(-1, 1)
     return found.float() * (rows * columns / (h * w))
 
 
