@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from aczerots.backbones.locate import locate_backbone
 from aczerots.predict import view_pool
 from aczerots.progress import Silent
 from aczerots.prozs.presets import PRESETS
-from aczerots.selection.base import Pool, Strategy, choose
+from aczerots.selection.base import Strategy, choose
 from aczerots.selection.baselines import RandomStrategy
 from aczerots.selection.criterion import AczerotsStrategy
 from aczerots.selection.effort import drawing_effort
@@ -65,7 +65,7 @@ def run(bench: Workbench, strategy: Strategy, seed: int) -> tuple[list[float], l
     drawn: dict[int, np.ndarray[tuple[int, ...], np.dtype[np.uint8]]] = {}
     effort, hiou = [0.0], [bench.evaluate(model, Silent()).hiou]
     for number in range(1, ROUNDS + 1):
-        pool = with_effort(view_pool(model, bench.pool.regions, tiles, drawn, taxonomy))
+        pool = view_pool(model, bench.pool.regions, tiles, drawn, taxonomy)
         budget = max(1, round(SHARE * len(tiles)))
         chosen = choose(strategy, pool, budget, np.random.default_rng([seed, number])).tiles.tolist()
         drawn |= {i: bench.expert(i) for i in chosen}
@@ -78,13 +78,6 @@ def run(bench: Workbench, strategy: Strategy, seed: int) -> tuple[list[float], l
         model = bench.fitted(PRESETS["prozs"], dict(sorted(drawn.items())), seed)
         hiou.append(bench.evaluate(model, Silent()).hiou)
     return effort, hiou
-
-
-def with_effort(pool: Pool) -> Pool:
-    """The pool with the effort that its predicted classes let expect as cost."""
-    shape = (len(pool), *pool.rows_and_columns)
-    winners = pool.scores.argmax(axis=-1).reshape(shape)
-    return replace(pool, cost=drawing_effort(winners, pool.inside.reshape(shape), pool.seen))
 
 
 def area(x: Sequence[float], y: Sequence[float], end: float) -> float:

@@ -25,6 +25,7 @@ from aczerots.prozs.fit import GridSource
 from aczerots.prozs.losses import soft_targets
 from aczerots.prozs.model import ProZS
 from aczerots.selection.base import Pool
+from aczerots.selection.effort import drawing_effort
 from aczerots.selection.uncertainty import entropy
 from aczerots.slides.base import Slide, Tile
 from aczerots.slides.image import ImageSlide
@@ -143,7 +144,7 @@ def view_pool(  # what is looked at, with what, knowing what
     Raises:
         StorageError: The disk has not the room.
     """
-    features, scores = np.empty(0), np.empty(0)
+    features, scores, winners = np.empty(0), np.empty(0), np.empty(0, dtype=np.uint8)
     cells, done = (0, 0), 0
     for part in _batches(model, grids):
         phi = model.features(part)
@@ -153,22 +154,25 @@ def view_pool(  # what is looked at, with what, knowing what
             large = 2 * math.prod(shape) > _HELD
             features = scratch_array(shape, "float16", scratch if large else None)
             scores = scratch_array((*shape[:2], len(taxonomy)), "float32", scratch if large else None)
+            winners = np.empty(shape[:2], dtype=np.uint8)
         rows = slice(done, done + len(phi))
         # A decoder may work at full resolution; selection does not need it.
         features[rows] = F.adaptive_avg_pool2d(phi, cells).flatten(2).movedim(1, -1).half().cpu().numpy()
         scores[rows] = F.adaptive_avg_pool2d(model.scores(phi), cells).flatten(2).movedim(1, -1).cpu().numpy()
+        winners[rows] = scores[rows].argmax(axis=-1)
         done = rows.stop
     labelled = np.zeros(len(tiles), dtype=bool)
     labelled[list(drawn)] = True
-    area = np.array([t.box.area for t in tiles], dtype=np.float32)
+    inside = np.stack([_inside(t, *cells) for t in tiles])
+    grid = (len(tiles), *cells)
     return Pool(
         features=features,
         scores=scores,
-        inside=np.stack([_inside(t, *cells) for t in tiles]),
+        inside=inside,
         labelled=labelled,
         seen=taxonomy.seen,
         vectors=model.projection(model.text).cpu().numpy(),
-        cost=area / area.mean(),
+        cost=drawing_effort(winners.reshape(grid), inside.reshape(grid), taxonomy.seen),
         grid=cells,
         labels=_cell_labels(drawn, len(tiles), len(taxonomy), cells),
         samples=lambda: disturbed_posteriors(model, grids),

@@ -53,6 +53,18 @@ def test_labels_lie_where_the_expert_drew(grids: GridStore):
     assert pool.labelled.tolist() == [False, True, False]
 
 
+def test_the_cost_of_a_tile_is_its_outlines_as_predicted(grids: GridStore):
+    pool = view(model_of("prozs", trained=True), grids)
+    rows, columns = pool.rows_and_columns
+    labels = pool.scores.argmax(axis=-1).reshape(3, rows, columns)
+    # One of the two classes is drawn: every step between them is an outline.
+    steps = (labels[:, 1:] != labels[:, :-1]).sum(axis=(1, 2)) + (labels[:, :, 1:] != labels[:, :, :-1]).sum(
+        axis=(1, 2)
+    )
+    assert steps.max() > 0
+    assert pool.cost == pytest.approx(1 + steps / np.sqrt(rows * columns))
+
+
 def test_dropout_states_differ_and_repeat_and_leave_the_model_alone(grids: GridStore):
     model = model_of("prozs", trained=True)
     pool = view(model, grids)

@@ -32,7 +32,7 @@ class Pool:
         labelled: Bool [n]: tiles already annotated.
         seen: Bool [C].
         vectors: Class vectors v_c, float32 [C, d_p].
-        cost: What annotating a tile costs, float32 [n], for example its area; only ratios matter.
+        cost: What annotating a tile costs, float32 [n], as effort.py lets expect; only ratios matter.
         keys: Int64 [n], distinct: which tile it is, wherever it stands in the pool. Chance and ties go by key, so
             that the order of the pool does not matter. None takes the positions.
         grid: (rows, columns) of the cells, row by row; None takes a square, or one row where m is no square.
