@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,11 @@ def test_means_over_unseen_sets_pair_by_seed(done: list[Done]):
     assert ours.area.mean == pytest.approx(np.mean(areas["aczerots"]))
     assert ours.p == pytest.approx(stats.ttest_rel(areas["aczerots"], areas["random"]).pvalue)
     assert rows["random"].difference is None
+    shares = [next(a.share for a in s.arms if a.group.label == "aczerots") for s in summarise(done, "random")]
+    assert list(ours.shares) == shares
+    assert (ours.reached, ours.share) == (2, pytest.approx(np.mean(shares)))
+    never = replace(ours, shares=(None, 0.2))
+    assert (never.reached, never.share, replace(never, shares=(None,)).share) == (1, 0.2, None)
 
 
 def test_one_unseen_set_has_no_mean_over_sets(done: list[Done]):

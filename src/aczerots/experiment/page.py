@@ -100,7 +100,8 @@ def markdown(protocol: Protocol, done: Sequence[Done], scenarios: Sequence[Scena
         "seeds with half widths of 95 % t-intervals; differences are paired by seed, with the p-value of the paired "
         "t-test, not corrected for the number of comparisons. Area: mean hIoU over the budget, round 0 included. "
         f"Share: part of the pool at which the mean hIoU reaches {100 * GOAL:.0f} % of the full-label hIoU; "
-        "ratio: that over the reference's.",
+        "ratio: that over the reference's. Reached in: sets of unseen classes in which it does so; at a share of: mean "
+        "over these.",
     ]
     if protocol.notes:
         head.append(protocol.notes)
@@ -115,10 +116,13 @@ def markdown(protocol: Protocol, done: Sequence[Done], scenarios: Sequence[Scena
 
 def _overall_table(rows: Sequence[Overall]) -> str:
     """Means over unseen sets."""
-    head = "| dataset | strategy | sets | seeds | area | minus reference | p |\n|---|---|---|---|---|---|---|"
+    head = (
+        "| dataset | strategy | sets | seeds | area | minus reference | p | reached in | at a share of |\n"
+        "|---|---|---|---|---|---|---|---|---|"
+    )
     lines = [
         f"| {o.dataset} | {o.label} | {o.scenarios} | {o.area.n} | {_number(o.area)} | {_gap(o.difference)} | "
-        f"{_chance(o.p)} |"
+        f"{_chance(o.p)} | {o.reached} of {o.scenarios} | {_percent(o.share)} |"
         for o in rows
     ]
     return "\n".join([head, *lines])
@@ -135,10 +139,14 @@ def _arm_table(scenario: Scenario) -> str:
 
 def _arm_line(a: Arm) -> str:
     """One arm."""
-    share = _NONE if a.share is None else f"{100 * a.share:.1f} %"
+    share = _percent(a.share)
     ratio = _NONE if a.ratio is None else f"{a.ratio:.2f}"
     numbers = [_number(a.area), _gap(a.difference), _chance(a.p), _number(a.final), _score(a.zero_shot), _score(a.full)]
     return f"| {a.group.label} | {len(a.group.runs)} | {' | '.join(numbers)} | {share} | {ratio} |"
+
+
+def _percent(value: float | None) -> str:
+    return _NONE if value is None else f"{100 * value:.1f} %"
 
 
 def _score(value: float | None) -> str:

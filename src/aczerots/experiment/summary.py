@@ -75,7 +75,10 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Overall:
-    """An arm over all sets of unseen classes of a dataset: means per seed, then over seeds."""
+    """An arm over all sets of unseen classes of a dataset: means per seed, then over seeds.
+
+    ``shares`` are those of :class:`Arm`, one per set; None where the goal is not reached.
+    """
 
     dataset: str
     label: str
@@ -83,6 +86,17 @@ class Overall:
     area: Estimate
     difference: Estimate | None
     p: float | None
+    shares: tuple[float | None, ...]
+
+    @property
+    def reached(self) -> int:
+        """Sets in which the goal is reached."""
+        return sum(share is not None for share in self.shares)
+
+    @property
+    def share(self) -> float | None:
+        """Mean share of the pool in the sets in which the goal is reached."""
+        return mean_defined(self.shares)
 
 
 def crossing(shares: Sequence[float], scores: Sequence[float | None], goal: float) -> float | None:
@@ -196,7 +210,9 @@ def overall(scenarios: Sequence[Scenario]) -> list[Overall]:
             gap = [found[k] - areas[str(base)][k] for k in shared]
             whole = estimate(list(found.values()))
             assert whole is not None
-            result.append(Overall(dataset, label, len(mine), whole, estimate(gap), paired_test(gap)))
+            arms = [_find(s, label) for s in mine]
+            shares = tuple(None if arm is None else arm.share for arm in arms)
+            result.append(Overall(dataset, label, len(mine), whole, estimate(gap), paired_test(gap), shares))
     return result
 
 
