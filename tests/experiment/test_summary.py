@@ -91,11 +91,20 @@ def test_means_over_unseen_sets_pair_by_seed(done: list[Done]):
     assert ours.area.mean == pytest.approx(np.mean(areas["aczerots"]))
     assert ours.p == pytest.approx(stats.ttest_rel(areas["aczerots"], areas["random"]).pvalue)
     assert rows["random"].difference is None
-    shares = [next(a.share for a in s.arms if a.group.label == "aczerots") for s in summarise(done, "random")]
+
+
+def test_over_sets_the_share_is_a_mean_of_those_that_reach_the_goal(done: list[Done], monkeypatch: pytest.MonkeyPatch):
+    (first, *_) = overall(summarise(done, "random"))
+    assert (first.shares, first.reached, first.share) == ((None, None), 0, None)
+    monkeypatch.setattr("aczerots.experiment.summary.GOAL", 0.6)
+    scenarios = summarise(done, "random")
+    ours = next(o for o in overall(scenarios) if o.label == "aczerots")
+    shares = [next(a.share for a in s.arms if a.strategy == "aczerots") for s in scenarios]
     assert list(ours.shares) == shares
     assert (ours.reached, ours.share) == (2, pytest.approx(np.mean(shares)))
-    never = replace(ours, shares=(None, 0.2))
-    assert (never.reached, never.share, replace(never, shares=(None,)).share) == (1, 0.2, None)
+    assert 0 < ours.share < 1
+    half = replace(ours, shares=(None, 0.2))
+    assert (half.reached, half.share) == (1, 0.2)
 
 
 def test_one_unseen_set_has_no_mean_over_sets(done: list[Done]):
@@ -187,4 +196,4 @@ def test_markdown_marks_what_is_clear(done: list[Done], tmp_path: Path):
     line = next(x for x in text.splitlines() if x.startswith("| aczerots"))
     assert f"**+{ours.difference.mean:.3f}".replace("0.", ".") in line
     widths = {len(x.split("|")) for x in text.splitlines() if x.startswith("|") and "ratio" not in x}
-    assert widths <= {9, 12}
+    assert widths <= {11, 12}
