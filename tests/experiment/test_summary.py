@@ -111,6 +111,15 @@ def test_one_unseen_set_has_no_mean_over_sets(done: list[Done]):
     assert overall(summarise(done[:12], "random")) == []
 
 
+def test_budgets_are_no_sets_to_average_over(tmp_path: Path, done: list[Done]):
+    slow = [fake_done(tmp_path, "random", i, NORMAL, budget=0.02) for i in range(4)]
+    first = overall(summarise(done, "random"))
+    assert overall(summarise([*done[:12], *slow], "random")) == []
+    rows = overall(summarise([*done, *slow], "random"))
+    assert [replace(r, dataset="luad") for r in rows] == first
+    assert {r.dataset for r in rows} == {"luad, 5 % + 15 %, 3 rounds"}
+
+
 def test_labels_tell_what_differs(tmp_path: Path):
     runs = [
         fake_done(tmp_path, "aczerots", 0),

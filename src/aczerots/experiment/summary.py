@@ -194,12 +194,14 @@ def area_differences(group: Group, base: Group) -> list[float]:
 
 
 def overall(scenarios: Sequence[Scenario]) -> list[Overall]:
-    """Arms over all scenarios of a dataset that has several; seeds that an arm lacks somewhere are left out."""
+    """Arms over all unseen sets of a dataset and budget that have several; seeds that an arm lacks are left out."""
     result = []
-    for dataset in dict.fromkeys(s.dataset for s in scenarios):
-        mine = [s for s in scenarios if s.dataset == dataset]
+    several = {s.dataset for s in scenarios for t in scenarios if s.dataset == t.dataset and s.budget != t.budget}
+    for dataset, budget in dict.fromkeys((s.dataset, s.budget) for s in scenarios):
+        mine = [s for s in scenarios if (s.dataset, s.budget) == (dataset, budget)]
         if len(mine) < 2:
             continue
+        name = f"{dataset}, {budget}" if dataset in several else dataset
         labels = [a.group.label for a in mine[0].arms if all(_find(s, a.group.label) for s in mine)]
         areas = {label: _areas(mine, label) for label in labels}
         base = next((s.reference for s in mine if s.reference in areas), None)
@@ -212,7 +214,7 @@ def overall(scenarios: Sequence[Scenario]) -> list[Overall]:
             assert whole is not None
             arms = [_find(s, label) for s in mine]
             shares = tuple(None if arm is None else arm.share for arm in arms)
-            result.append(Overall(dataset, label, len(mine), whole, estimate(gap), paired_test(gap), shares))
+            result.append(Overall(name, label, len(mine), whole, estimate(gap), paired_test(gap), shares))
     return result
 
 
