@@ -23,7 +23,7 @@ from aczerots.annotation.oracle import read_truth
 from aczerots.backbones.locate import locate_backbone
 from aczerots.config import TextMode
 from aczerots.evaluate import harmonic_mean
-from aczerots.predict import tile_probabilities
+from aczerots.predict import tile_labels
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import Preset, find_preset
 from aczerots.taxonomy import Taxonomy
@@ -83,9 +83,9 @@ def count_by_image(bench: Workbench, model: ProZS) -> Counts:
     """Confusion counts [images, C, C] of the test part."""
     counts: dict[str, Counts] = {}
     classes = len(bench.taxonomy)
-    for tile, p in tile_probabilities(model, bench.test.grids, bench.test.tiles):
+    for tile, said in tile_labels(model, bench.test.grids, bench.test.tiles):
         truth = read_truth(bench.dataset[tile.slide].truth, tile)[tile.inner]
-        seen = confusion(truth, p.argmax(axis=0), classes)
+        seen = confusion(truth, said, classes)
         counts[tile.slide] = counts.get(tile.slide, np.zeros_like(seen)) + seen
     return np.stack(list(counts.values()))
 

@@ -144,7 +144,8 @@ def view_pool(  # what is looked at, with what, knowing what
     Raises:
         StorageError: The disk has not the room.
     """
-    features, scores, winners = np.empty(0), np.empty(0), np.empty(0, dtype=np.uint8)
+    features, scores, inside = np.empty(0), np.empty(0), np.empty(0, dtype=bool)
+    cost = np.empty(len(tiles), dtype=np.float32)
     cells, done = (0, 0), 0
     for part in _batches(model, grids):
         phi = model.features(part)
@@ -154,17 +155,17 @@ def view_pool(  # what is looked at, with what, knowing what
             large = 2 * math.prod(shape) > _HELD
             features = scratch_array(shape, "float16", scratch if large else None)
             scores = scratch_array((*shape[:2], len(taxonomy)), "float32", scratch if large else None)
-            winners = np.empty(shape[:2], dtype=np.uint8)
+            inside = np.stack([_inside(t, *cells) for t in tiles])
         rows = slice(done, done + len(phi))
         # A decoder may work at full resolution; selection does not need it.
         features[rows] = F.adaptive_avg_pool2d(phi, cells).flatten(2).movedim(1, -1).half().cpu().numpy()
         scores[rows] = F.adaptive_avg_pool2d(model.scores(phi), cells).flatten(2).movedim(1, -1).cpu().numpy()
-        winners[rows] = scores[rows].argmax(axis=-1)
+        grid = (len(phi), *cells)
+        winners = scores[rows].argmax(axis=-1).reshape(grid)
+        cost[rows] = drawing_effort(winners, inside[rows].reshape(grid), taxonomy.seen)
         done = rows.stop
     labelled = np.zeros(len(tiles), dtype=bool)
     labelled[list(drawn)] = True
-    inside = np.stack([_inside(t, *cells) for t in tiles])
-    grid = (len(tiles), *cells)
     return Pool(
         features=features,
         scores=scores,
@@ -172,7 +173,7 @@ def view_pool(  # what is looked at, with what, knowing what
         labelled=labelled,
         seen=taxonomy.seen,
         vectors=model.projection(model.text).cpu().numpy(),
-        cost=drawing_effort(winners.reshape(grid), inside.reshape(grid), taxonomy.seen),
+        cost=cost,
         grid=cells,
         labels=_cell_labels(drawn, len(tiles), len(taxonomy), cells),
         samples=lambda: disturbed_posteriors(model, grids),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -196,12 +197,13 @@ def area_differences(group: Group, base: Group) -> list[float]:
 def overall(scenarios: Sequence[Scenario]) -> list[Overall]:
     """Arms over all unseen sets of a dataset and budget that have several; seeds that an arm lacks are left out."""
     result = []
-    several = {s.dataset for s in scenarios for t in scenarios if s.dataset == t.dataset and s.budget != t.budget}
-    for dataset, budget in dict.fromkeys((s.dataset, s.budget) for s in scenarios):
+    pairs = dict.fromkeys((s.dataset, s.budget) for s in scenarios)
+    budgets = Counter(dataset for dataset, _ in pairs)
+    for dataset, budget in pairs:
         mine = [s for s in scenarios if (s.dataset, s.budget) == (dataset, budget)]
         if len(mine) < 2:
             continue
-        name = f"{dataset}, {budget}" if dataset in several else dataset
+        name = f"{dataset}, {budget}" if budgets[dataset] > 1 else dataset
         labels = [a.group.label for a in mine[0].arms if all(_find(s, a.group.label) for s in mine)]
         areas = {label: _areas(mine, label) for label in labels}
         base = next((s.reference for s in mine if s.reference in areas), None)
@@ -212,8 +214,7 @@ def overall(scenarios: Sequence[Scenario]) -> list[Overall]:
             gap = [found[k] - areas[str(base)][k] for k in shared]
             whole = estimate(list(found.values()))
             assert whole is not None
-            arms = [_find(s, label) for s in mine]
-            shares = tuple(None if arm is None else arm.share for arm in arms)
+            shares = tuple(a.share for s in mine for a in s.arms if a.group.label == label)
             result.append(Overall(name, label, len(mine), whole, estimate(gap), paired_test(gap), shares))
     return result
 
