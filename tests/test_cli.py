@@ -1,5 +1,6 @@
 """The command line as a user meets it: a whole run, resuming, predicting, and every kind of bad input."""
 
+import contextlib
 import csv
 import json
 import os
@@ -318,3 +319,42 @@ def test_an_output_folder_that_cannot_be_made_is_named(
     (tmp_path / "file").write_text("")
     assert run("simulate", f"folder:{dataset}", "--out", tmp_path / "file" / "out", *SMALL) == 1
     assert "cannot make the folder" in capsys.readouterr().err
+
+
+def test_an_interrupt_that_comes_out_as_another_error_is_still_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def broken(**_: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        except SystemExit:
+            raise RuntimeError("callback failed") from None
+
+    monkeypatch.setattr("aczerots.cli.app", broken)
+    before = signal.getsignal(signal.SIGTERM)
+    assert run("doctor") == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_work_that_ends_in_spite_of_an_interrupt_is_finished(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def deaf(**_: object) -> None:
+        with contextlib.suppress(SystemExit):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+
+    monkeypatch.setattr("aczerots.cli.app", deaf)
+    assert run("doctor") == 0
+    assert not capsys.readouterr().err
+
+
+def test_an_error_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):
+    def broken(**_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("aczerots.cli.app", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        main(["doctor"])

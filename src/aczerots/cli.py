@@ -315,33 +315,57 @@ def _common(
     del version
 
 
-def _stop(number: int, frame: object) -> None:
-    """A polite kill ends like Ctrl-C."""
-    del number, frame
-    raise KeyboardInterrupt
+class _Stop:
+    """Handler of Ctrl-C and of a polite kill: ends the work, wherever it is, and remembers that it did.
+
+    It raises no KeyboardInterrupt: if one passes through ``exec``, as in many imports, Python kills itself at the end
+    whatever the exit code.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        """Interrupt what is running."""
+        del number, frame
+        self.asked = True
+        raise SystemExit(_INTERRUPTED)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Exit code 0 only if all of it worked; deliberate errors are one line."""
-    signal.signal(signal.SIGTERM, _stop)
+    stop = _Stop()
+    # A shell makes what it runs in the background ignore Ctrl-C, and that stays so.
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(n) != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, stop)
     try:
-        code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        code, message = _run(arguments)
+    except BaseException:
+        if not stop.asked:
+            raise
+        code, message = _INTERRUPTED, ""
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if stop.asked and code:
+        # An interrupt that meets a library at a bad moment comes out of it as some other error.
+        code, message = _INTERRUPTED, "stopped; what was saved stays, and the same command goes on from there"
+    if message:
+        sys.stderr.write(f"error: {message}\n")
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> tuple[int, str]:
+    """Exit code and what to say about it."""
+    try:
+        return app(args=list(arguments) if arguments is not None else None, standalone_mode=False) or 0, ""
     except AczerotsError as error:
-        code = _fail(str(error), 1)
+        return 1, str(error)
     except OSError as error:
-        code = _fail(str(InputError(error.strerror or "input/output error", where=error.filename)), 1)
+        return 1, str(InputError(error.strerror or "input/output error", where=error.filename))
     except TyperException as error:
-        code = _fail(error.format_message(), 2)
-    # Typer turns KeyboardInterrupt into this code.
-    if code == _INTERRUPTED:
-        _fail("stopped; what was saved stays, and the same command goes on from there", code)
-    sys.exit(code or 0)
-
-
-def _fail(message: str, code: int) -> int:
-    """Print one line and hand the exit code on."""
-    sys.stderr.write(f"error: {message}\n")
-    return code
+        return 2, error.format_message()
 
 
 if __name__ == "__main__":
