@@ -336,9 +336,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Exit code 0 only if all of it worked; deliberate errors are one line."""
     stop = _Stop()
     # A shell makes what it runs in the background ignore Ctrl-C, and that stays so.
-    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(n) != signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, stop)
+    kinds = (signal.SIGTERM, signal.SIGINT)
+    before = {n: signal.signal(n, stop) for n in kinds if signal.getsignal(n) is not signal.SIG_IGN}
     try:
         code, message = _run(arguments)
     except BaseException:
