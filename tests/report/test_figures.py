@@ -23,8 +23,31 @@ def _texts(svg: str) -> list[str]:
 
 def test_text_stays_text_and_names_every_curve_and_level() -> None:
     texts = _texts(budget_figure(CURVES, zero_shot=0.11, full_label=0.42))
-    for text in ("ours <$x$>", "random", "zero-shot 0.110", "all labels 0.420", "hIoU", "20 %"):
+    for text in ("ours <$x$>", "random", "zero-shot", "0.110", "all labels", "0.420", "hIoU", "20 %"):
         assert text in texts
+
+
+@pytest.mark.parametrize(
+    ("zero_shot", "full_label"), [(0.11, 0.42), (0.42, 0.11), (0.2, 0.2), (None, 0.3), (0.1, None)]
+)
+def test_names_of_levels_stand_right_of_the_curves_and_not_on_each_other(
+    zero_shot: float | None, full_label: float | None
+) -> None:
+    svg = budget_figure(CURVES, zero_shot, full_label)
+    curves = [
+        float(x)
+        for line in re.findall(r'<path d="([^"]*)"[^>]*series-', svg)
+        for x in re.findall(r"[ML] ([\d.]+)", line)
+    ]
+    places = [
+        tuple(map(float, re.findall(r"[\d.]+", e.attrib["transform"])))
+        for e in ET.fromstring(svg).iter(f"{SVG}text")
+        if "9.5px" in e.attrib["style"]
+    ]
+    assert len(places) == 2 * sum(level is not None for level in (zero_shot, full_label))
+    assert min(x for x, _ in places) > max(curves)
+    heights = sorted(y for _, y in places)
+    assert all(b - a > 9.5 for a, b in pairwise(heights))
 
 
 def test_colours_come_from_the_page_and_nothing_from_outside() -> None:
@@ -35,6 +58,11 @@ def test_colours_come_from_the_page_and_nothing_from_outside() -> None:
     assert not re.findall(r"#[0-9a-f]{6}\b", bare.replace("#ffffff", ""))
     outside = re.findall(r"https?://[^\"' ]+", svg)
     assert set(outside) <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+
+
+def test_text_takes_the_font_of_the_readers_machine() -> None:
+    families = re.findall(r"font-family: ([^;\"]*)", budget_figure(CURVES, 0.1, 0.4))
+    assert set(families) == {"system-ui, sans-serif"}
 
 
 def test_the_same_figure_twice_is_the_same_text() -> None:

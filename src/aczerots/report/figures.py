@@ -76,7 +76,7 @@ def _finish(figure: Figure, title: str) -> str:
     for number, color in enumerate(SERIES, start=1):
         svg = svg.replace(color, f"var(--series-{number}, {color})")
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"font: ([^;\"']*?)'DejaVu Sans'", r"font: \1system-ui, sans-serif", svg)
+    svg = svg.replace("'DejaVu Sans'", "system-ui, sans-serif")  # whatever the reader's machine has
     used = set(re.findall(r"#([\w-]+)", svg))
     svg = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", svg)
     return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}"', 1).strip()
@@ -94,13 +94,19 @@ def _frame(size: tuple[float, float]) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _level(axes: Axes, value: float, text: str, *, below: bool) -> None:
-    """A horizontal reference line with its name above or below its right end."""
-    axes.axhline(value, color=_INK, linewidth=1.0, linestyle=(0, (2, 3)), alpha=0.8)
-    axes.annotate(
-        f"{text} {value:.3f}", (1, value), (0, -3 if below else 3), xycoords=("axes fraction", "data"),
-        textcoords="offset points", ha="right", va="top" if below else "bottom", fontsize=9.5,
-    )  # fmt: skip
+def _levels(axes: Axes, levels: dict[str, float]) -> None:
+    """Horizontal reference lines, named to the right of the axes, where no curve runs.
+
+    The lower of two names hangs from its line and the upper one stands on it, so that close levels stay readable.
+    """
+    ordered = sorted(levels.items(), key=lambda level: level[1])
+    sides = ("top", "bottom") if len(ordered) > 1 else ("center",) * len(ordered)
+    for (name, value), side in zip(ordered, sides, strict=True):
+        axes.axhline(value, color=_INK, linewidth=1.0, linestyle=(0, (2, 3)), alpha=0.8)
+        axes.annotate(
+            f"{name}\n{value:.3f}", (1, value), (5, 0), xycoords=("axes fraction", "data"),
+            textcoords="offset points", ha="left", va=side, fontsize=9.5,
+        )  # fmt: skip
 
 
 def _limits(values: Sequence[float], curves: Sequence[Curve]) -> tuple[float, float]:
@@ -151,14 +157,10 @@ def budget_figure(
                 share, _numbers(curve.score), color=color, marker=marker, markersize=5.5,
                 linestyle=_DASHES[number % len(_DASHES)], linewidth=2, label=curve.label, clip_on=False,
             )  # fmt: skip
-        # The lower of the two names stands below its line, so that close levels stay readable.
-        lower = zero_shot is not None and full_label is not None and zero_shot <= full_label
-        if zero_shot is not None:
-            _level(axes, zero_shot, "zero-shot", below=lower)
-        if full_label is not None:
-            _level(axes, full_label, "all labels", below=zero_shot is not None and not lower)
-        values = [v for c in curves for v in c.score if v is not None]
-        values += [v for v in (zero_shot, full_label) if v is not None]
+        named = {"zero-shot": zero_shot, "all labels": full_label}
+        levels = {name: value for name, value in named.items() if value is not None}
+        _levels(axes, levels)
+        values = [*levels.values(), *(v for c in curves for v in c.score if v is not None)]
         axes.set_ylim(*(_close_limits(values) if close_up else _limits(values, curves)))
         axes.set_xlim(0, None)
         axes.set_xlabel("labelled share of the pool")
