@@ -67,8 +67,8 @@ def test_tissue_without_any_glass_is_tissue() -> None:
 def test_any_agrees_with_the_pixels(x: int, y: int, width: int, height: int, seed: int) -> None:
     small = np.random.default_rng(seed).random((9, 12)) < 0.05
     mask = TissueMask(small, (240, 180))  # 20 level-0 pixels per pixel of the mask
-    large = np.pad(small.repeat(20, 0).repeat(20, 1), 300)
-    part = large[y + 300 : y + 300 + height, x + 300 : x + 300 + width]
+    large = np.pad(small.repeat(20, 0).repeat(20, 1), 500)  # as far as any box reaches
+    part = large[y + 500 : y + 500 + height, x + 500 : x + 500 + width]
     assert mask.any(Box(x, y, width, height)) == part.any()
     assert np.array_equal(mask.read(Box(x, y, width, height), (width, height)), part)
 
