@@ -125,13 +125,11 @@ def test_regions_are_interleaved(slides):
 
 def test_speed():
     generate(Recipe(0, 0, (448, 448), 0.5))
-    seconds = []
+    start = time.process_time()
     for i in range(10):
-        start = time.process_time()
         generate(Recipe(9, i, (448, 448), 0.5))
-        seconds.append(time.process_time() - start)
-    # Aim 0.25 s a slide. The fastest tells the work, the others what else the machine does.
-    assert min(seconds) < 0.5
+    # Aim 0.25 s a slide; twice that is allowed on a busy machine.
+    assert (time.process_time() - start) / 10 < 0.5
 
 
 def test_noise_has_unit_deviation_and_the_scale_asked_for():
