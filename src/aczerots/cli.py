@@ -141,7 +141,7 @@ def experiment(  # noqa: PLR0913, PLR0917  # one parameter per option: typer rea
     protocol: Annotated[str, typer.Argument(help="A TOML file, or the name of a protocol that comes with aczerots.")],
     out: Annotated[Path, typer.Option(help="Output folder; an interrupted experiment goes on there.")],
     data: Annotated[Path | None, typer.Option(help="Folder that {data} in the protocol stands for.")] = None,
-    jobs: Annotated[int, typer.Option(help="Runs at the same time, each in a process of its own.")] = 1,
+    jobs: Annotated[int, typer.Option(help="Runs at the same time, each on one processor core.")] = 1,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds, instead of the protocol's.")] = None,
     strategy: Annotated[list[str] | None, typer.Option(help="Only this strategy; may be given several times.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs and the time they take, run none.")] = False,

@@ -171,7 +171,7 @@ def test_a_wrong_number_of_processes_is_refused(tmp_path: Path, capsys: pytest.C
 def test_processes_give_the_same_numbers_and_a_killed_one_costs_its_cell_only(tmp_path: Path, cache: Path):
     cells = expand(parse_protocol(UNTRAINED, "t"), None)
     jobs = [Job(0, cells[0].settings, tmp_path / "a"), Job(1, cells[1].settings, tmp_path / "b")]
-    workers = Workers(1, Place(tmp_path / "shared", cache, "cpu", 1))
+    workers = Workers(1, Place(tmp_path / "shared", cache, "cpu"))
     ended: list[Message] = []
     process = workers.processes[0]
     inner = workers.receive

@@ -1,4 +1,8 @@
-"""Worker processes that run cells; one that dies costs its cell and is replaced."""
+"""Runs cells in this process or in workers; a worker that dies costs its cell and is replaced.
+
+Each cell computes on one thread. How many threads share a sum shows in its last bits, these in a fit, and a fit in the
+tiles that a strategy asks for, so a table would change with the number of processes or of cores.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,15 @@ import multiprocessing
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from aczerots.config import SimulateSettings
 from aczerots.errors import AczerotsError
@@ -51,20 +56,18 @@ class Place:
         shared: Folder of results that runs have in common.
         cache: Folder of cached grids.
         device: Where models compute.
-        threads: Threads per worker.
     """
 
     shared: Path
     cache: Path
     device: str
-    threads: int
 
 
 def work(worker: int, pipe: Connection[Message, Job], place: Place) -> None:
     """Run jobs until the other end of the pipe is closed; the entry point of a worker process."""
     # Ctrl-C reaches the whole process group; the parent ends the workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(place.threads)
+    torch.set_num_threads(1)
     sharing = Sharing(place.shared)
     while True:
         try:
@@ -73,6 +76,26 @@ def work(worker: int, pipe: Connection[Message, Job], place: Place) -> None:
             return
         pipe.send(Message(worker, job.number))
         pipe.send(run_job(worker, job, place, sharing))
+
+
+def run_here(jobs: Sequence[Job], place: Place, ended: Callable[[Message], None]) -> None:
+    """Run all jobs in this process; ``ended`` is told of each as it ends."""
+    sharing = Sharing(place.shared)
+    with _one_thread():
+        for job in jobs:
+            ended(run_job(0, job, place, sharing))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch, NumPy and scikit-learn compute on one thread here."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def run_job(worker: int, job: Job, place: Place, sharing: Sharing) -> Message:
@@ -126,7 +149,7 @@ class Workers:
         """One more worker."""
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=work, args=(self._born, theirs, self._place), daemon=True)
-        with few_threads(self._place.threads):
+        with few_threads(1):
             process.start()
         theirs.close()
         self.processes[self._born], self._pipes[self._born] = process, ours

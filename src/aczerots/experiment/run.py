@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,13 @@ from aczerots.config import cache_folder
 from aczerots.errors import AczerotsError, SettingsError
 from aczerots.experiment.cells import Cell, expand
 from aczerots.experiment.page import write_pages
-from aczerots.experiment.pool import Job, Message, Place, Workers, run_job
+from aczerots.experiment.pool import Job, Message, Place, Workers, run_here
 from aczerots.experiment.protocol import Protocol
 from aczerots.experiment.summary import summarise
 from aczerots.experiment.table import Done, finished, rows_of, write_table
 from aczerots.files import make_folder
 from aczerots.progress import Progress, Silent
-from aczerots.sharing import Sharing, bench_for
+from aczerots.sharing import bench_for
 
 _ROUND_SECONDS = 5.0
 """A guess at one round of one run, until the first cells are finished."""
@@ -83,7 +82,7 @@ def run_experiment(
         protocol: What to run.
         out: Folder of the experiment; an interrupted one goes on there.
         data: What ``{data}`` in locators stands for.
-        jobs: Worker processes; 1 works in this one.
+        jobs: Processes, each on one thread; 1 works in this one. Numbers do not depend on it.
         device: Where models compute.
         progress: Receives progress.
 
@@ -178,12 +177,9 @@ def _run(todo: Sequence[Cell], out: Path, jobs: int, device: str, progress: Prog
         return failures
     progress.step("cells", 0, len(todo))
     work = [Job(i, cell.settings, out / cell.folder) for i, cell in enumerate(todo)]
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    place = Place(out / "shared", cache_folder(), device, threads)
+    place = Place(out / "shared", cache_folder(), device)
     if jobs == 1:
-        sharing = Sharing(place.shared)
-        for job in work:
-            ended(run_job(0, job, place, sharing))
+        run_here(work, place, ended)
         return failures
     workers = Workers(min(jobs, len(work)), place)
     try:
