@@ -100,6 +100,7 @@ class RunFolder:
             "taxonomy": bench.taxonomy.model_dump(mode="json"),
             "seconds": {k: round(v, 3) for k, v in seconds.items()},
             "versions": versions | {"numpy": np.__version__},
+            "threads": torch.get_num_threads(),
             "hashes": store.recall("hashes") or {},
             "full_label": None if full is None else {"round": settings.rounds} | full,
             "complete": True,

@@ -4,15 +4,16 @@ import csv
 import json
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
 from aczerots.cli import main
 from aczerots.config import read_settings
 from aczerots.experiment.cells import expand
-from aczerots.experiment.pool import Job, Message, Place, Workers
+from aczerots.experiment.pool import Job, Message, Place, Workers, run_here
 from aczerots.experiment.protocol import parse_protocol
 from aczerots.experiment.run import run_experiment
 from aczerots.loop import simulate
@@ -166,6 +167,31 @@ def test_a_failure_inside_a_run_does_not_stop_the_next(tmp_path: Path, capsys: p
 def test_a_wrong_number_of_processes_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert run("experiment", protocol_file(tmp_path), "--out", tmp_path / "out", "--jobs", 0) == 1
     assert "--jobs: 0 processes. Ask for at least one" in capsys.readouterr().err
+
+
+def test_a_cell_computes_on_one_thread_here_as_in_a_worker(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before = torch.get_num_threads()
+    monkeypatch.setattr(torch, "set_num_threads", _recorded(asked := [], torch.set_num_threads))
+    cell = expand(parse_protocol(UNTRAINED, "t"), None)[0]
+    ended: list[Message] = []
+    place = Place(tmp_path / "shared", cache, "cpu")
+    run_here([Job(0, cell.settings, tmp_path / "run")], place, ended.append)
+    assert [m.failure for m in ended] == [None]
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["threads"] == 1
+    assert asked == [1, before]
+    assert torch.get_num_threads() == before
+
+
+def _recorded(calls: list[int], function: Callable[[int], None]) -> Callable[[int], None]:
+    """The function, which also notes what it was called with."""
+
+    def noting(value: int) -> None:
+        calls.append(value)
+        function(value)
+
+    return noting
 
 
 def test_processes_give_the_same_numbers_and_a_killed_one_costs_its_cell_only(tmp_path: Path, cache: Path):

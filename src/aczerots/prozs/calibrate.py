@@ -43,9 +43,8 @@ def match_share(model: ProZS, data: TrainingSet) -> float:
     tiles = [*data.labelled, *data.unlabelled]
     for start in range(0, len(tiles), _BATCH):
         grids = data.grids[tiles[start : start + _BATCH]].to(model.text.device)
-        zero_shot = torch.einsum("bdhw,cd->bchw", grids.aligned, model.text).cpu()
         margins.append(_margin(model(grids).cpu(), drawn).flatten())
-        wins.append((_margin(zero_shot, drawn) > 0).flatten())
+        wins.append((_margin(model.zero_shot(grids).cpu(), drawn) > 0).flatten())
     margin, share = torch.cat(margins), torch.cat(wins).float().mean()
     step = -(-len(margin) // _CELLS)
     return float(-torch.quantile(margin[::step], 1 - share).clamp(-LIMIT, LIMIT))

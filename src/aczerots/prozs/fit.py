@@ -109,8 +109,7 @@ def prozs_loss(
     n = len(batch.targets)
     logits = model.scores(phi)
     loss = _drawn_loss(logits[:n], phi[:n], batch.targets, batch.weights, dice, contrast)
-    zero_shot = torch.einsum("bdhw,cd->bchw", batch.grids.aligned, model.text)
-    reference = (scorer.kappa * zero_shot).softmax(dim=1)
+    reference = (scorer.kappa * model.zero_shot(batch.grids)).softmax(dim=1)
     free = torch.ones_like(logits[:, :1])
     free[:n] = 1 - batch.targets.sum(dim=1, keepdim=True) - batch.excluded
     loss = loss + losses.exclude(logits[:n], reference[:n], batch.excluded, model.seen)

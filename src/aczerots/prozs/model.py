@@ -94,6 +94,10 @@ class ProZS(nn.Module):
         self.text: torch.Tensor
         self.seen: torch.Tensor
 
+    def zero_shot(self, grids: Grids) -> torch.Tensor:
+        """Cosines [b, C, H, W] of dense embeddings to text prototypes: what words alone say, whatever was fitted."""
+        return torch.einsum("bdhw,cd->bchw", grids.aligned, self.text)
+
     def features(self, grids: Grids) -> torch.Tensor:
         """Pixel features phi [b, d_p, H, W]."""
         phi: torch.Tensor = self.decoder(grids)
