@@ -120,6 +120,36 @@ def test_budgets_are_no_sets_to_average_over(tmp_path: Path, done: list[Done]):
     assert {r.dataset for r in rows} == {"luad, 5 % + 15 %, 3 rounds"}
 
 
+def test_datasets_weigh_the_same_whatever_their_sets(done: list[Done]):
+    # luad with two sets, glas with one, which starts at another share.
+    glas = [
+        replace(d, cell=replace(d.cell, dataset="glas", settings=d.cell.settings.model_copy(update={"initial": 0.1})))
+        for d in done[:12]
+    ]
+    rows = overall(summarise([*done, *glas], "random"))
+    assert [r.dataset for r in rows] == ["luad"] * 3 + ["mean of 2 datasets"] * 3
+    assert [r.label for r in rows] == ["aczerots", "badge", "random"] * 2
+    first, second = (
+        {(d.cell.settings.strategy, d.run.record.seed): area_under_curve(d.run) or 0.0 for d in part}
+        for part in (done[:12], done[12:])
+    )
+    # glas has the runs of luad's first set, so that this set counts 1/4 + 1/2.
+    mean = {k: 0.75 * first[k] + 0.25 * second[k] for k in first}
+    ours, theirs = ([mean[s, i] for i in range(4)] for s in ("aczerots", "random"))
+    found = rows[3]
+    assert (found.scenarios, found.area.n) == (3, 4)
+    assert found.area.mean == pytest.approx(np.mean(ours))
+    assert found.difference is not None
+    assert found.difference.mean == pytest.approx(np.mean(ours) - np.mean(theirs))
+    assert found.p == pytest.approx(stats.ttest_rel(ours, theirs).pvalue)
+
+
+def test_no_mean_over_datasets_where_one_has_two_budgets(tmp_path: Path, done: list[Done]):
+    slow = [fake_done(tmp_path, "random", i, NORMAL, budget=0.02) for i in range(4)]
+    glas = [replace(d, cell=replace(d.cell, dataset="glas")) for d in done[:12]]
+    assert overall(summarise([*done[:12], *slow, *glas], "random")) == []
+
+
 def test_labels_tell_what_differs(tmp_path: Path):
     runs = [
         fake_done(tmp_path, "aczerots", 0),

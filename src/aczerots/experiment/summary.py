@@ -76,7 +76,7 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Overall:
-    """An arm over all sets of unseen classes of a dataset: means per seed, then over seeds.
+    """An arm over all sets of unseen classes of a dataset, or of all datasets: means per seed, then over seeds.
 
     ``shares`` are those of :class:`Arm`, one per set; None where the goal is not reached.
     """
@@ -195,28 +195,43 @@ def area_differences(group: Group, base: Group) -> list[float]:
 
 
 def overall(scenarios: Sequence[Scenario]) -> list[Overall]:
-    """Arms over all unseen sets of a dataset and budget that have several; seeds that an arm lacks are left out."""
+    """Arms over what each dataset and budget has in unseen sets, if several, and then over all datasets.
+
+    Datasets weigh the same there, whatever the number of their sets; not if one of them has several budgets, which
+    are no repetitions. Best area first; seeds that an arm lacks somewhere are left out.
+    """
+    parts: dict[tuple[str, str], list[Scenario]] = {}
+    for s in scenarios:
+        parts.setdefault((s.dataset, s.budget), []).append(s)
+    budgets = Counter(dataset for dataset, _ in parts)
     result = []
-    pairs = dict.fromkeys((s.dataset, s.budget) for s in scenarios)
-    budgets = Counter(dataset for dataset, _ in pairs)
-    for dataset, budget in pairs:
-        mine = [s for s in scenarios if (s.dataset, s.budget) == (dataset, budget)]
-        if len(mine) < 2:
-            continue
-        name = f"{dataset}, {budget}" if budgets[dataset] > 1 else dataset
-        labels = [a.group.label for a in mine[0].arms if all(_find(s, a.group.label) for s in mine)]
-        areas = {label: _areas(mine, label) for label in labels}
-        base = next((s.reference for s in mine if s.reference in areas), None)
-        for label, found in areas.items():
-            if not found:
-                continue
-            shared = [] if base is None or label == base else sorted(set(found) & set(areas[base]))
-            gap = [found[k] - areas[str(base)][k] for k in shared]
-            whole = estimate(list(found.values()))
-            assert whole is not None
-            shares = tuple(a.share for s in mine for a in s.arms if a.group.label == label)
-            result.append(Overall(name, label, len(mine), whole, estimate(gap), paired_test(gap), shares))
+    for (dataset, budget), mine in parts.items():
+        if len(mine) > 1:
+            result += _over(f"{dataset}, {budget}" if budgets[dataset] > 1 else dataset, [mine])
+    if len(parts) == len(budgets) > 1:
+        result += _over(f"mean of {len(budgets)} datasets", list(parts.values()))
     return result
+
+
+def _over(name: str, parts: Sequence[Sequence[Scenario]]) -> list[Overall]:
+    """Arms over all scenarios of all parts, which weigh the same; the arms are those that all have."""
+    mine = [s for part in parts for s in part]
+    labels = [a.group.label for a in mine[0].arms if all(_find(s, a.group.label) for s in mine)]
+    areas = {
+        label: _mean_by_seed([_mean_by_seed([_areas(s, label) for s in part]) for part in parts]) for label in labels
+    }
+    base = next((s.reference for s in mine if s.reference in areas), None)
+    result = []
+    for label, found in areas.items():
+        if not found:
+            continue
+        shared = [] if base is None or label == base else sorted(set(found) & set(areas[base]))
+        gap = [found[k] - areas[str(base)][k] for k in shared]
+        whole = estimate(list(found.values()))
+        assert whole is not None
+        shares = tuple(a.share for s in mine for a in s.arms if a.group.label == label)
+        result.append(Overall(name, label, len(mine), whole, estimate(gap), paired_test(gap), shares))
+    return sorted(result, key=lambda o: -o.area.mean)
 
 
 def _find(scenario: Scenario, label: str) -> Arm | None:
@@ -224,12 +239,14 @@ def _find(scenario: Scenario, label: str) -> Arm | None:
     return next((a for a in scenario.arms if a.group.label == label), None)
 
 
-def _areas(scenarios: Sequence[Scenario], label: str) -> dict[int, float]:
-    """Mean area over the scenarios by seed."""
-    tables = []
-    for scenario in scenarios:
-        arm = _find(scenario, label)
-        assert arm is not None
-        tables.append({r.record.seed: a for r in arm.group.runs if (a := area_under_curve(r)) is not None})
+def _areas(scenario: Scenario, label: str) -> dict[int, float]:
+    """Area of that arm by seed."""
+    arm = _find(scenario, label)
+    assert arm is not None
+    return {r.record.seed: a for r in arm.group.runs if (a := area_under_curve(r)) is not None}
+
+
+def _mean_by_seed(tables: Sequence[dict[int, float]]) -> dict[int, float]:
+    """Means of the seeds that all tables have."""
     seeds = sorted(set.intersection(*map(set, tables)))
     return {seed: float(np.mean([t[seed] for t in tables])) for seed in seeds}
