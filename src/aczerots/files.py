@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from aczerots.errors import StorageError
 
 if TYPE_CHECKING:
@@ -112,6 +114,31 @@ def make_folder(path: Path) -> None:
         raise StorageError(
             f"cannot make the folder: {error.strerror}", where=path, fix="Choose another --out"
         ) from error
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing results into the same folder; the lock ends with the process, however it ends.
+
+    Args:
+        folder: An existing folder.
+
+    Raises:
+        StorageError: Another process holds it, or no file can be written there.
+    """
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise StorageError(
+            "another process is at work in this folder", where=folder, fix="Wait for it, or choose another --out"
+        ) from None
+    except OSError as error:
+        raise _storage_error(error, folder) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def scratch_array(shape: tuple[int, ...], dtype: str, folder: Path | None) -> NDArray[Any]:

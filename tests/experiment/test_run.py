@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from aczerots.cli import main
 from aczerots.config import read_settings
@@ -162,6 +163,17 @@ def test_a_failure_inside_a_run_does_not_stop_the_next(tmp_path: Path, capsys: p
     assert run("experiment", path, "--out", out) == 1
     assert "failed: phantom, necrosis unseen, random, zeroshot, descriptions, seed 0:" in capsys.readouterr().err
     assert {r["strategy"] for r in table(out / "results.csv")} == {"margin"}
+
+
+def test_a_second_process_is_kept_out_of_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "out"
+    out.mkdir()
+    path = protocol_file(tmp_path, UNTRAINED)
+    with FileLock(out / ".lock"):
+        assert run("experiment", path, "--out", out) == 1
+    assert f"{out}: another process is at work in this folder. Wait for it" in capsys.readouterr().err
+    assert [p.name for p in out.iterdir()] == [".lock"]
+    assert run("experiment", path, "--out", out) == 0
 
 
 def test_a_wrong_number_of_processes_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

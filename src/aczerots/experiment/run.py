@@ -17,7 +17,7 @@ from aczerots.experiment.pool import Job, Message, Place, Workers, run_here
 from aczerots.experiment.protocol import Protocol
 from aczerots.experiment.summary import summarise
 from aczerots.experiment.table import Done, finished, rows_of, write_table
-from aczerots.files import make_folder
+from aczerots.files import alone_in, make_folder
 from aczerots.progress import Progress, Silent
 from aczerots.sharing import bench_for
 
@@ -91,12 +91,19 @@ def run_experiment(
 
     Raises:
         SettingsError: A setting makes no sense.
-        StorageError: A file cannot be written.
+        StorageError: A file cannot be written, or another process is at work in the folder.
     """
     if jobs < 1:
         raise SettingsError(f"{jobs} processes", where="--jobs", fix="Ask for at least one")
-    progress = progress or Silent()
     make_folder(out)
+    with alone_in(out):
+        return _run_experiment(protocol, out, data, jobs, device, progress or Silent())
+
+
+def _run_experiment(
+    protocol: Protocol, out: Path, data: Path | None, jobs: int, device: str, progress: Progress
+) -> Outcome:
+    """The same, with the folder to itself."""
     plan = plan_experiment(protocol, out, data, jobs)
     ready = {d.cell.folder for d in plan.done}
     todo = [c for c in plan.cells if c.folder not in ready]
