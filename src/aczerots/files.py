@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from aczerots.errors import StorageError
 
 if TYPE_CHECKING:
@@ -126,6 +124,9 @@ def alone_in(folder: Path) -> Iterator[None]:
     Raises:
         StorageError: Another process holds it, or no file can be written there.
     """
+    # Every command imports this module, and only an experiment needs a lock.
+    from filelock import FileLock, Timeout
+
     lock = FileLock(folder / ".lock", timeout=0)
     try:
         lock.acquire()

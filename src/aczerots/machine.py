@@ -77,7 +77,7 @@ def size_text(size: float) -> str:
 
 @contextmanager
 def few_threads(threads: int) -> Iterator[None]:
-    """Child processes read how many threads they may use from the environment, before their first import."""
+    """How many threads child processes, and libraries that are imported meanwhile, read from the environment."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, str(threads)))
     try:

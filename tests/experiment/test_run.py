@@ -168,7 +168,7 @@ def test_a_failure_inside_a_run_does_not_stop_the_next(tmp_path: Path, capsys: p
 def test_a_second_process_is_kept_out_of_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "out"
     out.mkdir()
-    path = protocol_file(tmp_path, UNTRAINED)
+    path = protocol_file(tmp_path)
     with FileLock(out / ".lock"):
         assert run("experiment", path, "--out", out) == 1
     assert f"{out}: another process is at work in this folder. Wait for it" in capsys.readouterr().err

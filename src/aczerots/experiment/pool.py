@@ -88,11 +88,11 @@ def run_here(jobs: Sequence[Job], place: Place, ended: Callable[[Message], None]
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Torch, NumPy and scikit-learn compute on one thread here."""
+    """Torch, NumPy and what is imported meanwhile compute on one thread here."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with threadpool_limits(1):
+        with few_threads(1), threadpool_limits(1):
             yield
     finally:
         torch.set_num_threads(before)

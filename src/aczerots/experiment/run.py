@@ -95,28 +95,22 @@ def run_experiment(
     """
     if jobs < 1:
         raise SettingsError(f"{jobs} processes", where="--jobs", fix="Ask for at least one")
+    progress = progress or Silent()
     make_folder(out)
     with alone_in(out):
-        return _run_experiment(protocol, out, data, jobs, device, progress or Silent())
-
-
-def _run_experiment(
-    protocol: Protocol, out: Path, data: Path | None, jobs: int, device: str, progress: Progress
-) -> Outcome:
-    """The same, with the folder to itself."""
-    plan = plan_experiment(protocol, out, data, jobs)
-    ready = {d.cell.folder for d in plan.done}
-    todo = [c for c in plan.cells if c.folder not in ready]
-    progress.say(describe(plan, jobs))
-    failures = _prepare(todo, device, progress)
-    failed = {cell.folder for cell, _ in failures}
-    failures += _run([c for c in todo if c.folder not in failed], out, jobs, device, progress)
-    done = [d for d in (finished(cell, out) for cell in plan.cells) if d is not None]
-    written: list[Path] = []
-    if done:
-        written = write_table([row for d in done for row in rows_of(d)], out)
-        written += write_pages(protocol, done, summarise(done, protocol.reference), failures, out)
-    return Outcome(plan, failures, written)
+        plan = plan_experiment(protocol, out, data, jobs)
+        ready = {d.cell.folder for d in plan.done}
+        todo = [c for c in plan.cells if c.folder not in ready]
+        progress.say(describe(plan, jobs))
+        failures = _prepare(todo, device, progress)
+        failed = {cell.folder for cell, _ in failures}
+        failures += _run([c for c in todo if c.folder not in failed], out, jobs, device, progress)
+        done = [d for d in (finished(cell, out) for cell in plan.cells) if d is not None]
+        written: list[Path] = []
+        if done:
+            written = write_table([row for d in done for row in rows_of(d)], out)
+            written += write_pages(protocol, done, summarise(done, protocol.reference), failures, out)
+        return Outcome(plan, failures, written)
 
 
 def describe(plan: Plan, jobs: int) -> str:
