@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from filelock import FileLock
 from PIL import Image
 
 from aczerots.cli import main
@@ -106,6 +107,15 @@ def test_another_run_is_not_mixed_into_the_same_folder(
 ):
     assert run("simulate", f"folder:{dataset}", "--unseen", UNSEEN, "--out", finished, *SMALL, "--seed", 9) == 1
     assert "seed 0 (now 9)" in capsys.readouterr().err
+
+
+def test_a_second_run_is_kept_out_while_the_first_is_at_work(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    with FileLock(tmp_path / ".lock"):
+        assert run("simulate", f"folder:{dataset}", "--unseen", UNSEEN, "--out", tmp_path, *SMALL) == 1
+    assert f"{tmp_path}: another process is at work in this folder. Wait for it" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == [".lock"]
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])

@@ -124,7 +124,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     Raises:
         StorageError: Another process holds it, or no file can be written there.
     """
-    # Every command imports this module, and only an experiment needs a lock.
+    # Every command imports this module, and few need a lock.
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / ".lock", timeout=0)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from aczerots.annotation.store import RoundState, Store
 from aczerots.backbones.options import BackboneOptions
 from aczerots.config import SimulateSettings, cache_folder, read_settings
 from aczerots.errors import InputError, SettingsError
+from aczerots.files import alone_in
 from aczerots.predict import view_pool
 from aczerots.progress import Progress, Silent
 from aczerots.prozs.checkpoint import ModelCard, load_model, save_model
@@ -62,13 +63,13 @@ def simulate(  # noqa: PLR0913  # keyword-only: each is a choice of its own
         One metrics row per round, as in ``metrics.csv``.
 
     Raises:
-        AczerotsError: Any bad input, setting or storage problem; what was saved stays.
+        AczerotsError: Any bad input, setting or storage problem, or another process at work in the folder; what was
+            saved stays.
     """
     progress, cache = progress or Silent(), cache or cache_folder()
     preset, strategy = find_preset(settings.preset), locate_strategy(settings.strategy, settings.without)
     folder = RunFolder(out)
-    store = folder.open_store()
-    try:
+    with alone_in(out), closing(folder.open_store()) as store:
         _same_run(store, settings, out)
         started = time.perf_counter()
         opened = sharing.bench if sharing else bench_for
@@ -87,8 +88,6 @@ def simulate(  # noqa: PLR0913  # keyword-only: each is a choice of its own
             run.evaluate(number)
         run.finish(pictures)
         return folder.rows(store, bench)
-    finally:
-        store.close()
 
 
 class _Run:
