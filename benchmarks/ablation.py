@@ -61,10 +61,14 @@ def variant(
         assert isinstance(bank, PrototypeBank)
         return ProZS(decoder, projection, PrototypeScorer(bank, info.logit_scale), text, seen)
 
-    known = PRESETS["prozs"].recipe
+    return Preset(name, build, recipe_of("prozs", **recipe), weigh)
+
+
+def recipe_of(preset: str, **changes: object) -> Recipe:
+    """The recipe of a preset with some fields changed."""
+    known = PRESETS[preset].recipe
     assert isinstance(known, Recipe)
-    changed = replace(known, **recipe)  # type: ignore[arg-type]  # checked by the dataclass
-    return Preset(name, build, changed, weigh)
+    return replace(known, **changes)  # type: ignore[arg-type]  # checked by the dataclass
 
 
 def fixed(info: BackboneInfo, classes: int) -> tuple[nn.Module, ...]:
@@ -93,7 +97,8 @@ VARIANTS: dict[str, Preset] = {
     "seen-only": PRESETS["seen-only"],
     "zeroshot": PRESETS["zeroshot"],
     "paper": PRESETS["paper"],
-    "paper at a quarter": Preset("quarter", quarter, PRESETS["paper"].recipe),
+    "paper at a quarter": Preset("quarter", quarter, recipe_of("paper")),
+    "paper at a quarter, 20 epochs": Preset("quarter-20", quarter, recipe_of("paper", epochs=20)),
 }
 USUAL = tuple(name for name in VARIANTS if not name.startswith("paper"))
 
