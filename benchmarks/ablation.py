@@ -20,6 +20,7 @@ from torch import nn
 
 from aczerots.backbones.base import BackboneInfo, Grids
 from aczerots.backbones.locate import locate_backbone
+from aczerots.experiment.pool import one_thread
 from aczerots.prozs.decoder import PaperDecoder, PaperProjection, ResidualDecoder, ResidualProjection
 from aczerots.prozs.fit import Recipe, prozs_loss
 from aczerots.prozs.model import DotScorer, PrototypeScorer, ProZS
@@ -150,6 +151,7 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+@one_thread()
 def main() -> None:
     """Run what the command line asks for, print the table and write the numbers."""
     parser = argparse.ArgumentParser(description="Effect of the parts of ProZS.")

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from aczerots.backbones.locate import locate_backbone
+from aczerots.experiment.pool import one_thread
 from aczerots.predict import view_pool
 from aczerots.progress import Silent
 from aczerots.prozs.presets import PRESETS
@@ -120,6 +121,7 @@ def _areas(curves: Sequence[Curve], peers: Sequence[Curve]) -> tuple[list[float]
     return tiles, effort, spent
 
 
+@one_thread()
 def main() -> None:
     """Run what the command line asks for, print the table and write the curves."""
     parser = argparse.ArgumentParser(description="Variants of the selection criteria.")

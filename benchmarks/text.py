@@ -23,6 +23,7 @@ from aczerots.annotation.oracle import read_truth
 from aczerots.backbones.locate import locate_backbone
 from aczerots.config import TextMode
 from aczerots.evaluate import harmonic_mean
+from aczerots.experiment.pool import one_thread
 from aczerots.predict import tile_labels
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import Preset, find_preset
@@ -135,6 +136,7 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+@one_thread()
 def main() -> None:
     """Run what the command line asks for, print the table and write the numbers."""
     parser = argparse.ArgumentParser(description="Effect of the words for classes.")

@@ -81,13 +81,13 @@ def work(worker: int, pipe: Connection[Message, Job], place: Place) -> None:
 def run_here(jobs: Sequence[Job], place: Place, ended: Callable[[Message], None]) -> None:
     """Run all jobs in this process; ``ended`` is told of each as it ends."""
     sharing = Sharing(place.shared)
-    with _one_thread():
+    with one_thread():
         for job in jobs:
             ended(run_job(0, job, place, sharing))
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Torch, NumPy and what is imported meanwhile compute on one thread here."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
