@@ -20,12 +20,12 @@ from torch import nn
 
 from aczerots.backbones.base import BackboneInfo, Grids
 from aczerots.backbones.locate import locate_backbone
-from aczerots.experiment.pool import one_thread
 from aczerots.prozs.decoder import PaperDecoder, PaperProjection, ResidualDecoder, ResidualProjection
 from aczerots.prozs.fit import Recipe, prozs_loss
 from aczerots.prozs.model import DotScorer, PrototypeScorer, ProZS
 from aczerots.prozs.presets import PRESETS, Preset
 from aczerots.prozs.prototypes import PrototypeBank
+from aczerots.simulate.experiment.pool import one_thread
 from aczerots.text.descriptions import describe_taxonomy
 from benchmarks.trials import fit_once, open_bench, open_parts, plain, signed
 

@@ -35,9 +35,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aczerots.annotation.masks import decode_mask
-from aczerots.annotation.records.facts import PickFact, RoundState
-from aczerots.annotation.records.store import ProjectStore
+from aczerots.annotation.formats.masks import decode_mask
+from aczerots.annotation.store.facts import PickFact, RoundState
+from aczerots.annotation.store.store import ProjectStore
 from aczerots.project.classes import read_classes
 from aczerots.project.folder import init_project, open_project
 from aczerots.project.settings import make_settings
@@ -219,7 +219,7 @@ class Server:
 
     def start(self) -> None:
         """Start it and wait until it listens."""
-        command = [sys.executable, "-m", "aczerots.cli", "annotate", str(self._project), "--port", str(self._port)]
+        command = [sys.executable, "-m", "aczerots.cli.app", "annotate", str(self._project), "--port", str(self._port)]
         self._process = subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         lines = []

@@ -18,17 +18,17 @@ from pathlib import Path
 import numpy as np
 
 from aczerots.backbones.locate import locate_backbone
-from aczerots.experiment.pool import one_thread
-from aczerots.predict import view_pool
-from aczerots.progress import Silent
+from aczerots.engine.progress import Silent
+from aczerots.loop.workbench import Workbench
+from aczerots.predict.segmenter import view_pool
 from aczerots.prozs.presets import PRESETS
 from aczerots.selection.base import Strategy, choose
 from aczerots.selection.baselines import RandomStrategy
 from aczerots.selection.criterion import AczerotsStrategy
 from aczerots.selection.effort import drawing_effort
 from aczerots.selection.paper import PaperStrategy
+from aczerots.simulate.experiment.pool import one_thread
 from aczerots.text.descriptions import describe_taxonomy
-from aczerots.workbench import Workbench
 from benchmarks.ablation import SETTINGS
 from benchmarks.trials import open_bench, open_parts, plain, signed
 

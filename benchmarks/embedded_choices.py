@@ -1,7 +1,7 @@
 """How the settings of the embedded backbone are chosen: without any mask of a real dataset and without a test split.
 
 ``python -m benchmarks.embedded_choices --data DATA [--set NAME=VALUE ...]`` trains with the settings of
-:class:`aczerots.backbones.embedded.train.fit.Recipe`, changed as told, and prints
+:class:`tools.train_embedded.fit.Recipe`, changed as told, and prints
 
 - phantom: zero-shot mIoU on another seed, as it is and restained, with all descriptions and with looks only;
 - drawn: zero-shot mIoU over the drawn tissues;
@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from tools.train_embedded import cells as measured
+from tools.train_embedded.data import Source, crops, sources
+from tools.train_embedded.fit import Recipe, Trainer
 from torch import Tensor
 
-from aczerots.backbones.embedded.train import cells as measured
-from aczerots.backbones.embedded.train.data import Source, crops, sources
-from aczerots.backbones.embedded.train.fit import Recipe, Trainer
 from aczerots.text.descriptions import bundled_descriptions
 
 LOOKS = {

@@ -19,11 +19,12 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from aczerots.blend import chunk_scores
 from aczerots.datasets.phantom.slide import Recipe, generate
-from aczerots.onslide import slide_backbone
-from aczerots.predict import Segmenter
-from aczerots.progress import Silent
+from aczerots.engine.progress import Silent
+from aczerots.loop.workbench import open_workbench
+from aczerots.predict.blend import chunk_scores
+from aczerots.predict.segmenter import Segmenter
+from aczerots.predict.wide import slide_backbone
 from aczerots.prozs.checkpoint import ModelCard
 from aczerots.prozs.presets import find_preset
 from aczerots.slides.base import Slide
@@ -31,7 +32,6 @@ from aczerots.slides.image import ArraySlide
 from aczerots.slides.open import open_slide
 from aczerots.slides.tissue import everything, find_tissue
 from aczerots.slides.windows import OVERLAP
-from aczerots.workbench import open_workbench
 
 WHOLE = ((64, 80), (16, 32), (256, 272))
 PARTS = ((7, 9), (8, 8))

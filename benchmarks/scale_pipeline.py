@@ -20,16 +20,16 @@ from typing import Any
 
 import torch
 
-from aczerots.apply import predict_slides
 from aczerots.backbones.feed import read_tiles
-from aczerots.blend import window_batch
 from aczerots.engine.local import ProcessEngine
-from aczerots.machine import cores
-from aczerots.maps.run import MapOptions
-from aczerots.onslide import slide_backbone
-from aczerots.predict import load_segmenter
+from aczerots.predict.blend import window_batch
+from aczerots.predict.segmenter import load_segmenter
+from aczerots.predict.slide_map import MapOptions
+from aczerots.predict.wide import slide_backbone
+from aczerots.simulate.apply import predict_slides
 from aczerots.slides.open import open_slide
 from aczerots.slides.tissue import find_tissue
+from aczerots.storage.machine import cores
 from benchmarks.scale_slides import free_cores, tissue_pattern, write_slide, zeroshot_model
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from aczerots.machine import available_memory
+from aczerots.storage.machine import available_memory
 from benchmarks.selection_pools import tile_points, write_pool
 
 STRATEGIES = ("aczerots", "coreset", "typiclust", "probcover")

@@ -9,14 +9,14 @@ from typing import Protocol
 
 import torch
 import torch.nn.functional as F
+from tools.train_embedded.attributes import attribute_matrix
+from tools.train_embedded.fit import Recipe, save
+from tools.train_embedded.lexicon import Lexicon, levels_vector
 from torch import Tensor
 
 from aczerots.backbones.embedded import EmbeddedBackbone
-from aczerots.backbones.embedded.attributes import attribute_matrix
 from aczerots.backbones.embedded.backbone import pooled
 from aczerots.backbones.embedded.towers import ImageTower, TextTower
-from aczerots.backbones.embedded.train.fit import Recipe, save
-from aczerots.backbones.embedded.train.lexicon import Lexicon, levels_vector
 
 
 class System(Protocol):

@@ -19,17 +19,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.annotation.oracle import read_truth
 from aczerots.backbones.locate import locate_backbone
 from aczerots.config import TextMode
 from aczerots.evaluate import harmonic_mean
-from aczerots.experiment.pool import one_thread
-from aczerots.predict import tile_labels
+from aczerots.loop.expert import read_truth
+from aczerots.loop.workbench import Workbench
+from aczerots.predict.segmenter import tile_labels
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import Preset, find_preset
+from aczerots.simulate.experiment.pool import one_thread
 from aczerots.taxonomy import Taxonomy
 from aczerots.text.descriptions import describe_taxonomy
-from aczerots.workbench import Workbench
 from benchmarks.measures import Counts, Score, bootstrap, confusion, iou, mean_iou
 from benchmarks.trials import fit_once, open_bench, open_parts, plain, signed
 

@@ -11,12 +11,12 @@ from aczerots.backbones.base import Backbone
 from aczerots.config import cache_folder
 from aczerots.datasets.base import Dataset
 from aczerots.datasets.locate import locate_dataset
+from aczerots.engine.progress import Silent
 from aczerots.evaluate import Metrics
-from aczerots.progress import Silent
+from aczerots.loop.workbench import TileSet, Workbench, check_truth, embed_split
 from aczerots.prozs.presets import Preset
 from aczerots.taxonomy import Taxonomy
 from aczerots.text.prototypes import text_prototypes
-from aczerots.workbench import TileSet, Workbench, check_truth, embed_split
 
 TILE = 224
 

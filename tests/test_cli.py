@@ -17,7 +17,7 @@ import yaml
 from filelock import FileLock
 from PIL import Image
 
-from aczerots.cli import main
+from aczerots.cli.app import main
 from aczerots.datasets.locate import locate_dataset
 from aczerots.slides.base import Box
 
@@ -123,7 +123,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_numbers(
     how: signal.Signals, dataset: Path, finished: Path, tmp_path: Path
 ):
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "aczerots.cli", "simulate", f"folder:{dataset}", "--unseen", UNSEEN]
+    command = [sys.executable, "-m", "aczerots.cli.app", "simulate", f"folder:{dataset}", "--unseen", UNSEEN]
     # A shell that runs the tests in the background makes its children ignore Ctrl-C; a user's does not.
     asked = signal.signal(signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen([*command, "--out", str(out), *SMALL], stderr=subprocess.PIPE, text=True)
@@ -298,7 +298,7 @@ def test_a_full_disk_is_one_clear_error_and_saved_rounds_stay(dataset: Path, tmp
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY));"
-        "from aczerots.cli import main; main(sys.argv[2:])"
+        "from aczerots.cli.app import main; main(sys.argv[2:])"
     )
     arguments = ["simulate", f"folder:{dataset}", "--unseen", UNSEEN, "--out", str(out), *SMALL]
     small = subprocess.run(
@@ -341,7 +341,7 @@ def test_an_interrupt_that_comes_out_as_another_error_is_still_one(
         except SystemExit:
             raise RuntimeError("callback failed") from None
 
-    monkeypatch.setattr("aczerots.cli.app", broken)
+    monkeypatch.setattr("aczerots.cli.app.app", broken)
     before = signal.getsignal(signal.SIGTERM)
     assert run("doctor") == 130
     assert "the same command goes on" in capsys.readouterr().err
@@ -356,7 +356,7 @@ def test_work_that_ends_in_spite_of_an_interrupt_is_finished(
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(5)
 
-    monkeypatch.setattr("aczerots.cli.app", deaf)
+    monkeypatch.setattr("aczerots.cli.app.app", deaf)
     assert run("doctor") == 0
     assert not capsys.readouterr().err
 
@@ -365,6 +365,6 @@ def test_an_error_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):
     def broken(**_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("aczerots.cli.app", broken)
+    monkeypatch.setattr("aczerots.cli.app.app", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         main(["doctor"])

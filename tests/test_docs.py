@@ -85,7 +85,7 @@ def check_make(words: list[str], makefile: str) -> str | None:
 
 def check_aczerots(words: list[str], whole: bool) -> str | None:
     """What is wrong with an ``aczerots`` line, None if nothing is."""
-    from aczerots.cli import app
+    from aczerots.cli.app import app
 
     root: Any = typer.main.get_command(app)
     if not words or words[0].startswith("-"):
@@ -135,7 +135,7 @@ def run(line: Line, folder: Path) -> None:
     """Run a command line in a folder as a user would."""
     words = shlex.split(line.text, comments=True)
     assert words[0] == "aczerots", "make is not run inside the tests"
-    code = "import sys; from aczerots.cli import main; main(sys.argv[1:])"
+    code = "import sys; from aczerots.cli.app import main; main(sys.argv[1:])"
     call = [sys.executable, "-c", code, *words[1:]]
     done = subprocess.run(call, cwd=folder, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, f"{line.where}: {line.text}\n{done.stderr}"

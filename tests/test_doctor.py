@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from aczerots.cli import main
-from aczerots.doctor import CHOICE, EXTRAS, MANY, Check, examine
+from aczerots.backbones.hub import HubAnswer, hub_facts
+from aczerots.cli.app import main
+from aczerots.cli.doctor import CHOICE, EXTRAS, MANY, Check, examine
 from aczerots.errors import InputError
-from aczerots.hub import HubAnswer, hub_facts
 from tests.hub_server import HubServer, hub_server
 
 
@@ -78,7 +78,7 @@ def test_offline_mode_asks_nobody(monkeypatch: pytest.MonkeyPatch, hub: HubServe
 
 
 def test_free_gated_unknown_and_downloaded_models(monkeypatch: pytest.MonkeyPatch, hub: HubServer, home: Path):
-    monkeypatch.setattr("aczerots.hub.MODELS", {"vinid/plip": "PLIP", "nobody/nothing": "Nothing"})
+    monkeypatch.setattr("aczerots.backbones.hub.MODELS", {"vinid/plip": "PLIP", "nobody/nothing": "Nothing"})
     assert hub_facts(5).models == (
         HubAnswer("vinid/plip", cached=False, gated=False, access="granted"),
         HubAnswer("nobody/nothing", cached=False, gated=None, access="unknown"),
@@ -96,7 +96,7 @@ def test_free_gated_unknown_and_downloaded_models(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_gated_model_comes_with_what_to_do(monkeypatch: pytest.MonkeyPatch, hub: HubServer):
-    monkeypatch.setattr("aczerots.hub.MODELS", {"vinid/plip": "PLIP"})
+    monkeypatch.setattr("aczerots.backbones.hub.MODELS", {"vinid/plip": "PLIP"})
     hub.gated = True
     check = named(examine(5), "PLIP")
     assert "gated, you have no access" in check.detail
@@ -121,7 +121,7 @@ def test_extras_are_those_of_the_package(repository: Path):
 
 
 def test_an_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("aczerots.doctor.find_spec", lambda name: None)
+    monkeypatch.setattr("aczerots.cli.doctor.find_spec", lambda name: None)
     check = named(examine(0.1), "hf")
     assert check.status == "absent"
     assert check.fix is not None

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from aczerots.backbones.embedded import EmbeddedBackbone
-from aczerots.cli import main
+from aczerots.cli.app import main
 from aczerots.config import read_settings
-from aczerots.embed import embed_dataset
 from aczerots.errors import SettingsError, StorageError
-from aczerots.loop import simulate
+from aczerots.loop.embed import embed_dataset
 from aczerots.prozs.fit import fit
+from aczerots.simulate.simulate import simulate
 
 DATA = "phantom:6,size=64"
 SMALL = read_settings(dataset=DATA, tile_size=32)
@@ -129,8 +129,8 @@ def test_a_run_may_go_on_in_memory_but_not_pooled(rows):
 
 
 def test_pooled_computes_whole_grids_only_of_what_a_fit_sees(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("aczerots.workbench.CONTEXT", 1)
-    monkeypatch.setattr("aczerots.workbench.fit", partial(fit, steps=2))
+    monkeypatch.setattr("aczerots.loop.workbench.CONTEXT", 1)
+    monkeypatch.setattr("aczerots.loop.workbench.fit", partial(fit, steps=2))
     progress = Spoken()
     settings = read_settings(
         **RUN | {"dataset": "phantom:10,size=64", "tile_size": 64, "rounds": 1, "initial": 0.3, "preset": "prozs"}
@@ -153,7 +153,7 @@ def test_no_room_is_said_with_the_estimate(tmp_path: Path, monkeypatch, count: l
     monkeypatch.setattr("aczerots.backbones.storage.free_space", lambda folder: 1000)
     with pytest.raises(StorageError, match=r"the cache needs .* for these grids, and 1\.0 kB are free"):
         embed_dataset(SMALL, cache=tmp_path)
-    monkeypatch.setattr("aczerots.workbench.available_memory", lambda: 1000)
+    monkeypatch.setattr("aczerots.loop.workbench.available_memory", lambda: 1000)
     with pytest.raises(SettingsError, match=r"--cache: the grids need .* of memory, 1\.0 kB are free"):
         simulate(read_settings(**RUN, cache="off"), tmp_path / "run")
     assert count == []

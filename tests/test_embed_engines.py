@@ -13,10 +13,10 @@ import pytest
 import zarr
 
 from aczerots.config import read_settings
-from aczerots.embed import DatasetJob, EmbedUnit, embed_dataset
 from aczerots.engine.base import Engine, Failure
 from aczerots.engine.local import HereEngine, ProcessEngine
 from aczerots.errors import AczerotsError
+from aczerots.loop.embed import DatasetJob, EmbedUnit, embed_dataset
 
 SETTINGS = read_settings(dataset="phantom:6,size=192", tile_size=32, cache="pooled")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from aczerots.errors import StorageError
-from aczerots.files import atomic_write, scratch_array, write_bytes_atomic, write_text_atomic
+from aczerots.storage.files import atomic_write, scratch_array, write_bytes_atomic, write_text_atomic
 
 
 @contextmanager

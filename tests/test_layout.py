@@ -140,7 +140,7 @@ def _loaded_by(module: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["aczerots", "aczerots.cli", "aczerots.errors", "aczerots.config"])
+@pytest.mark.parametrize("module", ["aczerots", "aczerots.cli.app", "aczerots.errors", "aczerots.config"])
 def test_starts_light(module: str) -> None:
     assert not _loaded_by(module) & set(HEAVY)
 

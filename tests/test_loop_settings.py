@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from aczerots.annotation.store import Store
+from aczerots.annotation.run_store import Store
 from aczerots.config import read_settings
 from aczerots.errors import SettingsError
-from aczerots.loop import _same_run
-from aczerots.runfolder import RunFolder
+from aczerots.simulate.run_folder import RunFolder
+from aczerots.simulate.simulate import _same_run
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pyramids import write_svs
 
 from aczerots.backbones.embedded import load_embedded
 from aczerots.datasets.phantom.classes import phantom_taxonomy
-from aczerots.maps.run import MapOptions
+from aczerots.predict.slide_map import MapOptions
 from aczerots.prozs.checkpoint import ModelCard, save_model
 from aczerots.prozs.presets import build_model, find_preset
 from aczerots.text.descriptions import describe_taxonomy

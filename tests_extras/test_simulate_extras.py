@@ -10,7 +10,7 @@ import pytest
 from layouts import make_folder
 from tiny_conch import save_tiny_conch
 
-from aczerots.cli import main
+from aczerots.cli.app import main
 from tiny_open_clip import save_tiny
 
 SAVERS: dict[str, Callable[[Path], Path]] = {

@@ -2,7 +2,7 @@
 import { build } from "esbuild";
 import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 
-const out = process.argv[2] ?? "../src/aczerots/annotation/web";
+const out = process.argv[2] ?? "../src/aczerots/server/web";
 await mkdir(out, { recursive: true });
 const common = { bundle: true, minify: true, target: "es2022", legalComments: "inline", logLevel: "info" };
 await build({ ...common, entryPoints: ["src/page.js"], outfile: `${out}/page.js`, format: "iife" });

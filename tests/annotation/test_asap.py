@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from aczerots.annotation.asap import read_asap, without_holes, write_asap
-from aczerots.annotation.raster import rasterise, vectorise
+from aczerots.annotation.formats.asap import read_asap, without_holes, write_asap
+from aczerots.annotation.formats.raster import rasterise, vectorise
 from aczerots.errors import InputError
 from aczerots.slides.base import Box
 from aczerots.taxonomy import IGNORE, Taxonomy, TissueClass

@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import OperationalError
 
-from aczerots.annotation.records import commits
-from aczerots.annotation.records.database import Database
+from aczerots.annotation.store import commits
+from aczerots.annotation.store.database import Database
 from aczerots.errors import StorageError
 
 

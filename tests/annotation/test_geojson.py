@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from aczerots.annotation import features
-from aczerots.annotation.geojson import Unused, read_drawings
+from aczerots.annotation.formats import features
+from aczerots.annotation.formats.geojson import Unused, read_drawings
 from aczerots.errors import InputError
 from aczerots.taxonomy import Taxonomy, TissueClass
 

@@ -12,9 +12,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, inspect, text
 from tests.postgres import new_database
 
-from aczerots.annotation.records.schema import MIGRATIONS
-from aczerots.annotation.records.store import ProjectStore
-from aczerots.annotation.records.tables import SCHEMA, Base
+from aczerots.annotation.store.schema import MIGRATIONS
+from aczerots.annotation.store.store import ProjectStore
+from aczerots.annotation.store.tables import SCHEMA, Base
 from aczerots.errors import StorageError
 
 REVISIONS = [s.revision for s in ScriptDirectory(str(MIGRATIONS)).walk_revisions()][::-1]

@@ -14,12 +14,12 @@ import shapely
 from shapely.geometry import Point, box, mapping
 from tests.annotation.qupath_reader import PathObject, RefusedError, read_objects, write_object
 
-from aczerots.annotation.geojson import read_drawings
-from aczerots.annotation.pathclass import qupath_name
-from aczerots.annotation.raster import rasterise, vectorise
-from aczerots.annotation.records.facts import AnswerKind, NewAnswer, NewDraft, PickFact, RoundState
+from aczerots.annotation.formats.geojson import read_drawings
+from aczerots.annotation.formats.pathclass import qupath_name
+from aczerots.annotation.formats.raster import rasterise, vectorise
+from aczerots.annotation.store.facts import AnswerKind, NewAnswer, NewDraft, PickFact, RoundState
 from aczerots.errors import InputError
-from aczerots.maps.polygons import geojson, polygon_features
+from aczerots.predict.polygons import geojson, polygon_features
 from aczerots.project.folder import Project, init_project, open_project
 from aczerots.project.ingest import Ingested, Intake, ingest_files
 from aczerots.project.qupath import export_qupath

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from shapely.geometry import MultiPolygon, Polygon, box, mapping, shape
 
-from aczerots.annotation.raster import rasterise, vectorise
+from aczerots.annotation.formats.raster import rasterise, vectorise
 from aczerots.slides.base import Box
 from aczerots.taxonomy import IGNORE
 

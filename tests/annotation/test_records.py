@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from tests.postgres import new_database
 
-from aczerots.annotation.masks import decode_mask
-from aczerots.annotation.records.facts import (
+from aczerots.annotation.formats.masks import decode_mask
+from aczerots.annotation.store.facts import (
     AnswerKind,
     NewAnswer,
     NewDraft,
@@ -24,7 +24,7 @@ from aczerots.annotation.records.facts import (
     SlideFact,
     StaleAnswer,
 )
-from aczerots.annotation.records.store import ProjectStore
+from aczerots.annotation.store.store import ProjectStore
 from aczerots.errors import InputError, SettingsError, StorageError
 from aczerots.slides.base import Box, Tile
 from aczerots.taxonomy import IGNORE
@@ -481,8 +481,8 @@ def test_of_many_who_answer_for_one_tile_one_wins_and_the_others_are_kept(store:
 WRITER = """
 import sys
 import numpy as np
-from aczerots.annotation.records.facts import AnswerKind, NewAnswer
-from aczerots.annotation.records.store import ProjectStore
+from aczerots.annotation.store.facts import AnswerKind, NewAnswer
+from aczerots.annotation.store.store import ProjectStore
 store = ProjectStore(sys.argv[1])
 known = store.answers.newest(4)
 version = known.version if known else 0

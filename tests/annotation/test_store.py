@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aczerots.annotation.store import RoundState, Store
+from aczerots.annotation.run_store import RoundState, Store
 from aczerots.errors import InputError, StorageError
 from aczerots.slides.base import Box, Tile
 
@@ -77,7 +77,7 @@ KILLED = """
 import sys, os, signal
 import numpy as np
 from pathlib import Path
-from aczerots.annotation.store import Store
+from aczerots.annotation.run_store import Store
 store = Store(Path(sys.argv[1]))
 for i in range(5):
     store.annotate(1, i, np.full((8, 8), i, np.uint8), "a")

@@ -12,7 +12,7 @@ from PIL import Image
 from tiny_clip import save_tiny_clip
 from tiny_dino import save_tiny_dino
 
-from aczerots.cli import main
+from aczerots.cli.app import main
 from aczerots.prozs.checkpoint import load_model
 
 DATA = ["phantom:6,size=64", "--unseen", "necrosis"]

@@ -12,18 +12,18 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from tools.train_embedded.attributes import ATTRIBUTES, attribute_matrix
+from tools.train_embedded.brush import Brush
+from tools.train_embedded.captions import WORDS
+from tools.train_embedded.concepts import KINDS, NEAR, relations
+from tools.train_embedded.lexicon import Lexicon, attribute_space
+from tools.train_embedded.profiles import profiles
+from tools.train_embedded.synthetic import PAINTERS
 
 from aczerots.backbones.embedded import EmbeddedBackbone, load_embedded
-from aczerots.backbones.embedded.attributes import ATTRIBUTES, attribute_matrix
 from aczerots.backbones.embedded.backbone import FORMAT
 from aczerots.backbones.embedded.morphology import measure, measurement_names
 from aczerots.backbones.embedded.tokenizer import features, words
-from aczerots.backbones.embedded.train.brush import Brush
-from aczerots.backbones.embedded.train.captions import WORDS
-from aczerots.backbones.embedded.train.concepts import KINDS, NEAR, relations
-from aczerots.backbones.embedded.train.lexicon import Lexicon, attribute_space
-from aczerots.backbones.embedded.train.profiles import profiles
-from aczerots.backbones.embedded.train.synthetic import PAINTERS
 from aczerots.datasets.phantom.optics import scan
 from aczerots.errors import InputError
 

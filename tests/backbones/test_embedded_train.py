@@ -7,15 +7,15 @@ import pytest
 import torch
 from benchmarks.measures import balanced_accuracy, bootstrap, confusion, iou, mean_iou
 from PIL import Image
+from tools.train_embedded.attributes import ATTRIBUTES, attribute_matrix
+from tools.train_embedded.cells import DrawnCells
+from tools.train_embedded.data import crops, restain, sources
+from tools.train_embedded.fit import Recipe, save, train
+from tools.train_embedded.lexicon import Lexicon, levels_vector
+from tools.train_embedded.readings import fitted_readings
 
 from aczerots.backbones.embedded import EmbeddedBackbone
-from aczerots.backbones.embedded.attributes import ATTRIBUTES, attribute_matrix
 from aczerots.backbones.embedded.morphology import measurement_names
-from aczerots.backbones.embedded.train.cells import DrawnCells
-from aczerots.backbones.embedded.train.data import crops, restain, sources
-from aczerots.backbones.embedded.train.fit import Recipe, save, train
-from aczerots.backbones.embedded.train.lexicon import Lexicon, levels_vector
-from aczerots.backbones.embedded.train.readings import fitted_readings
 from aczerots.errors import InputError
 
 TINY = Recipe(tiles=1, phantom=1, drawn=4, warm=3, steps=3, batch_tiles=8, batch_cells=8)

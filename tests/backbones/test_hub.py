@@ -139,7 +139,7 @@ def test_a_hub_that_is_down_without_and_with_a_copy(hub: HubServer):
 
 def test_the_variables_of_the_hubs_library_count(hub: HubServer, tmp_path: Path):
     """In a process of its own, since the library reads them when it is imported."""
-    code = "import sys; from aczerots.cli import main; main(sys.argv[1:])"
+    code = "import sys; from aczerots.cli.app import main; main(sys.argv[1:])"
     free = {k: v for k, v in os.environ.items() if k not in {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"}}
     env = free | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "ACZEROTS_CACHE": str(tmp_path / "c")}
     call = [sys.executable, "-c", code, "embed", "phantom:3,size=64", "--tile-size", "32"]

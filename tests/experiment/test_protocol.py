@@ -9,9 +9,9 @@ from tests.datasets.layouts import make_bcss, make_voc
 from aczerots.datasets.locate import locate_dataset
 from aczerots.datasets.voc import UNSEEN_15_5
 from aczerots.errors import InputError, SettingsError
-from aczerots.experiment.cells import expand
-from aczerots.experiment.protocol import find_protocol, narrowed, packaged_protocols, parse_protocol
 from aczerots.selection.locate import STRATEGIES
+from aczerots.simulate.experiment.cells import expand
+from aczerots.simulate.experiment.protocol import find_protocol, narrowed, packaged_protocols, parse_protocol
 
 SMALL = """
 name = "small"

@@ -11,14 +11,14 @@ import pytest
 import torch
 from filelock import FileLock
 
-from aczerots.cli import main
+from aczerots.cli.app import main
 from aczerots.config import read_settings
-from aczerots.experiment.cells import expand
-from aczerots.experiment.pool import Job, Message, Place, Workers, run_here
-from aczerots.experiment.protocol import parse_protocol
-from aczerots.experiment.run import run_experiment
-from aczerots.loop import simulate
-from aczerots.sharing import Sharing
+from aczerots.simulate.experiment.cells import expand
+from aczerots.simulate.experiment.pool import Job, Message, Place, Workers, run_here
+from aczerots.simulate.experiment.protocol import parse_protocol
+from aczerots.simulate.experiment.run import run_experiment
+from aczerots.simulate.shared import Sharing
+from aczerots.simulate.simulate import simulate
 
 TINY = """
 name = "tiny"

@@ -11,13 +11,13 @@ from scipy import stats
 from tests.report.fake import write_fake_run
 
 from aczerots.config import read_settings
-from aczerots.experiment.cells import Cell
-from aczerots.experiment.page import markdown, write_pages
-from aczerots.experiment.protocol import Protocol
-from aczerots.experiment.summary import Scenario, crossing, overall, summarise
-from aczerots.experiment.table import Done, finished, rows_of, write_table
 from aczerots.report.compare import area_under_curve, paired_test
 from aczerots.report.runs import read_run
+from aczerots.simulate.experiment.cells import Cell
+from aczerots.simulate.experiment.page import markdown, write_pages
+from aczerots.simulate.experiment.protocol import Protocol
+from aczerots.simulate.experiment.summary import Scenario, crossing, overall, summarise
+from aczerots.simulate.experiment.table import Done, finished, rows_of, write_table
 
 NORMAL, STROMA = "normal lung tissue", "tumor-associated stroma"
 
@@ -96,7 +96,7 @@ def test_means_over_unseen_sets_pair_by_seed(done: list[Done]):
 def test_over_sets_the_share_is_a_mean_of_those_that_reach_the_goal(done: list[Done], monkeypatch: pytest.MonkeyPatch):
     (first, *_) = overall(summarise(done, "random"))
     assert (first.shares, first.reached, first.share) == ((None, None), 0, None)
-    monkeypatch.setattr("aczerots.experiment.summary.GOAL", 0.6)
+    monkeypatch.setattr("aczerots.simulate.experiment.summary.GOAL", 0.6)
     scenarios = summarise(done, "random")
     ours = next(o for o in overall(scenarios) if o.label == "aczerots")
     shares = [next(a.share for a in s.arms if a.strategy == "aczerots") for s in scenarios]

@@ -10,7 +10,7 @@ from tests.slides.pyramids import write_svs
 from aczerots.backbones.embedded import load_embedded
 from aczerots.datasets.phantom.classes import phantom_taxonomy
 from aczerots.datasets.phantom.slide import Recipe, generate
-from aczerots.predict import Segmenter
+from aczerots.predict.segmenter import Segmenter
 from aczerots.prozs.checkpoint import ModelCard, save_model
 from aczerots.prozs.presets import build_model, find_preset
 from aczerots.text.descriptions import describe_taxonomy

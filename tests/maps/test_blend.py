@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy import ndimage
 
-from aczerots.blend import ChunkScores, blocks, chunk_scores, chunk_side, window_weights
-from aczerots.onslide import sample_tiles, slide_backbone
-from aczerots.predict import Segmenter
+from aczerots.predict.blend import ChunkScores, blocks, chunk_scores, chunk_side, window_weights
+from aczerots.predict.segmenter import Segmenter
+from aczerots.predict.wide import sample_tiles, slide_backbone
 from aczerots.slides.base import Box
 from aczerots.slides.image import ArraySlide
 from aczerots.slides.tissue import everything, find_tissue

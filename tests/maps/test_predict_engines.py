@@ -17,16 +17,16 @@ import numpy as np
 import pytest
 from tests.slides.pyramids import write_svs
 
-from aczerots.apply import part_of, predict_slides, read_part
-from aczerots.cli import main
+from aczerots.cli.app import main
 from aczerots.engine.local import HereEngine, ProcessEngine
+from aczerots.engine.progress import Silent
 from aczerots.errors import AczerotsError, InputError, SettingsError, StorageError
-from aczerots.maps.run import MapOptions, SlideTask, do_all
-from aczerots.maps.work import MapJob, Mapper, MapUnit
-from aczerots.predict import Segmenter
-from aczerots.progress import Silent
-from aczerots.remote import LocalFolder, RemoteFolder, SlideFetcher, absolute, open_folder
+from aczerots.predict.jobs import MapJob, Mapper, MapUnit
+from aczerots.predict.segmenter import Segmenter
+from aczerots.predict.slide_map import MapOptions, SlideTask, do_all
+from aczerots.simulate.apply import part_of, predict_slides, read_part
 from aczerots.slides.open import open_slide
+from aczerots.storage.remote import LocalFolder, RemoteFolder, SlideFetcher, absolute, open_folder
 
 SMALL = MapOptions(probabilities=True, chunk=512)
 
@@ -167,7 +167,7 @@ def test_slides_of_several_files_come_whole(tmp_path: Path, monkeypatch: pytest.
     assert fetched("a.mrxs") == ["a.mrxs", "a/Data0000.dat", "a/Slidedat.ini"]
     assert fetched("b.dcm") == ["b.dcm", "c.dcm"], "the slide before it is gone"
     assert fetched("d.svs") == ["d.svs"]
-    monkeypatch.setattr("aczerots.remote.free_space", lambda _: 3)
+    monkeypatch.setattr("aczerots.storage.remote.free_space", lambda _: 3)
     with pytest.raises(StorageError, match="takes 10 B, and 3 B are free"):
         fetcher.fetch("memory://in/c.dcm")
 
@@ -208,7 +208,7 @@ def test_array_jobs_share_a_folder(
     def never(*_: object) -> None:
         raise InputError("computed again")
 
-    monkeypatch.setattr("aczerots.maps.run.chunk_scores", never)
+    monkeypatch.setattr("aczerots.predict.slide_map.chunk_scores", never)
     predict_slides(model_file, slides, tmp_path, options=SMALL, engine=HereEngine())
     assert digests(tmp_path) == digests(here)
 

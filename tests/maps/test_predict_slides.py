@@ -14,9 +14,9 @@ import tifffile
 from PIL import Image
 from tests.slides.pyramids import write_ome, write_svs
 
-from aczerots.apply import predict_slides
-from aczerots.cli import main
-from aczerots.maps.run import MapOptions
+from aczerots.cli.app import main
+from aczerots.predict.slide_map import MapOptions
+from aczerots.simulate.apply import predict_slides
 
 
 def run(*arguments: object) -> int:
@@ -104,8 +104,8 @@ def test_options_that_make_no_sense(model_file: Path, svs: Path, tmp_path: Path)
 
 def test_a_killed_prediction_goes_on(model_file: Path, svs: Path, tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from aczerots.apply import predict_slides;"
-        "from aczerots.maps.run import MapOptions;"
+        "import sys; from pathlib import Path; from aczerots.simulate.apply import predict_slides;"
+        "from aczerots.predict.slide_map import MapOptions;"
         "predict_slides(Path(sys.argv[1]), [Path(sys.argv[2])], Path(sys.argv[3]), options=MapOptions(chunk=512))"
     )
     command = [sys.executable, "-c", code, str(model_file), str(svs), str(tmp_path / "killed")]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aczerots.annotation.records.facts import NewDraft, PickFact, RoundState
+from aczerots.annotation.store.facts import NewDraft, PickFact, RoundState
 from aczerots.datasets.base import Dataset
 from aczerots.datasets.locate import locate_dataset
 from aczerots.project.folder import Project, init_project, open_project

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aczerots.annotation.server.ports import UnknownTileError
 from aczerots.backbones.base import Backbone
 from aczerots.backbones.locate import locate_backbone
 from aczerots.datasets.locate import locate_dataset
-from aczerots.predict import load_segmenter
+from aczerots.predict.segmenter import load_segmenter
 from aczerots.project.bench import Running
 from aczerots.project.exchange import ProjectExchange, SlidePart, grown
 from aczerots.project.folder import Project, init_project, open_project
 from aczerots.project.rounds import propose_round
 from aczerots.project.settings import make_settings
+from aczerots.server.ports import UnknownTileError
 from aczerots.slides.base import Box, Slide
 from aczerots.slides.image import ImageSlide
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aczerots.annotation.records.facts import RoundState
-from aczerots.cli import main
+from aczerots.annotation.store.facts import RoundState
+from aczerots.cli.app import main
 from aczerots.datasets.locate import locate_dataset
 from aczerots.project.classes import COLORS
 from aczerots.project.folder import open_project

@@ -11,7 +11,7 @@ from PIL import Image
 from shapely.geometry import Polygon, mapping, shape
 from tests.project.conftest import ask_for
 
-from aczerots.annotation.records.facts import AnswerKind, NewAnswer, NewDraft, PickFact, RoundState
+from aczerots.annotation.store.facts import AnswerKind, NewAnswer, NewDraft, PickFact, RoundState
 from aczerots.errors import InputError
 from aczerots.project.agreement import agreement
 from aczerots.project.folder import Project

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.project.conftest import CLASSES, write_image
 
-from aczerots.cli import main
+from aczerots.cli.app import main
 from aczerots.errors import InputError
 from aczerots.project.patients import read_patients
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from tests.project.conftest import UNSEEN, tissue_project
 
-from aczerots.annotation.oracle import draw
-from aczerots.annotation.records.facts import AnswerKind, NewAnswer, RoundState
+from aczerots.annotation.store.facts import AnswerKind, NewAnswer, RoundState
 from aczerots.datasets.base import Dataset
+from aczerots.engine.progress import Silent
 from aczerots.errors import InputError, SettingsError
-from aczerots.predict import tile_probabilities, view_pool
-from aczerots.progress import Silent
+from aczerots.loop.expert import draw
+from aczerots.predict.segmenter import tile_probabilities, view_pool
 from aczerots.project.bench import Running, open_bench
 from aczerots.project.folder import Project, newest_model
 from aczerots.project.measure import cross_validate, split_folds
@@ -24,7 +24,7 @@ from aczerots.project.rounds import fit_round, measure_round, propose_round
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import find_preset
 from aczerots.selection.criterion import covered_share
-from aczerots.serve import project_desk
+from aczerots.server.serve import project_desk
 from aczerots.slides.base import Box, Tile
 from aczerots.taxonomy import IGNORE
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from tests.project.conftest import UNSEEN, tissue_project
 
-from aczerots.annotation.masks import decode_mask
-from aczerots.annotation.oracle import draw
-from aczerots.annotation.records.facts import AnswerKind, NewAnswer, RoundState
+from aczerots.annotation.formats.masks import decode_mask
+from aczerots.annotation.store.facts import AnswerKind, NewAnswer, RoundState
 from aczerots.datasets.base import Dataset
+from aczerots.engine.progress import Silent
 from aczerots.errors import InputError, SettingsError
-from aczerots.progress import Silent
+from aczerots.loop.expert import draw
 from aczerots.project import rounds
 from aczerots.project.bench import Running, open_bench
 from aczerots.project.folder import Project, init_project, open_project
@@ -198,7 +198,7 @@ def test_the_loop_waits_for_people(project: Project, tissue: Dataset):
 
 
 def test_a_project_without_slides_says_so(tmp_path: Path, project: Project):
-    from aczerots.annotation.records.store import ProjectStore
+    from aczerots.annotation.store.store import ProjectStore
 
     empty = Project(tmp_path, project.settings, ProjectStore(tmp_path / "empty.sqlite"))
     with pytest.raises(InputError, match="has no slides"):

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from tests.project.conftest import CLASSES, write_image
 
+from aczerots.engine.progress import Silent
 from aczerots.errors import AczerotsError, InputError, SettingsError, StorageError
-from aczerots.progress import Silent
 from aczerots.project.classes import COLORS, read_classes
 from aczerots.project.folder import Project, add_slides, init_project, open_project
 from aczerots.project.settings import make_settings, read_settings, write_settings
@@ -241,7 +241,7 @@ def test_urls_that_cannot_be_slides(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(AczerotsError, match=r"cannot be used|needs the extra"):
         find_files(["nothing://one/a.png"], copies)
     assert not copies.exists()
-    monkeypatch.setattr("aczerots.remote.free_space", lambda _: 0)
+    monkeypatch.setattr("aczerots.storage.remote.free_space", lambda _: 0)
     with pytest.raises(StorageError, match="takes 1 B, and 0 B are free"):
         find_files(["memory://one/a.png"], copies)
     assert list(copies.iterdir()) == []

@@ -8,7 +8,7 @@ import torch
 
 from aczerots.backbones.cache import GridStore, embed_tiles
 from aczerots.backbones.locate import locate_backbone
-from aczerots.predict import changed_share, disturbed_posteriors, view_pool
+from aczerots.predict.segmenter import changed_share, disturbed_posteriors, view_pool
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import build_model, find_preset
 from aczerots.selection.base import Pool
@@ -90,7 +90,7 @@ def test_a_model_without_dropout_has_one_state(grids: GridStore):
 def test_a_large_view_lies_on_disk_and_is_the_same(grids: GridStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     model = model_of("prozs", trained=True)
     held = view(model, grids)
-    monkeypatch.setattr("aczerots.predict._HELD", 0)
+    monkeypatch.setattr("aczerots.predict.segmenter._HELD", 0)
     pool = view_pool(model, grids, TILES, {}, TAXONOMY, scratch=tmp_path / "new")
     assert isinstance(pool.features, np.memmap)
     assert isinstance(pool.scores, np.memmap)

@@ -12,20 +12,20 @@ import numpy as np
 import uvicorn
 from numpy.typing import NDArray
 
-from aczerots.annotation.oracle import draw, read_truth
-from aczerots.annotation.records.facts import NewDraft, PickFact, RoundState, SlideFact
-from aczerots.annotation.records.store import ProjectStore
-from aczerots.annotation.server.access import Tokens
-from aczerots.annotation.server.app import guarded, make_app
-from aczerots.annotation.server.store_desk import StoreDesk
+from aczerots.annotation.store.facts import NewDraft, PickFact, RoundState, SlideFact
+from aczerots.annotation.store.store import ProjectStore
 from aczerots.datasets.base import Dataset
 from aczerots.datasets.phantom import phantom_dataset
+from aczerots.engine.progress import Progress
 from aczerots.errors import StorageError
-from aczerots.progress import Progress
+from aczerots.loop.expert import draw, read_truth
 from aczerots.project.bench import Running
 from aczerots.project.exchange import ProjectExchange
 from aczerots.project.folder import Project
 from aczerots.project.settings import make_settings
+from aczerots.server.access import Tokens
+from aczerots.server.app import guarded, make_app
+from aczerots.server.store_desk import StoreDesk
 from aczerots.slides.base import Box
 from aczerots.slides.tiling import cut_tiles
 

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from aczerots.annotation.masks import decode_mask
-from aczerots.annotation.records.facts import AnswerKind, RoundState
+from aczerots.annotation.formats.masks import decode_mask
+from aczerots.annotation.store.facts import AnswerKind, RoundState
 from aczerots.taxonomy import IGNORE
 from tests.server.desks import TOKENS, SmallProject, serving, wait_until
 

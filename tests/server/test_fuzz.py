@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from aczerots.annotation.server.app import make_app
+from aczerots.server.app import make_app
 from tests.server.desks import TOKENS, SmallProject, serving
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from aczerots.annotation.server.app import WEB
-from aczerots.annotation.server.deepzoom import OVERLAP, TILE, DeepZoom, describe, tile_box, top_level
-from aczerots.annotation.server.plateau import advise
-from aczerots.annotation.server.ports import UnknownTileError
-from aczerots.annotation.server.runs import decode_runs, encode_runs
 from aczerots.errors import InputError
+from aczerots.server.app import WEB
+from aczerots.server.deepzoom import OVERLAP, TILE, DeepZoom, describe, tile_box, top_level
+from aczerots.server.plateau import advise
+from aczerots.server.ports import UnknownTileError
+from aczerots.server.runs import decode_runs, encode_runs
 from aczerots.slides.base import Box
 from aczerots.slides.image import ArraySlide
 from aczerots.slides.open import open_slide

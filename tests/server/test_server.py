@@ -10,11 +10,11 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from aczerots.annotation.records.facts import AnswerKind
-from aczerots.annotation.server.access import Tokens
-from aczerots.annotation.server.app import guarded, make_app
-from aczerots.annotation.server.jobs import Jobs
-from aczerots.annotation.server.runs import decode_runs, encode_runs
+from aczerots.annotation.store.facts import AnswerKind
+from aczerots.server.access import Tokens
+from aczerots.server.app import guarded, make_app
+from aczerots.server.jobs import Jobs
+from aczerots.server.runs import decode_runs, encode_runs
 from aczerots.taxonomy import IGNORE
 from tests.server.desks import PICKS, TOKENS, SmallProject
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from chat_server import SENTENCES, ChatServer, chat_server, completion, failure
 
-from aczerots.cli import main
+from aczerots.cli.app import main
 from aczerots.errors import InputError, SettingsError
 from aczerots.text.chat import Endpoint, ask, find_endpoint
 from aczerots.text.describe import as_yaml, describe, describe_all, messages_for, read_answer

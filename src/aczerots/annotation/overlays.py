@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.annotation.masks import decode_mask
-from aczerots.annotation.records.store import ProjectStore
+from aczerots.annotation.formats.masks import decode_mask
+from aczerots.annotation.store.store import ProjectStore
 from aczerots.slides.base import Tile
 from aczerots.taxonomy import Taxonomy
 

@@ -19,8 +19,8 @@ from aczerots.backbones.base import Backbone, Grids
 from aczerots.backbones.feed import Pair, embed_ahead
 from aczerots.backbones.storage import SHARD, DamagedShardError, GridCache, Half, Shard, bytes_per_tile
 from aczerots.errors import SettingsError
-from aczerots.machine import physical_memory
 from aczerots.slides.base import Slide, Tile
+from aczerots.storage.machine import physical_memory
 
 Report = Callable[[int, int], None]
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from aczerots.backbones.base import BackboneInfo
 from aczerots.errors import StorageError
-from aczerots.machine import free_space, size_text
+from aczerots.storage.machine import free_space, size_text
 
 Half = NDArray[np.float16]
 

@@ -15,7 +15,7 @@ from typing import Any, final
 from aczerots.engine.base import TRIES, Failure, Job, Result, Unit, attempt
 from aczerots.engine.desk import Desk, Ticket
 from aczerots.errors import AczerotsError
-from aczerots.machine import cores, few_threads
+from aczerots.storage.machine import cores, few_threads
 
 _PATIENCE = 1.0
 _FAREWELL = 5.0

@@ -11,14 +11,14 @@ from aczerots.backbones.base import Backbone
 from aczerots.backbones.locate import locate_backbone, resolve_device
 from aczerots.backbones.options import BackboneOptions
 from aczerots.datasets.base import Dataset, Sample
+from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import InputError
-from aczerots.progress import Progress, Silent
+from aczerots.loop.workbench import TileSet, Workbench, embed_tile_set
 from aczerots.project.folder import Project
 from aczerots.slides.base import Box
 from aczerots.taxonomy import IGNORE
 from aczerots.text.descriptions import describe_taxonomy, undescribed
 from aczerots.text.prototypes import text_prototypes
-from aczerots.workbench import TileSet, Workbench, embed_tile_set
 
 
 @dataclass(frozen=True)

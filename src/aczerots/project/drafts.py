@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.annotation.raster import vectorise
+from aczerots.annotation.formats.raster import vectorise
 from aczerots.slides.base import Tile
 from aczerots.taxonomy import IGNORE, Taxonomy
 

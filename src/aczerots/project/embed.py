@@ -8,10 +8,10 @@ from pathlib import Path
 
 from aczerots.backbones.cache import GridStore
 from aczerots.backbones.storage import GridCache
-from aczerots.embed import Embedded, EmbedUnit, Stores, filler, spread
 from aczerots.engine.base import Engine
 from aczerots.engine.local import HereEngine
-from aczerots.progress import Progress, Silent
+from aczerots.engine.progress import Progress, Silent
+from aczerots.loop.embed import Embedded, EmbedUnit, Stores, filler, spread
 from aczerots.project.bench import Running, open_backbone
 from aczerots.project.folder import open_project
 

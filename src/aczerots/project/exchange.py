@@ -1,4 +1,4 @@
-"""A project for clients of MONAI Label; satisfies :class:`~aczerots.annotation.server.monai.ports.Exchange`."""
+"""A project for clients of MONAI Label; satisfies :class:`~aczerots.server.monai.ports.Exchange`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.annotation.geojson import Drawings
-from aczerots.annotation.masks import decode_mask
-from aczerots.annotation.server.monai.ports import Asked, Taken
-from aczerots.annotation.server.ports import UnknownTileError
-from aczerots.predict import Segmenter, load_segmenter
+from aczerots.annotation.formats.geojson import Drawings
+from aczerots.annotation.formats.masks import decode_mask
+from aczerots.predict.segmenter import Segmenter, load_segmenter
 from aczerots.project.bench import Running
 from aczerots.project.folder import Project
 from aczerots.project.ingest import Ingested, Intake, take_drawings
+from aczerots.server.monai.ports import Asked, Taken
+from aczerots.server.ports import UnknownTileError
 from aczerots.slides.base import Box, Slide, Tile
 from aczerots.taxonomy import IGNORE
 
@@ -46,18 +46,18 @@ class ProjectExchange:
         return self._project.settings.strategy if newest is None or newest.number == 0 else newest.strategy
 
     def asked(self) -> list[Asked]:
-        """See :class:`~aczerots.annotation.server.monai.ports.Exchange`."""
+        """See :class:`~aczerots.server.monai.ports.Exchange`."""
         tiles = self._project.store.rounds.tiles()
         answered = self._project.store.answers.answered()
         return [Asked(tiles[i], i in answered) for i in sorted({p.tile for p in self._project.store.rounds.picks()})]
 
     def next_tile(self, user: str, slide: str | None) -> Tile | None:
-        """See :class:`~aczerots.annotation.server.monai.ports.Exchange`."""
+        """See :class:`~aczerots.server.monai.ports.Exchange`."""
         work = self._project.store.loans.lease(user, slide=slide)
         return None if work is None else work.tile
 
     def labels(self, slide: str, box: Box) -> NDArray[np.uint8]:
-        """See :class:`~aczerots.annotation.server.monai.ports.Exchange`."""
+        """See :class:`~aczerots.server.monai.ports.Exchange`."""
         found = self._slide(slide)
         with self._lock:  # one at a time: it takes all cores
             segmenter = self._segmenter()
@@ -68,7 +68,7 @@ class ProjectExchange:
         return labels[top : top + box.height, left : left + box.width]
 
     def drawn(self, slide: str, box: Box) -> NDArray[np.uint8]:
-        """See :class:`~aczerots.annotation.server.monai.ports.Exchange`."""
+        """See :class:`~aczerots.server.monai.ports.Exchange`."""
         tiles = self._project.store.rounds.tiles()
         labels = np.full((box.height, box.width), IGNORE, dtype=np.uint8)
         found = False
@@ -104,19 +104,19 @@ class ProjectExchange:
         return self._newest[2]
 
     def take(self, user: str, slide: str, drawings: Drawings, patch: Box | None) -> Taken:
-        """See :class:`~aczerots.annotation.server.monai.ports.Exchange`."""
+        """See :class:`~aczerots.server.monai.ports.Exchange`."""
         intake = Intake(user, TOOL, accept=patch is not None, yields=patch is None, patch=patch)
         report = Ingested(Path(slide), slide, len(drawings.drawings), unused=list(drawings.unused))
         take_drawings(self._project, drawings, intake, report)
         return Taken(report.answers, report.unchanged, report.untouched, report.stale, report.unused)
 
     def file(self, slide: str) -> Path:
-        """See :class:`~aczerots.annotation.server.monai.ports.Exchange`."""
+        """See :class:`~aczerots.server.monai.ports.Exchange`."""
         fact = next(f for f in self._project.store.rounds.slides() if f.id == slide)
         return self._project.folder.resolve() / fact.path
 
     def trail(self, lines: int) -> Sequence[str]:
-        """See :class:`~aczerots.annotation.server.monai.ports.Exchange`."""
+        """See :class:`~aczerots.server.monai.ports.Exchange`."""
         events = self._project.store.people.events()[-lines:]
         return [f"{e.time:%Y-%m-%d %H:%M:%S} {e.user or '-'} {e.what} {dict(e.about)}" for e in events]
 

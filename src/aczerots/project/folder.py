@@ -11,15 +11,15 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from aczerots.annotation.records.store import ProjectStore
+from aczerots.annotation.store.store import ProjectStore
+from aczerots.engine.progress import Progress
 from aczerots.errors import AczerotsError, InputError, SettingsError
-from aczerots.files import make_folder
-from aczerots.progress import Progress
 from aczerots.project.settings import FILE, ProjectSettings, read_settings, write_settings
 from aczerots.project.slides import describe_slide, find_files, pool_tiles, reopen, slide_name
 from aczerots.slides.base import Slide
 from aczerots.slides.open import open_slide
 from aczerots.slides.pixels import PixelCache
+from aczerots.storage.files import make_folder
 from aczerots.taxonomy import Taxonomy
 
 DATABASE = "project.sqlite"

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.annotation.geojson import Drawing, Drawings, Unused, read_drawings
-from aczerots.annotation.masks import decode_mask
-from aczerots.annotation.raster import rasterise
-from aczerots.annotation.records.facts import Answer, AnswerKind, Draft, NewAnswer, PickFact
+from aczerots.annotation.formats.geojson import Drawing, Drawings, Unused, read_drawings
+from aczerots.annotation.formats.masks import decode_mask
+from aczerots.annotation.formats.raster import rasterise
+from aczerots.annotation.store.facts import Answer, AnswerKind, Draft, NewAnswer, PickFact
+from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import InputError, MissingExtraError
-from aczerots.progress import Progress, Silent
 from aczerots.project.folder import Project
 from aczerots.project.slides import slide_name
 from aczerots.slides.base import Box, Tile

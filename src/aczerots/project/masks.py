@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.annotation.masks import decode_mask
-from aczerots.annotation.records.facts import AnswerKind, NewAnswer
+from aczerots.annotation.formats.masks import decode_mask
+from aczerots.annotation.store.facts import AnswerKind, NewAnswer
 from aczerots.errors import InputError, MissingExtraError
-from aczerots.files import atomic_write, make_folder
 from aczerots.project.folder import Project
 from aczerots.project.slides import slide_name
 from aczerots.report.images import write_palette_png
 from aczerots.slides.base import Box, Slide, Tile
 from aczerots.slides.image import MAX_PIXELS
 from aczerots.slides.labels import MaskFile
+from aczerots.storage.files import atomic_write, make_folder
 from aczerots.taxonomy import IGNORE
 
 

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aczerots.engine.progress import Progress
 from aczerots.evaluate import ConfusionMatrix
-from aczerots.predict import tile_labels
-from aczerots.progress import Progress
+from aczerots.loop.workbench import Workbench
+from aczerots.predict.segmenter import tile_labels
 from aczerots.project.part import Part
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.weigh import divide
 from aczerots.slides.base import Tile
 from aczerots.taxonomy import NO_SEEN
-from aczerots.workbench import Workbench
 
 Masks = Mapping[int, NDArray[np.uint8]]
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from aczerots.annotation.masks import decode_mask
-from aczerots.annotation.pathclass import qupath_name
-from aczerots.annotation.raster import vectorise
-from aczerots.annotation.records.facts import Answer, AnswerKind, PickFact
-from aczerots.files import write_text_atomic
+from aczerots.annotation.formats.masks import decode_mask
+from aczerots.annotation.formats.pathclass import qupath_name
+from aczerots.annotation.formats.raster import vectorise
+from aczerots.annotation.store.facts import Answer, AnswerKind, PickFact
 from aczerots.project.folder import Project
 from aczerots.slides.base import Tile
+from aczerots.storage.files import write_text_atomic
 from aczerots.taxonomy import IGNORE
 
 _OURS = uuid.UUID("5b8bd1ee-59ea-5f0b-9c25-cb0c0b0f3c6a")

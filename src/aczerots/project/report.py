@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aczerots.annotation.overlays import Sighting, find_unseen
-from aczerots.annotation.records.facts import AnswerKind
-from aczerots.files import write_text_atomic
+from aczerots.annotation.store.facts import AnswerKind
 from aczerots.project.agreement import agreement
 from aczerots.project.folder import Project
 from aczerots.project.status import class_rows, newest_metrics, round_rows
@@ -18,6 +17,7 @@ from aczerots.report.figures import Curve, budget_figure
 from aczerots.report.images import overlay
 from aczerots.report.page import render
 from aczerots.report.pictures import Panel, data_uri
+from aczerots.storage.files import write_text_atomic
 
 PICTURES = 4
 """Tiles shown per unseen class."""

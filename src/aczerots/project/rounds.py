@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.annotation.masks import decode_mask
-from aczerots.annotation.records.facts import AnswerKind, NewDraft, PickFact, RoundFact, RoundState
+from aczerots.annotation.formats.masks import decode_mask
+from aczerots.annotation.store.facts import AnswerKind, NewDraft, PickFact, RoundFact, RoundState
 from aczerots.errors import SettingsError
-from aczerots.predict import changed_share, tile_probabilities, view_pool
+from aczerots.loop.workbench import Workbench
+from aczerots.predict.segmenter import changed_share, tile_probabilities, view_pool
 from aczerots.project.bench import Running, open_bench
 from aczerots.project.drafts import draft_geometry, draft_mask
 from aczerots.project.folder import Project
@@ -28,7 +29,6 @@ from aczerots.selection.base import choose
 from aczerots.selection.criterion import covered_share
 from aczerots.selection.locate import locate_strategy
 from aczerots.taxonomy import IGNORE, NO_SEEN, Taxonomy
-from aczerots.workbench import Workbench
 
 _OPEN = (RoundState.PROPOSED, RoundState.ANNOTATING)
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aczerots.config import Precision, TextMode
 from aczerots.errors import AczerotsError, InputError, SettingsError
-from aczerots.files import write_text_atomic
+from aczerots.storage.files import write_text_atomic
 from aczerots.taxonomy import MAX_CLASSES, Taxonomy, TissueClass
 
 FILE = "project.yaml"

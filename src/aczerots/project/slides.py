@@ -7,17 +7,17 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from aczerots.annotation.records.facts import SlideFact
+from aczerots.annotation.store.facts import SlideFact
+from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import InputError
-from aczerots.files import make_folder
-from aczerots.progress import Progress, Silent
-from aczerots.remote import copy_slide, is_url, matching, name_of
 from aczerots.slides.base import Slide, Tile
 from aczerots.slides.image import ImageSlide
 from aczerots.slides.open import open_slide
 from aczerots.slides.pixels import PixelCache
 from aczerots.slides.tiling import cut_tiles
 from aczerots.slides.tissue import find_tissue
+from aczerots.storage.files import make_folder
+from aczerots.storage.remote import copy_slide, is_url, matching, name_of
 
 _LONGEST = 150
 

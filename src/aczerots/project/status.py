@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aczerots.annotation.records.facts import AnswerKind, Progress, RoundState
-from aczerots.annotation.server.plateau import advise
-from aczerots.annotation.server.ports import Advice
+from aczerots.annotation.store.facts import AnswerKind, Progress, RoundState
 from aczerots.project.folder import Project
+from aczerots.server.plateau import advise
+from aczerots.server.ports import Advice
 
 
 def round_rows(project: Project, progress: Progress) -> list[dict[str, Any]]:

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from aczerots import __version__
 from aczerots.backbones.base import BackboneInfo
 from aczerots.errors import InputError
-from aczerots.files import write_bytes_atomic
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import build_model, find_preset
+from aczerots.storage.files import write_bytes_atomic
 from aczerots.taxonomy import Taxonomy
 
 _LATER = ("scorer.bank.weight",)

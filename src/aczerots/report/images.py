@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aczerots.errors import InputError
-from aczerots.files import write_bytes_atomic
+from aczerots.storage.files import write_bytes_atomic
 from aczerots.taxonomy import IGNORE, Taxonomy
 
 NEUTRAL = (190, 190, 190)

@@ -8,11 +8,11 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from aczerots.errors import SettingsError
-from aczerots.files import write_text_atomic
 from aczerots.report.compare import Group, area_under_curve, group_runs
 from aczerots.report.pictures import Panel, chosen_rounds, example_panels
 from aczerots.report.runs import Run, read_run
 from aczerots.report.views import class_rows, comparisons, run_curve
+from aczerots.storage.files import write_text_atomic
 
 
 def _score(value: float | None) -> str:

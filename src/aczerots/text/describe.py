@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 
 from aczerots.config import cache_folder
+from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import InputError, SettingsError
-from aczerots.files import write_text_atomic
-from aczerots.progress import Progress, Silent
+from aczerots.storage.files import write_text_atomic
 from aczerots.text.chat import Endpoint, ask, find_endpoint
 from aczerots.text.descriptions import bundled_descriptions, bundled_source, name_key
 

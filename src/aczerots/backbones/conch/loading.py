@@ -25,7 +25,7 @@ from aczerots.backbones.sources import find_model, need
 from aczerots.backbones.words import read_tokenizer
 from aczerots.config import cache_folder
 from aczerots.errors import InputError
-from aczerots.files import atomic_write
+from aczerots.storage.files import atomic_write
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 TOKENIZER = "conch_byte_level_bpe_uncased.json"

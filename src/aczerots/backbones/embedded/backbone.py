@@ -55,7 +55,7 @@ class EmbeddedBackbone:
     """Small image-text model for H&E, trained by this project.
 
     Args:
-        weights: A file written by ``python -m aczerots.backbones.embedded.train``; None takes the bundled one.
+        weights: A file written by ``python -m tools.train_embedded``; None takes the bundled one.
 
     Raises:
         InputError: The file is missing, damaged, of another version or not safetensors.

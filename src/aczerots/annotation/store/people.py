@@ -1,0 +1,109 @@
+"""Users with their tokens, and the audit trail."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Insert, Select, bindparam, insert, select
+from sqlalchemy.orm import Session
+
+from aczerots.annotation.store.database import Database, now_utc
+from aczerots.annotation.store.facts import Event, User
+from aczerots.annotation.store.lookups import comments_on
+from aczerots.annotation.store.rows import event_of
+from aczerots.annotation.store.tables import EventRow, UserRow, table
+from aczerots.errors import InputError
+
+
+class People:
+    """Who may annotate, and who did what.
+
+    Args:
+        database: Of the project.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, name: str) -> str:
+        """Add a user, or give a known one a new token (the old one stops working).
+
+        Returns:
+            The token. Only its hash is kept: it cannot be shown again.
+
+        Raises:
+            InputError: The name is empty, too long or not printable.
+        """
+        if not 0 < len(name) <= 100 or not name.isprintable() or name != name.strip():
+            raise InputError("a name has 1 to 100 printable characters", where=repr(name))
+        token = secrets.token_urlsafe(32)
+        with self._database.writing() as s:
+            s.merge(UserRow(name=name, token_hash=hash_token(token), created=now_utc(), active=True))
+            log(s, name, "token", {})
+        return token
+
+    def of_token(self, token: str) -> User | None:
+        """The active user with this token, None if there is none."""
+        with self._database.reading() as s:
+            row = s.scalars(_user(), {"hash": hash_token(token)}).first()
+            return None if row is None else User(row.name, row.created, row.active)
+
+    def close_door(self, name: str) -> None:
+        """Make a user's token stop working; the answers stay.
+
+        Raises:
+            InputError: No such user.
+        """
+        with self._database.writing() as s:
+            row = s.get(UserRow, name)
+            if row is None:
+                raise InputError(f"no user '{name}'")
+            row.active = False
+            log(s, name, "closed", {})
+
+    def all(self) -> list[User]:
+        """All users by name."""
+        with self._database.reading() as s:
+            return [User(r.name, r.created, r.active) for r in s.scalars(select(UserRow).order_by(UserRow.name))]
+
+    def note(self, user: str, what: str, about: Mapping[str, Any]) -> None:
+        """Add an entry to the audit trail."""
+        with self._database.writing() as s:
+            log(s, user, what, about)
+
+    def comments(self, tile: int) -> list[Event]:
+        """What was said about a tile, oldest first."""
+        with self._database.reading() as s:
+            return [event_of(row) for row in comments_on(s, tile)]
+
+    def events(self, what: str | None = None) -> list[Event]:
+        """The audit trail, oldest first; ``what`` keeps one kind only."""
+        query = select(EventRow).order_by(EventRow.id)
+        if what is not None:
+            query = query.where(EventRow.what == what)
+        with self._database.reading() as s:
+            return [event_of(row) for row in s.scalars(query)]
+
+
+def log(session: Session, user: str, what: str, about: Mapping[str, Any]) -> None:
+    """Add an entry to the audit trail within a transaction."""
+    session.connection().execute(_entry(), {"time": now_utc(), "author": user, "what": what, "about": dict(about)})
+
+
+@cache
+def _entry() -> Insert:
+    return insert(table(EventRow))
+
+
+@cache
+def _user() -> Select[UserRow]:
+    return select(UserRow).where(UserRow.token_hash == bindparam("hash"), UserRow.active)
+
+
+def hash_token(token: str) -> str:
+    """SHA-256 of a token in hexadecimal. Tokens are random, 256 bits: they need no salt and no slow hash."""
+    return hashlib.sha256(token.encode()).hexdigest()

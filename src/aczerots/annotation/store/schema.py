@@ -1,0 +1,56 @@
+"""Brings the tables of a database up to this version of the program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+from aczerots.annotation.store.tables import SCHEMA
+from aczerots.errors import MissingExtraError, StorageError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_LOCK = 4_210_337
+"""Key of the PostgreSQL lock that lets one program at a time change tables."""
+
+
+def upgrade(connection: Connection, name: str) -> None:
+    """Make the tables, or bring them to :data:`SCHEMA`, within the transaction of ``connection``.
+
+    Args:
+        connection: In a transaction that may write.
+        name: The database in messages.
+
+    Raises:
+        MissingExtraError: The tables must be changed and Alembic is not installed.
+        StorageError: A newer version of the program has written the database, or it holds something else.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    found = revision(connection)
+    if found == SCHEMA:
+        return
+    if found is None and inspect(connection).has_table("answers"):
+        raise StorageError("holds tables of another program", where=name, fix="Give the project a database of its own")
+    try:
+        from alembic import command
+        from alembic.config import Config
+        from alembic.script import ScriptDirectory
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("project", "a project") from error
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if found is not None and found not in known:
+        fix = "Update aczerots to the version that was used last"
+        raise StorageError(f"was written by a newer version (schema {found}, here {SCHEMA})", where=name, fix=fix)
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def revision(connection: Connection) -> str | None:
+    """Revision of the tables; None for a database without any of ours."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    row = connection.execute(text("SELECT version_num FROM alembic_version")).first()
+    return None if row is None else str(row[0])

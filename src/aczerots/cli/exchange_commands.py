@@ -1,0 +1,203 @@
+"""Commands that bring slides and drawings into a project and out of it: import, export, ingest; and the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aczerots.cli.commands import Compile, Device, Json, RemoteCode
+from aczerots.cli.console import ConsoleProgress, count_of, show_json, show_rows
+from aczerots.errors import InputError, SettingsError
+
+Folder = Annotated[Path, typer.Argument(help="Project folder.")]
+Author = Annotated[str | None, typer.Option(help="Who drew; default is the name you are logged in with.")]
+
+
+def bring_in(
+    project: Folder,
+    slides: Annotated[
+        list[str] | None, typer.Option(help='More images: a quoted pattern, "more/*.png", or URL.')
+    ] = None,
+    masks: Annotated[list[str] | None, typer.Option(help="Label images named as their slides, 255 is nothing.")] = None,
+    drawings: Annotated[list[str] | None, typer.Option(help="GeoJSON files named as their slides.")] = None,
+    author: Author = None,
+    as_json: Json = False,
+) -> None:
+    """Add slides to a project, or drawings that exist already, as masks or GeoJSON."""
+    from aczerots.project.folder import COPIES, add_slides, open_project
+    from aczerots.project.ingest import Intake, ingest_files
+    from aczerots.project.masks import import_masks
+    from aczerots.project.slides import find_files
+    from aczerots.project.status import next_step
+
+    if not (slides or masks or drawings):
+        raise SettingsError("there is nothing to import", fix="Give --slides, --masks or --drawings")
+    who, console = _author(author), ConsoleProgress()
+    # Every pattern is looked up before anything is added.
+    labels, outlines = find_files(masks or ()), find_files(drawings or ())
+    with open_project(project) as opened:
+        images = find_files(slides or (), project / COPIES, console)
+        done: dict[str, Any] = {"slides": add_slides(opened, images)}
+        done["masks"] = import_masks(opened, labels, who)
+        intake = Intake(who, "import", everywhere=True)
+        reports = ingest_files(opened, outlines, intake, progress=console) if outlines else []
+        done["drawings"] = sum(r.answers for r in reports)
+        answered = done["masks"] + done["drawings"]
+        waiting = opened.store.progress().rounds[-1].left
+        following = f"aczerots fit {project}" if answered and not waiting else next_step(opened)
+    if as_json:
+        show_json({**done, "files": [_row(r) for r in reports], "next": following})
+        return
+    typer.echo(f"Added {count_of(len(done['slides']), 'slide')} and {count_of(answered, 'drawn tile')}")
+    _show_reports(reports)
+    typer.echo(f"Next: {following}")
+
+
+def export(
+    project: Folder,
+    form: Annotated[str, typer.Option("--format", help="qupath (GeoJSON), png or ome-tiff (label images).")] = "qupath",
+    out: Annotated[Path | None, typer.Option(help="Folder; default is exports/ in the project.")] = None,
+    number: Annotated[int | None, typer.Option("--round", min=1, help="Round whose tiles go to QuPath.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the tiles of a round with their drafts for QuPath, or all drawings as label images."""
+    from aczerots.project.folder import open_project
+    from aczerots.project.masks import export_masks
+    from aczerots.project.qupath import export_qupath
+
+    if form not in {"qupath", "png", "ome-tiff"}:
+        raise SettingsError(f"'{form}' is no format", where="--format", fix="Use qupath, png or ome-tiff")
+    with open_project(project) as opened:
+        if form == "qupath":
+            newest = opened.store.rounds.newest()
+            chosen = number if number is not None else 0 if newest is None else newest.number
+            folder = out or opened.exports / f"round-{chosen}"
+            written = export_qupath(opened, folder, chosen)
+            nothing, fix = f"round {chosen} has no tiles", "Run: aczerots select"
+        else:
+            folder = out or opened.exports / form
+            written = export_masks(opened, folder, form)
+            nothing, fix = "nothing is drawn yet", "Annotate, or import drawings"
+    if not written:
+        raise SettingsError(nothing, where=project, fix=fix)
+    following = f"aczerots ingest {project} FILES" if form == "qupath" else f"aczerots status {project}"
+    if as_json:
+        show_json({"written": [str(p) for p in written], "next": following})
+        return
+    typer.echo(f"Written: {count_of(len(written), 'file')} in {folder}")
+    if form == "qupath":
+        typer.echo(
+            "In QuPath: open the slide, drag its file onto it, correct the drafts, File > Export objects as GeoJSON"
+        )
+    typer.echo(f"Next: {following}")
+
+
+def ingest(
+    project: Folder,
+    files: Annotated[list[Path], typer.Argument(help="GeoJSON files named as their slides.")],
+    slide: Annotated[str | None, typer.Option(help="Slide of the only file, if it is named otherwise.")] = None,
+    author: Author = None,
+    accept_drafts: Annotated[
+        bool, typer.Option("--accept-drafts", help="Tiles whose drafts are unchanged were looked at and are right.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Take drawings from QuPath's GeoJSON as answers for the tiles of the rounds."""
+    from aczerots.project.folder import open_project
+    from aczerots.project.ingest import Intake, ingest_files
+    from aczerots.project.status import next_step
+
+    for path in files:
+        if path.is_dir():
+            raise InputError("is a folder", where=path, fix=f"Name its files: {path}/*.geojson")
+        if not path.exists():
+            raise InputError("there is no such file", where=path)
+    intake = Intake(_author(author), accept=accept_drafts)
+    with open_project(project) as opened:
+        reports = ingest_files(opened, files, intake, slide=slide, progress=ConsoleProgress())
+        following = next_step(opened)
+    if as_json:
+        show_json({"files": [_row(r) for r in reports], "next": following})
+    else:
+        _show_reports(reports)
+        typer.echo(f"Next: {following}")
+
+
+def run(
+    project: Folder,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds to go through from here.")] = 1,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks at the answers.")] = 5.0,
+    device: Device = "cpu",
+    compiled: Compile = False,
+    trust_remote_code: RemoteCode = False,
+) -> None:
+    """The loop: propose a round, wait until every tile has its answer, fit; goes on after an interrupt."""
+    from aczerots.project.bench import Running
+    from aczerots.project.folder import open_project
+    from aczerots.project.loop import go_round
+    from aczerots.project.status import next_step
+
+    running = Running(device, compiled, trust_remote_code, ConsoleProgress())
+    with open_project(project) as opened:
+        for _ in range(rounds):
+            done = go_round(opened, running, every)
+            fitted = count_of(done.tiles, "drawn tile")
+            typer.echo(f"Round {done.number}: model fitted to {fitted}, in {project / done.file}")
+        following = next_step(opened)
+    typer.echo(f"Next: {following}")
+
+
+def _author(given: str | None) -> str:
+    """Who drew, if the command was not told."""
+    import getpass
+
+    if given is not None:
+        return given
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        raise SettingsError("your name is not known", where="--author", fix="Give --author NAME") from None
+
+
+def _row(report: Any) -> dict[str, Any]:
+    """A report for a table or for JSON."""
+    return {
+        "file": report.file.name,
+        "slide": report.slide,
+        "drawings": report.drawings,
+        "new_answers": report.answers,
+        "known": report.unchanged,
+        "drafts_untouched": report.untouched,
+        "too_late": report.stale,
+        "unused": [{"feature": u.number, "reason": u.reason} for u in report.unused],
+    }
+
+
+def _show_reports(reports: list[Any]) -> None:
+    if not reports:
+        return
+    show_rows([{**_row(r), "unused": len(r.unused)} for r in reports], "Drawings taken")
+    for report in reports:
+        for reason, count in report.reasons.items():
+            first = next(u.number for u in report.unused if u.reason == reason)
+            typer.echo(
+                f"{report.file.name}: not used: {count_of(count, 'feature')} ({reason}), first is feature {first}"
+            )
+        if report.untouched:
+            untouched = count_of(report.untouched, "tile")
+            typer.echo(f"{report.file.name}: {untouched} with the draft as it was; --accept-drafts takes them")
+        if report.stale:
+            stale = count_of(report.stale, "tile")
+            typer.echo(f"{report.file.name}: {stale} with a newer answer; the drawings are kept aside")
+
+
+EXCHANGE_COMMANDS: dict[str, Callable[..., None]] = {
+    "import": bring_in,
+    "export": export,
+    "ingest": ingest,
+    "run": run,
+}
+"""Commands by name."""

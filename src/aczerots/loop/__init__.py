@@ -1,0 +1,1 @@
+"""The active-learning loop: rounds, the pool, the expert."""

@@ -1,0 +1,34 @@
+"""Areas per slide and class as a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from aczerots.predict.slide_map import SlideMap
+from aczerots.storage.files import write_text_atomic
+from aczerots.taxonomy import Taxonomy
+
+
+def write_areas(path: Path, maps: Sequence[SlideMap], taxonomy: Taxonomy) -> None:
+    """Write ``areas.csv``: a row per slide and class with its share of the tissue and its area.
+
+    Args:
+        path: The file.
+        maps: Finished slides.
+        taxonomy: The classes.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["slide", "class", "share", "mm2"])
+    for one in maps:
+        for name, share, area in zip(taxonomy.names, one.shares, one.areas, strict=True):
+            known = "" if math.isnan(share) else f"{share:.6f}"
+            table.writerow([one.slide, name, known, "" if area is None else f"{area:.6f}"])
+    write_text_atomic(path, text.getvalue())

@@ -1,0 +1,82 @@
+"""What the newest model sees, in the forms that clients read."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+from fastapi import Body, Response
+
+from aczerots.errors import InputError
+from aczerots.server.monai import labels, models
+from aczerots.server.monai.common import (
+    ExchangeOf,
+    FormOf,
+    ImageName,
+    Model,
+    bounded,
+    gives,
+    new_router,
+    safe_name,
+    sends,
+)
+from aczerots.server.monai.images import find_image, inside
+from aczerots.server.monai.multipart import Part, write_form
+from aczerots.server.routes import MISSING, DeskOf
+
+inference = new_router()
+
+
+@inference.post(
+    "/infer/wsi/{model}",
+    response_class=Response,
+    responses={**MISSING, **gives("application/xml", "application/json")},
+)
+def infer_region(
+    model: Model,
+    desk: DeskOf,
+    exchange: ExchangeOf,
+    image: ImageName,
+    region: Annotated[models.Region | None, Body()] = None,
+    output: Literal["asap", "dsa", "json"] = "dsa",
+) -> Response:
+    """What the newest model sees in a region of a slide, as ASAP file or for the Digital Slide Archive."""
+    del model
+    wanted, found = region or models.Region(), find_image(desk.slides, image)
+    box = found.box if found.patch is not None else inside(found.slide, wanted.location, wanted.size)
+    seen = exchange.labels(found.slide.id, bounded(box))
+    write, kind = labels.write_dsa_label, "application/json"
+    if output == "asap":
+        write, kind = labels.write_asap_label, "application/xml"
+    return Response(write(seen, box, found.slide.id, desk.taxonomy, wanted.min_poly_area), media_type=kind)
+
+
+@inference.post(
+    "/infer/{model}",
+    response_class=Response,
+    responses={**MISSING, **gives("multipart/form-data", "image/png")},
+    openapi_extra=sends(params={"type": "string"}),
+)
+def infer(
+    model: Model,
+    form: FormOf,
+    desk: DeskOf,
+    exchange: ExchangeOf,
+    image: ImageName,
+    output: Literal["all", "image"] = "all",
+) -> Response:
+    """What the newest model sees in an image, as a mask."""
+    del model
+    if "file" in form:
+        raise InputError("images of clients are not segmented here", where="file", fix="Name an image of the project")
+    found = find_image(desk.slides, image)
+    data = labels.write_mask(exchange.labels(found.slide.id, bounded(found.box)))
+    if output == "image":
+        return Response(data, media_type="image/png")
+    about = {"label_names": labels.label_numbers(desk.taxonomy)}
+    fields = {
+        "params": Part(json.dumps(about).encode(), kind="application/json"),
+        "image": Part(data, f"{safe_name(image)}.png", "image/png"),
+    }
+    kind, body = write_form(fields)
+    return Response(body, media_type=kind)

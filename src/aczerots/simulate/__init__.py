@@ -1,0 +1,1 @@
+"""Simulated runs on labelled data, and experiments that compare them."""

@@ -1,0 +1,115 @@
+"""The tidy table of an experiment: one row per run and round."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from aczerots.report.runs import Run, read_run
+from aczerots.simulate.experiment.cells import Cell
+from aczerots.storage.files import write_bytes_atomic, write_text_atomic
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished cell with its run."""
+
+    cell: Cell
+    run: Run
+
+
+def finished(cell: Cell, out: Path) -> Done | None:
+    """The run of a cell, or None if it has not all its rounds yet.
+
+    Args:
+        cell: The cell.
+        out: Folder of the experiment.
+
+    Raises:
+        InputError: The run folder is damaged.
+    """
+    folder = out / cell.folder
+    if not (folder / "run.json").exists():
+        return None
+    run = read_run(folder)
+    asked = run.record.settings.get("rounds", 0)
+    enough = isinstance(asked, int) and asked >= cell.settings.rounds
+    return Done(cell, run) if run.record.complete and enough else None
+
+
+def rows_of(done: Done) -> list[Row]:
+    """Rows of one run, rounds ascending; undefined scores are None."""
+    s, run = done.cell.settings, done.run
+    head: Row = {
+        "dataset": done.cell.dataset,
+        "unseen": " + ".join(s.unseen),
+        "strategy": s.strategy,
+        "without": " + ".join(s.without),
+        "preset": s.preset,
+        "text": s.text,
+        "backbone": s.backbone,
+        "tile_size": s.tile_size,
+        "initial": s.initial,
+        "budget": s.budget,
+        "first": s.first,
+        "seed": s.seed,
+    }
+    tail: Row = {
+        "full_label_hiou": run.full_hiou,
+        "backbone_hash": run.record.hashes.get("backbone", ""),
+        "run": done.cell.folder.as_posix(),
+    }
+    return [
+        head
+        | {
+            "round": r.round,
+            "labelled_tiles": r.labelled_tiles,
+            "labelled_fraction": r.labelled_fraction,
+            "pacc": r.pacc,
+            "miou_seen": r.miou_seen,
+            "miou_unseen": r.miou_unseen,
+            "hiou": r.hiou,
+            "iou": json.dumps(dict(r.iou)),
+        }
+        | tail
+        for r in run.rounds
+        if r.round <= s.rounds
+    ]
+
+
+def write_table(rows: Sequence[Mapping[str, Any]], out: Path) -> list[Path]:
+    """Write ``results.csv``, and ``results.parquet`` where pyarrow is installed (extra ``experiment``).
+
+    Args:
+        rows: Rows with equal keys, at least one.
+        out: Folder.
+
+    Returns:
+        What was written.
+
+    Raises:
+        StorageError: A file cannot be written.
+    """
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    paths = [out / "results.csv"]
+    write_text_atomic(paths[0], buffer.getvalue())
+    if find_spec("pyarrow") is not None:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        sink = io.BytesIO()
+        parquet.write_table(pa.Table.from_pylist([dict(r) for r in rows]), sink)
+        paths.append(out / "results.parquet")
+        write_bytes_atomic(paths[1], sink.getvalue())
+    return paths

@@ -1,0 +1,368 @@
+"""Folders elsewhere: S3 and whatever else fsspec speaks, worked on through copies on the local disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, final
+
+from aczerots.errors import AczerotsError, InputError, MissingExtraError, StorageError
+from aczerots.storage.files import atomic_write
+from aczerots.storage.machine import free_space, size_text
+
+_OBJECTS = {"s3", "s3a", "gs", "gcs", "abfs", "az", "adl", "memory"}
+"""Protocols whose files appear whole or not at all; the others get a temporary name first."""
+
+_FIX = "Check the URL, the credentials, and that the server can be reached"
+
+
+def is_url(place: str | Path) -> bool:
+    """Whether a place is a URL such as ``s3://bucket/prefix``, not a path."""
+    return "://" in str(place)
+
+
+def absolute(place: str | Path) -> str:
+    """A place as any process of the machine understands it; a URL stays, ``file://`` becomes a path."""
+    text = str(place)
+    if text.startswith("file://"):
+        text = text.removeprefix("file://")
+    return text if is_url(text) else str(Path(text).expanduser().absolute())
+
+
+def name_of(place: str | Path) -> str:
+    """Name of the file at a place."""
+    return str(place).rstrip("/").rsplit("/", 1)[-1] if is_url(place) else Path(place).name
+
+
+def scratch_folder() -> Path:
+    """Where copies lie while they are needed: ``$ACZEROTS_SCRATCH``, else the system's folder for such files."""
+    return Path(os.environ.get("ACZEROTS_SCRATCH") or Path(tempfile.gettempdir()) / "aczerots-scratch")
+
+
+class OutFolder(Protocol):
+    """A folder for results. Work is done in ``local``; what is to last is kept by name."""
+
+    @property
+    def local(self) -> Path:
+        """Where to write and read."""
+
+    @property
+    def place(self) -> str:
+        """Path or URL that the user knows."""
+
+    def has(self, name: str) -> bool:
+        """Whether a file or folder of that name is kept."""
+
+    def fetch(self, name: str) -> None:
+        """Make what is kept under that name readable in ``local``; nothing happens if nothing is."""
+
+    def keep(self, name: str) -> None:
+        """Keep a file or folder that was written to ``local``."""
+
+    def drop(self, name: str) -> None:
+        """Keep a file or folder no longer."""
+
+    def release(self, name: str) -> None:
+        """What is kept under that name is not needed in ``local`` for now."""
+
+
+@final
+class LocalFolder:
+    """A folder of this machine, or one that all machines see; satisfies :class:`OutFolder`.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.local = path
+
+    @property
+    def place(self) -> str:
+        """See :class:`OutFolder`."""
+        return str(self.local)
+
+    def has(self, name: str) -> bool:
+        """See :class:`OutFolder`."""
+        return (self.local / name).exists()
+
+    def fetch(self, name: str) -> None:
+        """See :class:`OutFolder`; it is there already."""
+
+    def keep(self, name: str) -> None:
+        """See :class:`OutFolder`; writing it did that."""
+
+    def drop(self, name: str) -> None:
+        """See :class:`OutFolder`."""
+        _remove(self.local / name)
+
+    def release(self, name: str) -> None:
+        """See :class:`OutFolder`; the only copy stays."""
+
+
+@final
+class RemoteFolder:
+    """A folder behind a URL; satisfies :class:`OutFolder`.
+
+    A file appears there when all of it has arrived: object stores have no half-written objects, elsewhere it is
+    uploaded under another name and renamed.
+
+    Args:
+        url: Such as ``s3://bucket/prefix``.
+        local: Folder for copies.
+
+    Raises:
+        MissingExtraError: The library for this protocol is not installed.
+    """
+
+    def __init__(self, url: str, local: Path) -> None:
+        self.local = local
+        self._url = url.rstrip("/")
+        self._files, self._root = _filesystem(self._url)
+
+    @property
+    def place(self) -> str:
+        """See :class:`OutFolder`."""
+        return self._url
+
+    def has(self, name: str) -> bool:
+        """See :class:`OutFolder`."""
+        with _translated(self._url):
+            return bool(self._files.exists(self._at(name)))
+
+    def fetch(self, name: str) -> None:
+        """See :class:`OutFolder`.
+
+        Raises:
+            StorageError: The server fails.
+        """
+        with _translated(self._url):
+            for path in self._listing(name):
+                target = self.local / path.removeprefix(self._root).lstrip("/")
+                if not target.exists():
+                    with atomic_write(target) as temporary:
+                        self._files.get_file(path, str(temporary))
+
+    def keep(self, name: str) -> None:
+        """See :class:`OutFolder`.
+
+        Raises:
+            StorageError: The server fails.
+        """
+        source = self.local / name
+        files = sorted(p for p in source.rglob("*") if p.is_file()) if source.is_dir() else [source]
+        with _translated(self._url):
+            for file in files:
+                self._upload(file, self._at(file.relative_to(self.local).as_posix()))
+
+    def _upload(self, file: Path, target: str) -> None:
+        if _protocols(self._files) & _OBJECTS:
+            self._files.put_file(str(file), target)
+            return
+        folder, _, name = target.rpartition("/")
+        self._files.makedirs(folder, exist_ok=True)
+        temporary = f"{folder}/.{name}.{os.getpid()}.tmp"
+        self._files.put_file(str(file), temporary)
+        self._files.mv(temporary, target)
+
+    def drop(self, name: str) -> None:
+        """See :class:`OutFolder`.
+
+        Raises:
+            StorageError: The server fails.
+        """
+        _remove(self.local / name)
+        with _translated(self._url):
+            if self._files.exists(self._at(name)):
+                self._files.rm(self._at(name), recursive=True)
+
+    def release(self, name: str) -> None:
+        """See :class:`OutFolder`."""
+        _remove(self.local / name)
+
+    def _listing(self, name: str) -> list[str]:
+        """Full paths of the files below a name, or of the file itself."""
+        try:
+            found: list[str] = self._files.find(self._at(name))
+        except FileNotFoundError:
+            return []
+        return found
+
+    def _at(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+
+def open_folder(place: str) -> OutFolder:
+    """The folder at a path or URL; copies of a URL's files lie in the scratch folder.
+
+    Raises:
+        MissingExtraError: The library for this protocol is not installed.
+    """
+    if not is_url(place):
+        return LocalFolder(Path(place))
+    name = hashlib.sha256(place.encode()).hexdigest()[:16]
+    return RemoteFolder(place, scratch_folder() / f"out-{name}")
+
+
+def matching(pattern: str) -> list[str]:
+    """URLs of the files that a pattern such as ``s3://lab/slides/*.svs`` names, in order of name.
+
+    Raises:
+        InputError: No such protocol, or the server cannot be reached.
+        MissingExtraError: The library for this protocol is not installed.
+    """
+    files, root = _filesystem(pattern)
+    with _translated(pattern, InputError):
+        return sorted(files.unstrip_protocol(name) for name in files.glob(root) if files.isfile(name))
+
+
+def copy_slide(place: str, folder: Path) -> Path:
+    """Copy a slide from a URL to a folder, with whatever files belong to it.
+
+    Raises:
+        InputError: It is not there, or the server does not give it.
+        StorageError: The disk has not the room.
+        MissingExtraError: The library for this protocol is not installed.
+    """
+    files, root = _filesystem(place)
+    try:
+        with _translated(place, InputError):
+            names = _belonging(files, root)
+            need = sum(int(files.size(name) or 0) for name in names)
+            if need > free_space(folder):
+                fix = f"Make room in {folder}, or choose another disk (ACZEROTS_SCRATCH for copies that go)"
+                what = f"a copy takes {size_text(need)}, and {size_text(free_space(folder))} are free"
+                raise StorageError(what, where=place, fix=fix)
+            parent = root.rpartition("/")[0]
+            for name in names:
+                target = folder / name.removeprefix(parent).lstrip("/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                files.get_file(name, str(target))
+    except FileNotFoundError:
+        raise InputError("the file is missing", where=place) from None
+    return folder / name_of(place)
+
+
+class SlideFetcher:
+    """Copies of slides from URLs on the local disk: one at a time, so that the disk does not follow the cohort.
+
+    Slides are copied whole: OpenSlide reads files only, and the same reader gives the same pixels. Each process has
+    a folder of its own, which goes with it.
+    """
+
+    def __init__(self) -> None:
+        self._folder: Path | None = None
+        self._held: tuple[str, Path] | None = None
+
+    def fetch(self, place: str) -> Path:
+        """A file of this machine with the slide; paths stay as they are.
+
+        Args:
+            place: Path or URL; of slides that are folders (MRXS, DICOM) one of their files. What belongs to it comes
+                with it.
+
+        Raises:
+            InputError: It is not there, or the server does not give it.
+            StorageError: The disk has not the room.
+            MissingExtraError: The library for this protocol is not installed.
+        """
+        if not is_url(place):
+            return Path(place)
+        if self._held is not None and self._held[0] == place:
+            return self._held[1]
+        if self._folder is None:
+            scratch_folder().mkdir(parents=True, exist_ok=True)
+            _tidy(scratch_folder())
+            self._folder = Path(tempfile.mkdtemp(prefix=f"slides-{os.getpid()}-", dir=scratch_folder()))
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self._held = None
+        for old in self._folder.iterdir():
+            _remove(old)
+        path = copy_slide(place, self._folder)
+        self._held = place, path
+        return path
+
+
+def _tidy(folder: Path) -> None:
+    """Remove the copies of processes that were killed."""
+    for path in folder.glob("slides-*-*"):
+        try:
+            os.kill(int(path.name.split("-")[1]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(path, ignore_errors=True)
+        except (PermissionError, ValueError):  # of another user, or not ours
+            continue
+
+
+def _belonging(files: Any, root: str) -> list[str]:
+    """The files of a slide: MRXS has a folder beside the file, DICOM other files beside it."""
+    if not files.exists(root):
+        raise FileNotFoundError(root)
+    parent, _, name = root.rpartition("/")
+    if name.lower().endswith(".mrxs"):
+        inner = root[: -len(".mrxs")]
+        return [root, *(files.find(inner) if files.exists(inner) else [])]
+    if name.lower().endswith(".dcm"):
+        return [root, *(f for f in files.ls(parent, detail=False) if f.lower().endswith(".dcm") and f != root)]
+    return [root]
+
+
+def _filesystem(url: str) -> tuple[Any, str]:
+    """The file system of fsspec for a URL, and the path in it.
+
+    Raises:
+        MissingExtraError: The library for this protocol is not installed.
+        InputError: No such protocol.
+    """
+    try:
+        import fsspec
+    except ImportError as error:
+        raise MissingExtraError("remote", f"reading {url}") from error
+    try:
+        files, root = fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        raise MissingExtraError("remote", f"reading {url}") from error
+    except ValueError as error:
+        raise InputError(f"the URL cannot be used ({error})", where=url) from error
+    return files, str(root).rstrip("/")
+
+
+def _protocols(files: Any) -> set[str]:
+    return {files.protocol} if isinstance(files.protocol, str) else set(files.protocol)
+
+
+@contextmanager
+def _translated(where: str, kind: type[AczerotsError] = StorageError) -> Iterator[None]:
+    """Errors of servers become ours; a missing file passes through."""
+    known: tuple[type[Exception], ...] = (OSError, *_client_errors())
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except known as error:
+        reason = str(error).strip().splitlines()
+        raise kind(
+            f"cannot be reached ({reason[0] if reason else type(error).__name__})", where=where, fix=_FIX
+        ) from error
+
+
+def _client_errors() -> tuple[type[Exception], ...]:
+    """What clients of S3 raise besides OSError; empty where no such client is installed."""
+    try:
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ImportError:
+        return ()
+    return BotoCoreError, ClientError
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
