@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from aczerots.backbones.base import BackboneInfo, Grids
+from aczerots.backbones.base import BackboneInfo, DenseFeatures
 from aczerots.backbones.locate import locate_backbone
 from aczerots.prozs.decoder import PaperDecoder, PaperProjection, ResidualDecoder, ResidualProjection
 from aczerots.prozs.fit import Recipe, prozs_loss
@@ -47,7 +47,7 @@ def usual(info: BackboneInfo, classes: int, **bank_options: float) -> tuple[nn.M
 class FixedDecoder(nn.Module):
     """The backbone's aligned grid as it is."""
 
-    def forward(self, grids: Grids) -> torch.Tensor:
+    def forward(self, grids: DenseFeatures) -> torch.Tensor:
         """Unit features [b, d, gh, gw]."""
         return nn.functional.normalize(grids.aligned, dim=1)
 

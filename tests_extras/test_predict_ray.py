@@ -85,7 +85,7 @@ def test_embed_with_a_killed_node(cluster: tuple[Cluster, object], tmp_path: Pat
 
 
 def grids(cache: Path) -> dict[str, bytes]:
-    """Grids by key; a key that is there twice is an error."""
+    """DenseFeatures by key; a key that is there twice is an error."""
     found: dict[str, bytes] = {}
     for path in sorted(cache.glob("*/shard-*.zarr")):
         group = zarr.open_group(path, mode="r")

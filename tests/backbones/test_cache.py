@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from aczerots.backbones.base import BackboneInfo, Grids
-from aczerots.backbones.cache import GridStore, Plan, embed_tiles
-from aczerots.backbones.storage import GridCache, Shard, bytes_per_tile
+from aczerots.backbones.base import BackboneInfo, DenseFeatures
+from aczerots.backbones.cache import FeatureStore, Plan, embed_tiles
+from aczerots.backbones.storage import FeatureCache, Shard, bytes_per_tile
 from aczerots.errors import SettingsError, StorageError
 from aczerots.slides.base import Box, Tile
 
@@ -43,10 +43,10 @@ class CountingBackbone:
         self.info = BackboneInfo("counting", revision, "value", 3, 2, 8, 10.0)
         self.images = 0
 
-    def encode_image(self, images: torch.Tensor) -> Grids:
+    def encode_image(self, images: torch.Tensor) -> DenseFeatures:
         self.images += len(images)
         mean = images.float().mean(dim=(2, 3), keepdim=True).expand(-1, -1, 4, 4) + 1
-        return Grids(
+        return DenseFeatures(
             torch.nn.functional.normalize(mean / torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1), dim=1),
             mean[:, :2] * 1e5,
         )
@@ -61,31 +61,31 @@ class CountingBackbone:
 class Ramp(CountingBackbone):
     """Layer tokens count the columns."""
 
-    def encode_image(self, images: torch.Tensor) -> Grids:
+    def encode_image(self, images: torch.Tensor) -> DenseFeatures:
         grids = super().encode_image(images)
-        return Grids(grids.aligned, torch.arange(4.0).expand(len(images), 2, 4, 4))
+        return DenseFeatures(grids.aligned, torch.arange(4.0).expand(len(images), 2, 4, 4))
 
 
 SLIDES = {f"grey{v}": GreySlide(v) for v in range(40)}
 TILES = [Tile(s, Box(0, 0, 32, 32), Box(0, 0, 32, 32), 32) for s in SLIDES]
 
 
-def everything(store: GridStore) -> Grids:
+def everything(store: FeatureStore) -> DenseFeatures:
     return store[list(range(len(store)))]
 
 
-def assert_same(one: Grids, other: Grids) -> None:
+def assert_same(one: DenseFeatures, other: DenseFeatures) -> None:
     assert torch.equal(one.aligned, other.aligned)
     assert torch.equal(one.layers, other.layers)
 
 
 def test_the_backbone_runs_once_per_tile_and_the_numbers_stay(tmp_path: Path):
     backbone = CountingBackbone()
-    cold = embed_tiles(TILES[:30], SLIDES, backbone, GridCache(tmp_path, backbone.info))
+    cold = embed_tiles(TILES[:30], SLIDES, backbone, FeatureCache(tmp_path, backbone.info))
     assert backbone.images == 30
-    warm = embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info))
+    warm = embed_tiles(TILES, SLIDES, backbone, FeatureCache(tmp_path, backbone.info))
     assert backbone.images == 40
-    embed_tiles(TILES[::-1], SLIDES, backbone, GridCache(tmp_path, backbone.info))
+    embed_tiles(TILES[::-1], SLIDES, backbone, FeatureCache(tmp_path, backbone.info))
     assert backbone.images == 40
     none = embed_tiles(TILES, SLIDES, backbone, None)
     expected = everything(cold)
@@ -101,13 +101,13 @@ def test_grids_have_one_layout_in_memory_wherever_they_come_from(tmp_path: Path)
     """Sums over another order of memory differ in the last digits, and a run would not go on with equal numbers."""
 
     class ChannelsLast(CountingBackbone):
-        def encode_image(self, images: torch.Tensor) -> Grids:
+        def encode_image(self, images: torch.Tensor) -> DenseFeatures:
             grids = super().encode_image(images)
             last = (g.contiguous(memory_format=torch.channels_last) for g in (grids.aligned, grids.layers))
-            return Grids(*last)
+            return DenseFeatures(*last)
 
     backbone = ChannelsLast()
-    for cache in (None, GridCache(tmp_path, backbone.info), GridCache(tmp_path, backbone.info)):
+    for cache in (None, FeatureCache(tmp_path, backbone.info), FeatureCache(tmp_path, backbone.info)):
         for row in (grids := everything(embed_tiles(TILES[:20], SLIDES, backbone, cache))).aligned, grids.layers:
             assert row.is_contiguous()
     assert backbone.images == 40
@@ -115,8 +115,8 @@ def test_grids_have_one_layout_in_memory_wherever_they_come_from(tmp_path: Path)
 
 def test_another_revision_does_not_share_the_cache(tmp_path: Path):
     first, second = CountingBackbone("1"), CountingBackbone("2")
-    embed_tiles(TILES[:3], SLIDES, first, GridCache(tmp_path, first.info))
-    embed_tiles(TILES[:3], SLIDES, second, GridCache(tmp_path, second.info))
+    embed_tiles(TILES[:3], SLIDES, first, FeatureCache(tmp_path, first.info))
+    embed_tiles(TILES[:3], SLIDES, second, FeatureCache(tmp_path, second.info))
     assert second.images == 3
 
 
@@ -131,7 +131,7 @@ def test_equal_tiles_are_computed_once():
 @pytest.mark.parametrize("harm", ["truncate", "flip", "remove"])
 def test_a_damaged_shard_is_found_and_redone(tmp_path: Path, harm: str):
     backbone = CountingBackbone()
-    sound = everything(embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info)))
+    sound = everything(embed_tiles(TILES, SLIDES, backbone, FeatureCache(tmp_path, backbone.info)))
     victim = max((p for p in tmp_path.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
     data = bytearray(victim.read_bytes())
     if harm == "truncate":
@@ -141,7 +141,7 @@ def test_a_damaged_shard_is_found_and_redone(tmp_path: Path, harm: str):
         victim.write_bytes(data)
     else:
         next(tmp_path.rglob("zarr.json")).unlink()
-    cache = GridCache(tmp_path, backbone.info)
+    cache = FeatureCache(tmp_path, backbone.info)
     again = everything(embed_tiles(TILES, SLIDES, backbone, cache))
     assert cache.dropped == 1
     assert backbone.images == 80
@@ -152,7 +152,7 @@ def test_a_damaged_shard_is_found_and_redone(tmp_path: Path, harm: str):
 
 def test_a_writer_that_was_killed_leaves_nothing_that_counts(tmp_path: Path):
     backbone = CountingBackbone()
-    cache = GridCache(tmp_path, backbone.info)
+    cache = FeatureCache(tmp_path, backbone.info)
     young, old = (cache.folder / f"writing-{name}.zarr" for name in ("young", "old"))
     for path in (young, old):
         path.mkdir(parents=True)
@@ -164,13 +164,15 @@ def test_a_writer_that_was_killed_leaves_nothing_that_counts(tmp_path: Path):
     assert not old.exists()
 
 
-def bounded(folder: Path, tiles_held: int) -> tuple[GridStore, CountingBackbone]:
+def bounded(folder: Path, tiles_held: int) -> tuple[FeatureStore, CountingBackbone]:
     """A store whose memory holds only a few tiles, over a cache that has them all."""
     backbone = CountingBackbone()
-    embed_tiles(TILES, SLIDES, backbone, GridCache(folder, backbone.info))
+    embed_tiles(TILES, SLIDES, backbone, FeatureCache(folder, backbone.info))
     backbone.images = 0
     size = bytes_per_tile(backbone.info, 32)
-    return GridStore(TILES, SLIDES, backbone, GridCache(folder, backbone.info), memory=tiles_held * size), backbone
+    return FeatureStore(
+        TILES, SLIDES, backbone, FeatureCache(folder, backbone.info), memory=tiles_held * size
+    ), backbone
 
 
 def test_size_of_a_tile_by_hand():
@@ -194,11 +196,11 @@ def test_a_store_beyond_the_memory_reads_only_what_is_asked_for(tmp_path: Path, 
     monkeypatch.setattr(Shard, "read", counted)
     order = [3, 4, 5, 20, 3, 39]
     got = store[order]
-    assert_same(got, Grids(expected.aligned[order], expected.layers[order]))
+    assert_same(got, DenseFeatures(expected.aligned[order], expected.layers[order]))
     assert sorted(read) == [1, 1, 3]  # 3-5 in one go, 20 and 39 alone
     assert len(store._held) == 5
     read.clear()
-    assert_same(store[[5, 39]], Grids(expected.aligned[[5, 39]], expected.layers[[5, 39]]))
+    assert_same(store[[5, 39]], DenseFeatures(expected.aligned[[5, 39]], expected.layers[[5, 39]]))
     assert read == []
     assert_same(everything(store), expected)
     assert len(store._held) == 5
@@ -215,7 +217,7 @@ def test_a_store_that_fits_reads_each_shard_once(tmp_path: Path, monkeypatch):
 
 def test_a_tile_that_nobody_embedded_is_computed_when_asked_for(tmp_path: Path):
     backbone = CountingBackbone()
-    store = GridStore(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info))
+    store = FeatureStore(TILES, SLIDES, backbone, FeatureCache(tmp_path, backbone.info))
     assert store.plan() == Plan(40, 40, 40 * 5 * 2 * 16, tmp_path / backbone.info.hash)
     store.fill([7, 9])
     assert backbone.images == 2
@@ -223,13 +225,13 @@ def test_a_tile_that_nobody_embedded_is_computed_when_asked_for(tmp_path: Path):
         store[[9, 30, 30]], embed_tiles([TILES[9], TILES[30], TILES[30]], SLIDES, CountingBackbone(), None)[[0, 1, 2]]
     )
     assert backbone.images == 3
-    assert GridStore(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info)).plan().missing == 37
+    assert FeatureStore(TILES, SLIDES, backbone, FeatureCache(tmp_path, backbone.info)).plan().missing == 37
 
 
 def test_a_shard_that_another_process_removed_is_redone(tmp_path: Path):
     backbone = CountingBackbone()
-    store = embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info))
-    again = GridStore(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info))
+    store = embed_tiles(TILES, SLIDES, backbone, FeatureCache(tmp_path, backbone.info))
+    again = FeatureStore(TILES, SLIDES, backbone, FeatureCache(tmp_path, backbone.info))
     for path in tmp_path.rglob("shard-*.zarr"):
         shutil.rmtree(path)
     assert_same(again[[1, 2]], store[[1, 2]])
@@ -238,21 +240,21 @@ def test_a_shard_that_another_process_removed_is_redone(tmp_path: Path):
 
 def test_pooled_grids_are_means_of_regions_and_lie_apart(tmp_path: Path):
     backbone, other = CountingBackbone(), Ramp()
-    pooled = embed_tiles(TILES[:3], SLIDES, other, GridCache(tmp_path, other.info, 2))
-    whole = embed_tiles(TILES[:3], SLIDES, other, GridCache(tmp_path, other.info))
+    pooled = embed_tiles(TILES[:3], SLIDES, other, FeatureCache(tmp_path, other.info, 2))
+    whole = embed_tiles(TILES[:3], SLIDES, other, FeatureCache(tmp_path, other.info))
     assert other.images == 6
     # Columns 0..3 of the ramp have the means 0.5 and 2.5 over each half.
     assert pooled[[0]].layers[0, 0].tolist() == [[0.5, 2.5], [0.5, 2.5]]
     assert pooled[[0]].aligned.shape == (1, 3, 2, 2)
     assert whole[[0]].layers.shape == (1, 2, 4, 4)
-    tiny = embed_tiles(TILES[:1], SLIDES, backbone, GridCache(tmp_path, backbone.info, 9))
+    tiny = embed_tiles(TILES[:1], SLIDES, backbone, FeatureCache(tmp_path, backbone.info, 9))
     assert tiny[[0]].layers.shape == (1, 2, 4, 4), "never more cells than the grid has"
 
 
 def test_zeros_are_written_too(tmp_path: Path):
     """By default zarr leaves out chunks of zeros and reads missing ones as zeros; both must come back."""
     backbone = CountingBackbone()
-    cache = GridCache(tmp_path, backbone.info)
+    cache = FeatureCache(tmp_path, backbone.info)
     zeros = np.zeros((2, 3, 4, 4), np.float16)
     shard = cache.put(["a", "b"], zeros, zeros)
     assert cache.shards({"b"})[0].read(slice(0, 2))[0].tolist() == zeros.tolist()
@@ -264,16 +266,16 @@ def test_a_full_disk_is_said_before_anything_is_computed(tmp_path: Path, monkeyp
     backbone = CountingBackbone()
     monkeypatch.setattr("aczerots.backbones.storage.free_space", lambda folder: 6000)
     with pytest.raises(StorageError, match=r"needs 6\.4 kB.*6\.0 kB are free.*--cache pooled"):
-        embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info))
+        embed_tiles(TILES, SLIDES, backbone, FeatureCache(tmp_path, backbone.info))
     assert backbone.images == 0
-    embed_tiles(TILES[:30], SLIDES, backbone, GridCache(tmp_path, backbone.info))
-    embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info))
+    embed_tiles(TILES[:30], SLIDES, backbone, FeatureCache(tmp_path, backbone.info))
+    embed_tiles(TILES, SLIDES, backbone, FeatureCache(tmp_path, backbone.info))
     assert backbone.images == 40
 
 
 def fill(folder: Path, part: slice) -> None:
     backbone = CountingBackbone()
-    embed_tiles(TILES[part], SLIDES, backbone, GridCache(folder, backbone.info))
+    embed_tiles(TILES[part], SLIDES, backbone, FeatureCache(folder, backbone.info))
 
 
 def test_several_processes_may_fill_it(tmp_path: Path):
@@ -285,7 +287,7 @@ def test_several_processes_may_fill_it(tmp_path: Path):
         w.join()
     assert [w.exitcode for w in workers] == [0, 0]
     backbone = CountingBackbone()
-    embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info))
+    embed_tiles(TILES, SLIDES, backbone, FeatureCache(tmp_path, backbone.info))
     assert backbone.images == 0
 
 
@@ -293,7 +295,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path):
     (tmp_path / "file").write_text("")
     backbone = CountingBackbone()
     with pytest.raises(StorageError, match="ACZEROTS_CACHE"):
-        embed_tiles(TILES[:2], SLIDES, backbone, GridCache(tmp_path / "file", backbone.info))
+        embed_tiles(TILES[:2], SLIDES, backbone, FeatureCache(tmp_path / "file", backbone.info))
 
 
 def test_progress_counts_every_tile(tmp_path: Path):
@@ -305,9 +307,9 @@ def test_progress_counts_every_tile(tmp_path: Path):
 
 def test_progress_is_told_of_cached_tiles(tmp_path: Path):
     backbone = CountingBackbone()
-    embed_tiles(TILES[:12], SLIDES, backbone, GridCache(tmp_path, backbone.info))
+    embed_tiles(TILES[:12], SLIDES, backbone, FeatureCache(tmp_path, backbone.info))
     seen: list[tuple[int, int]] = []
-    cache = GridCache(tmp_path, backbone.info)
+    cache = FeatureCache(tmp_path, backbone.info)
     embed_tiles(TILES[:20], SLIDES, backbone, cache, progress=lambda i, n: seen.append((i, n)))
     assert seen == [(12, 20), (20, 20)]
 
@@ -315,9 +317,9 @@ def test_progress_is_told_of_cached_tiles(tmp_path: Path):
 @pytest.mark.parametrize("name", ["aligned", "layers"])
 def test_a_shard_without_its_data_is_not_read_as_zeros(tmp_path: Path, name: str):
     backbone = CountingBackbone()
-    sound = everything(embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info)))
+    sound = everything(embed_tiles(TILES, SLIDES, backbone, FeatureCache(tmp_path, backbone.info)))
     next(p for p in tmp_path.rglob("*") if p.is_file() and f"/{name}/c/" in p.as_posix()).unlink()
-    cache = GridCache(tmp_path, backbone.info)
+    cache = FeatureCache(tmp_path, backbone.info)
     again = embed_tiles(TILES, SLIDES, backbone, cache)
     assert (cache.dropped, backbone.images) == (1, 80)
     assert_same(everything(again), sound)
@@ -326,13 +328,13 @@ def test_a_shard_without_its_data_is_not_read_as_zeros(tmp_path: Path, name: str
 @pytest.mark.parametrize("keys", [None, 7, ["more", "keys", "than", "rows"]])
 def test_a_shard_with_a_wrong_list_of_tiles_is_redone(tmp_path: Path, keys: object):
     backbone = CountingBackbone()
-    embed_tiles(TILES[:2], SLIDES, backbone, GridCache(tmp_path, backbone.info))
+    embed_tiles(TILES[:2], SLIDES, backbone, FeatureCache(tmp_path, backbone.info))
     path = next(p for p in tmp_path.rglob("zarr.json") if "keys" in p.read_text())
     facts = json.loads(path.read_text())
     stored = facts["attributes"]["keys"]
     facts["attributes"]["keys"] = keys + stored if isinstance(keys, list) else keys
     path.write_text(json.dumps(facts))
-    cache = GridCache(tmp_path, backbone.info)
+    cache = FeatureCache(tmp_path, backbone.info)
     embed_tiles(TILES[:2], SLIDES, backbone, cache)
     assert (cache.dropped, backbone.images) == (1, 4)
 
@@ -340,7 +342,7 @@ def test_a_shard_with_a_wrong_list_of_tiles_is_redone(tmp_path: Path, keys: obje
 class Interrupted(CountingBackbone):
     """Ctrl-C after 16 images."""
 
-    def encode_image(self, images: torch.Tensor) -> Grids:
+    def encode_image(self, images: torch.Tensor) -> DenseFeatures:
         if self.images == 16:
             raise KeyboardInterrupt
         return super().encode_image(images)
@@ -349,15 +351,15 @@ class Interrupted(CountingBackbone):
 def test_an_interrupt_does_not_cost_the_finished_tiles(tmp_path: Path):
     first, second = Interrupted(), CountingBackbone()
     with pytest.raises(KeyboardInterrupt):
-        embed_tiles(TILES, SLIDES, first, GridCache(tmp_path, first.info))
-    embed_tiles(TILES, SLIDES, second, GridCache(tmp_path, second.info))
+        embed_tiles(TILES, SLIDES, first, FeatureCache(tmp_path, first.info))
+    embed_tiles(TILES, SLIDES, second, FeatureCache(tmp_path, second.info))
     assert second.images == len(TILES) - 16
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.EIO])
 def test_a_shard_that_cannot_be_opened_now_is_kept(tmp_path: Path, monkeypatch, number: int):
     backbone = CountingBackbone()
-    embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info))
+    embed_tiles(TILES, SLIDES, backbone, FeatureCache(tmp_path, backbone.info))
 
     def refuse(*args: object, **kwargs: object) -> object:
         raise OSError(number, "not now")
@@ -365,8 +367,8 @@ def test_a_shard_that_cannot_be_opened_now_is_kept(tmp_path: Path, monkeypatch, 
     with monkeypatch.context() as patch:
         patch.setattr("zarr.open_group", refuse)
         with pytest.raises(StorageError, match="cannot read the cache: not now"):
-            embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info))
-    embed_tiles(TILES, SLIDES, backbone, GridCache(tmp_path, backbone.info))
+            embed_tiles(TILES, SLIDES, backbone, FeatureCache(tmp_path, backbone.info))
+    embed_tiles(TILES, SLIDES, backbone, FeatureCache(tmp_path, backbone.info))
     assert backbone.images == len(TILES)
 
 
@@ -378,4 +380,4 @@ def test_tiles_of_different_sizes_are_one_clear_error():
 
 def test_the_cache_of_another_backbone_is_refused(tmp_path: Path):
     with pytest.raises(SettingsError, match="another backbone"):
-        embed_tiles(TILES[:2], SLIDES, CountingBackbone("2"), GridCache(tmp_path, CountingBackbone("1").info))
+        embed_tiles(TILES[:2], SLIDES, CountingBackbone("2"), FeatureCache(tmp_path, CountingBackbone("1").info))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from aczerots.backbones.base import BackboneInfo, Grids
+from aczerots.backbones.base import BackboneInfo, DenseFeatures
 from aczerots.backbones.feed import AHEAD, CPU_BATCH, batch_size, embed_ahead, read_ahead
 from aczerots.errors import InputError, SettingsError
 from aczerots.slides.base import Box, Tile
@@ -46,12 +46,12 @@ class SmallDevice:
         self.room = room
         self.batches: list[int] = []
 
-    def encode_image(self, images: torch.Tensor) -> Grids:
+    def encode_image(self, images: torch.Tensor) -> DenseFeatures:
         if len(images) > self.room:
             raise torch.OutOfMemoryError("too many")
         self.batches.append(len(images))
         grey = images[:, :, :2, :2].float()
-        return Grids(grey, grey[:, :2] * 1e5)
+        return DenseFeatures(grey, grey[:, :2] * 1e5)
 
     def encode_text(self, sentences: Sequence[str]) -> torch.Tensor:
         raise NotImplementedError

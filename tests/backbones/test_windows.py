@@ -8,24 +8,24 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aczerots.backbones.base import Grids
+from aczerots.backbones.base import DenseFeatures
 from aczerots.backbones.windows import encode_large, whole_cells
 
 STRIDE, SIDE = 4, 16
 
 
-def cellwise(pixels: torch.Tensor) -> Grids:
+def cellwise(pixels: torch.Tensor) -> DenseFeatures:
     """A model whose cells see nothing but themselves."""
     assert max(pixels.shape[-2:]) <= SIDE
     layers = F.avg_pool2d(pixels, STRIDE)
-    return Grids(F.normalize(layers, dim=1), layers)
+    return DenseFeatures(F.normalize(layers, dim=1), layers)
 
 
-def context(pixels: torch.Tensor) -> Grids:
+def context(pixels: torch.Tensor) -> DenseFeatures:
     """A model whose cells see the whole window."""
     layers = F.avg_pool2d(pixels, STRIDE)
     layers = layers + pixels.mean((2, 3), keepdim=True)
-    return Grids(F.normalize(layers, dim=1), layers)
+    return DenseFeatures(F.normalize(layers, dim=1), layers)
 
 
 def noise(h: int, w: int, seed: int = 0) -> torch.Tensor:
@@ -43,9 +43,9 @@ def test_where_cells_see_only_themselves_windows_change_nothing(rows, columns, o
     torch.testing.assert_close(grids.aligned, F.normalize(expected, dim=1), atol=1e-5, rtol=0)
 
 
-def context_free(pixels: torch.Tensor) -> Grids:
+def context_free(pixels: torch.Tensor) -> DenseFeatures:
     layers = F.avg_pool2d(pixels, STRIDE)
-    return Grids(F.normalize(layers, dim=1), layers)
+    return DenseFeatures(F.normalize(layers, dim=1), layers)
 
 
 def test_without_overlap_the_grid_is_that_of_the_tiles_alone():
@@ -74,7 +74,7 @@ def test_overlapping_windows_are_blended_by_hand():
 def test_little_more_than_the_input_and_whole_are_one_pass():
     seen = []
 
-    def record(pixels: torch.Tensor) -> Grids:
+    def record(pixels: torch.Tensor) -> DenseFeatures:
         seen.append(tuple(pixels.shape[-2:]))
         return context_free(pixels)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from aczerots.backbones.base import BackboneInfo, Grids
+from aczerots.backbones.base import BackboneInfo, DenseFeatures
 from aczerots.errors import InputError
 from aczerots.prozs.calibrate import match_share
 from aczerots.prozs.checkpoint import ModelCard, load_model, save_model
@@ -20,7 +20,7 @@ CLASSES = 3
 
 
 class ListGrids:
-    """Grids held in memory."""
+    """DenseFeatures held in memory."""
 
     def __init__(self, aligned: torch.Tensor, layers: torch.Tensor) -> None:
         self.aligned, self.layers = aligned, layers
@@ -28,8 +28,8 @@ class ListGrids:
     def __len__(self) -> int:
         return len(self.aligned)
 
-    def __getitem__(self, index: list[int]) -> Grids:
-        return Grids(self.aligned[index], self.layers[index])
+    def __getitem__(self, index: list[int]) -> DenseFeatures:
+        return DenseFeatures(self.aligned[index], self.layers[index])
 
 
 def make_set(tiles: int = 44, seed: int = 0) -> tuple[TrainingSet, torch.Tensor, torch.Tensor]:

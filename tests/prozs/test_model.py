@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from aczerots.backbones.base import BackboneInfo, Grids
+from aczerots.backbones.base import BackboneInfo, DenseFeatures
 from aczerots.prozs.decoder import PaperDecoder
 from aczerots.prozs.model import PrototypeScorer
 from aczerots.prozs.presets import build_model, find_preset
@@ -15,10 +15,10 @@ from aczerots.prozs.prototypes import PrototypeBank, choose_centres, spherical_k
 INFO = BackboneInfo("test", "0", "value", dim=6, layer_dim=5, stride=8, logit_scale=20.0)
 
 
-def random_grids(batch: int = 2, seed: int = 0) -> Grids:
+def random_grids(batch: int = 2, seed: int = 0) -> DenseFeatures:
     g = torch.Generator().manual_seed(seed)
     aligned = F.normalize(torch.randn(batch, 6, 4, 4, generator=g), dim=1)
-    return Grids(aligned, torch.randn(batch, 5, 4, 4, generator=g))
+    return DenseFeatures(aligned, torch.randn(batch, 5, 4, 4, generator=g))
 
 
 @pytest.mark.parametrize("preset", ["prozs", "zeroshot"])
@@ -118,7 +118,7 @@ def test_drift_moves_every_class_by_its_own_points():
 @pytest.mark.parametrize("stride", [8, 16, 32])
 def test_the_paper_decoder_reaches_image_resolution(stride: int):
     decoder = PaperDecoder(layer_dim=7, stride=stride, dim=4).eval()
-    grids = Grids(torch.zeros(1, 2, 2, 3), torch.randn(1, 7, 2, 3))
+    grids = DenseFeatures(torch.zeros(1, 2, 2, 3), torch.randn(1, 7, 2, 3))
     assert decoder(grids).shape == (1, 4, 2 * stride, 3 * stride)
 
 

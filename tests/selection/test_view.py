@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from aczerots.backbones.cache import GridStore, embed_tiles
+from aczerots.backbones.cache import FeatureStore, embed_tiles
 from aczerots.backbones.locate import locate_backbone
 from aczerots.predict.segmenter import changed_share, disturbed_posteriors, view_pool
 from aczerots.prozs.model import ProZS
@@ -22,7 +22,7 @@ TILES = [Tile(slide="noise", box=b, window=b, size=64) for b in (Box(64 * i, 0, 
 
 
 @pytest.fixture(scope="module")
-def grids() -> GridStore:
+def grids() -> FeatureStore:
     image = np.random.default_rng(0).integers(0, 256, (64, 192, 3), dtype=np.uint8)
     slide = ArraySlide("noise", image)
     return embed_tiles(TILES, {"noise": slide}, locate_backbone("embedded", "cpu"), None)
@@ -37,13 +37,13 @@ def model_of(preset: str, trained: bool) -> ProZS:
     return model
 
 
-def view(model: ProZS, grids: GridStore) -> Pool:
+def view(model: ProZS, grids: FeatureStore) -> Pool:
     mask = np.full((64, 64), IGNORE, dtype=np.uint8)
     mask[:, :32] = 0
     return view_pool(model, grids, TILES, {1: mask}, TAXONOMY)
 
 
-def test_labels_lie_where_the_expert_drew(grids: GridStore):
+def test_labels_lie_where_the_expert_drew(grids: FeatureStore):
     pool = view(model_of("prozs", trained=False), grids)
     rows, columns = pool.rows_and_columns
     known = pool.known_labels().reshape(3, rows, columns)
@@ -53,7 +53,7 @@ def test_labels_lie_where_the_expert_drew(grids: GridStore):
     assert pool.labelled.tolist() == [False, True, False]
 
 
-def test_the_cost_of_a_tile_is_its_outlines_as_predicted(grids: GridStore):
+def test_the_cost_of_a_tile_is_its_outlines_as_predicted(grids: FeatureStore):
     pool = view(model_of("prozs", trained=True), grids)
     rows, columns = pool.rows_and_columns
     labels = pool.scores.argmax(axis=-1).reshape(3, rows, columns)
@@ -65,7 +65,7 @@ def test_the_cost_of_a_tile_is_its_outlines_as_predicted(grids: GridStore):
     assert pool.cost == pytest.approx(1 + steps / np.sqrt(rows * columns))
 
 
-def test_dropout_states_differ_and_repeat_and_leave_the_model_alone(grids: GridStore):
+def test_dropout_states_differ_and_repeat_and_leave_the_model_alone(grids: FeatureStore):
     model = model_of("prozs", trained=True)
     pool = view(model, grids)
     first, again = list(pool.disturbed()), list(pool.disturbed())
@@ -80,14 +80,16 @@ def test_dropout_states_differ_and_repeat_and_leave_the_model_alone(grids: GridS
     assert first[0].sum(axis=-1) == pytest.approx(np.ones((3, pool.inside.shape[1])), abs=1e-5)
 
 
-def test_a_model_without_dropout_has_one_state(grids: GridStore):
+def test_a_model_without_dropout_has_one_state(grids: FeatureStore):
     model = model_of("paper", trained=False)
     states = list(disturbed_posteriors(model, grids, number=2))
     assert np.array_equal(states[0], states[1])
     assert states[0] == pytest.approx(view(model, grids).posterior(), abs=1e-5)
 
 
-def test_a_large_view_lies_on_disk_and_is_the_same(grids: GridStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_large_view_lies_on_disk_and_is_the_same(
+    grids: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     model = model_of("prozs", trained=True)
     held = view(model, grids)
     monkeypatch.setattr("aczerots.predict.segmenter._HELD", 0)
@@ -99,7 +101,7 @@ def test_a_large_view_lies_on_disk_and_is_the_same(grids: GridStore, tmp_path: P
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_the_share_of_changed_cells_is_that_of_two_views(grids: GridStore):
+def test_the_share_of_changed_cells_is_that_of_two_views(grids: FeatureStore):
     one, other = model_of("prozs", trained=False), model_of("prozs", trained=True)
     views = [view(m, grids) for m in (one, other)]
     changed = (views[0].scores.argmax(axis=-1) != views[1].scores.argmax(axis=-1))[views[0].inside]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from aczerots.backbones.base import BackboneInfo, Grids
+from aczerots.backbones.base import BackboneInfo, DenseFeatures
 from aczerots.errors import InputError
 from aczerots.taxonomy import Taxonomy, TissueClass
 from aczerots.text.prototypes import text_prototypes
@@ -24,7 +24,7 @@ class FakeBackbone:
     def info(self) -> BackboneInfo:
         return BackboneInfo("fake", "1", "none", 2, 2, 8, 10.0)
 
-    def encode_image(self, images: torch.Tensor) -> Grids:
+    def encode_image(self, images: torch.Tensor) -> DenseFeatures:
         raise NotImplementedError
 
     def encode_text(self, sentences: Sequence[str]) -> torch.Tensor:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from aczerots.backbones.base import BackboneInfo, Grids
+from aczerots.backbones.base import BackboneInfo, DenseFeatures
 from aczerots.backbones.sentences import split_text
 from aczerots.backbones.windows import Large, encode_large, whole_cells
 
@@ -94,7 +94,7 @@ class AlignedBackbone:
         return self
 
     @torch.no_grad()
-    def encode_image(self, images: torch.Tensor) -> Grids:
+    def encode_image(self, images: torch.Tensor) -> DenseFeatures:
         """Dense embeddings and summed layers.
 
         A side that is no multiple of the stride is resized (bicubic) up to the next, so that the cells cover the
@@ -131,11 +131,11 @@ class AlignedBackbone:
         """RGB float [b, 3, h, w] in [0, 255], overwritten, with the statistics of the training images."""
         return pixels.mul_(self._factor.to(pixels.device)).add_(self._shift.to(pixels.device))
 
-    def _dense(self, pixels: torch.Tensor) -> Grids:
-        """Grids of one pass."""
+    def _dense(self, pixels: torch.Tensor) -> DenseFeatures:
+        """DenseFeatures of one pass."""
         shape = [side // self._info.stride for side in pixels.shape[-2:]]
         aligned, layers = (t.mT.float().reshape(t.shape[0], t.shape[2], *shape) for t in self._towers.dense(pixels))
-        return Grids(F.normalize(aligned, dim=1), layers.contiguous())
+        return DenseFeatures(F.normalize(aligned, dim=1), layers.contiguous())
 
     @torch.no_grad()
     def encode_text(self, sentences: Sequence[str]) -> torch.Tensor:

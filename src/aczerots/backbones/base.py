@@ -64,7 +64,7 @@ class BackboneInfo:
 
 
 @dataclass(frozen=True)
-class Grids:
+class DenseFeatures:
     """Dense embeddings of a batch of b images of h x w pixels; gh = ceil(h / stride), gw likewise.
 
     Attributes:
@@ -75,9 +75,9 @@ class Grids:
     aligned: torch.Tensor
     layers: torch.Tensor
 
-    def to(self, device: torch.device | str) -> Grids:
+    def to(self, device: torch.device | str) -> DenseFeatures:
         """The same grids on another device."""
-        return Grids(self.aligned.to(device), self.layers.to(device))
+        return DenseFeatures(self.aligned.to(device), self.layers.to(device))
 
 
 @runtime_checkable
@@ -92,7 +92,7 @@ class Backbone(Protocol):
     def device(self) -> torch.device:
         """Where it computes."""
 
-    def encode_image(self, images: torch.Tensor) -> Grids:
+    def encode_image(self, images: torch.Tensor) -> DenseFeatures:
         """Dense embeddings.
 
         Args:

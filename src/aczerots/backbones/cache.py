@@ -1,4 +1,4 @@
-"""Grids are computed once per tile, ever: a store that reads them from the cache and computes what is missing."""
+"""DenseFeatures are computed once per tile, ever: a store that reads them from the cache and computes what is missing."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 
 from aczerots.backbones import feed
-from aczerots.backbones.base import Backbone, Grids
+from aczerots.backbones.base import Backbone, DenseFeatures
 from aczerots.backbones.feed import Pair, embed_ahead
-from aczerots.backbones.storage import SHARD, DamagedShardError, GridCache, Half, Shard, bytes_per_tile
+from aczerots.backbones.storage import SHARD, DamagedShardError, FeatureCache, Half, Shard, bytes_per_tile
 from aczerots.errors import SettingsError
 from aczerots.slides.base import Slide, Tile
 from aczerots.storage.machine import physical_memory
@@ -52,10 +52,10 @@ class Plan:
     folder: Path | None
 
 
-class GridStore:
-    """Grids of an ordered list of tiles, read when they are asked for; the numbers do not depend on where from.
+class FeatureStore:
+    """DenseFeatures of an ordered list of tiles, read when they are asked for; the numbers do not depend on where from.
 
-    Grids that were used stay in memory as float16, up to a limit; then the longest unused go. A tile that the
+    DenseFeatures that were used stay in memory as float16, up to a limit; then the longest unused go. A tile that the
     cache lacks, or whose shard is damaged, is computed, and added to the cache. Without a cache everything
     stays in memory.
 
@@ -78,7 +78,7 @@ class GridStore:
         tiles: Sequence[Tile],
         slides: Mapping[str, Slide],
         backbone: Backbone,
-        cache: GridCache | None,
+        cache: FeatureCache | None,
         *,
         batch_size: int | None = None,
         memory: int | None = None,
@@ -111,8 +111,8 @@ class GridStore:
         """Position of a tile."""
         return self._position[tile_id]
 
-    def __getitem__(self, index: Sequence[int]) -> Grids:
-        """Grids of the tiles at these positions, float32, on the CPU; ``aligned`` is of unit length again.
+    def __getitem__(self, index: Sequence[int]) -> DenseFeatures:
+        """DenseFeatures of the tiles at these positions, float32, on the CPU; ``aligned`` is of unit length again.
 
         Raises:
             InputError: A slide cannot be read.
@@ -122,7 +122,7 @@ class GridStore:
         found = self._get(dict.fromkeys(keys))
         aligned = torch.from_numpy(np.stack([found[k][0] for k in keys])).float()
         layers = torch.from_numpy(np.stack([found[k][1] for k in keys])).float()
-        return Grids(F.normalize(aligned, dim=1), layers)
+        return DenseFeatures(F.normalize(aligned, dim=1), layers)
 
     @property
     def size(self) -> int:
@@ -181,7 +181,7 @@ class GridStore:
         return (k for k in dict.fromkeys(keys) if k not in self._places and k not in held)
 
     def _get(self, keys: Mapping[str, object]) -> dict[str, Pair]:
-        """Grids by key, from memory, else from disk, else computed."""
+        """DenseFeatures by key, from memory, else from disk, else computed."""
         found = {k: self._held[k] for k in keys if k in self._held}
         placed = sorted((k for k in keys if k not in found and k in self._places), key=self._order)
         for shard, group in groupby(placed, key=lambda k: self._places[k][0]):
@@ -205,7 +205,7 @@ class GridStore:
         return str(shard.path), row
 
     def _read(self, shard: Shard, keys: list[str]) -> dict[str, Pair]:
-        """Grids of some keys of a shard; empty if it turns out to be damaged, which forgets and drops it."""
+        """DenseFeatures of some keys of a shard; empty if it turns out to be damaged, which forgets and drops it."""
         runs = [(0, len(shard.keys))] if self._fits else _runs([self._places[k][1] for k in keys])
         found: dict[str, Pair] = {}
         try:
@@ -228,7 +228,7 @@ class GridStore:
         return [list(s[i : i + self._batch_size]) for s in shards for i in range(0, len(s), self._batch_size)]
 
     def _embed(self, keys: Sequence[str]) -> Generator[Pair]:
-        """Grids of each batch of keys, one after the other; the backbone does not wait for pixels."""
+        """DenseFeatures of each batch of keys, one after the other; the backbone does not wait for pixels."""
         batches = [[self._tiles[self._first[k]] for k in batch] for batch in self._batches(keys)]
         cells = None if self._cache is None else self._cache.cells
         return embed_ahead(batches, self._slides, self._backbone, cells)
@@ -253,7 +253,7 @@ class GridStore:
                     self._evict(keep=len(done))
 
     def _own(self, aligned: Half, layers: Half) -> Pair:
-        """Grids of one tile; copied if the arrays they are part of must not stay in memory with them."""
+        """DenseFeatures of one tile; copied if the arrays they are part of must not stay in memory with them."""
         return (aligned, layers) if self._fits else (aligned.copy(), layers.copy())
 
     def _note(self, shard: Shard) -> None:
@@ -275,12 +275,12 @@ def embed_tiles(
     tiles: Sequence[Tile],
     slides: Mapping[str, Slide],
     backbone: Backbone,
-    cache: GridCache | None,
+    cache: FeatureCache | None,
     *,
     batch_size: int | None = None,
     progress: Report | None = None,
-) -> GridStore:
-    """A store of which every tile is computed; the arguments and errors are those of :class:`GridStore`.
+) -> FeatureStore:
+    """A store of which every tile is computed; the arguments and errors are those of :class:`FeatureStore`.
 
     Args:
         tiles: Tiles of one size.
@@ -290,12 +290,12 @@ def embed_tiles(
         batch_size: Tiles per forward pass; None takes what the backbone's device has the memory for.
         progress: Called with (tiles finished, tiles in all).
     """
-    store = GridStore(tiles, slides, backbone, cache, batch_size=batch_size)
+    store = FeatureStore(tiles, slides, backbone, cache, batch_size=batch_size)
     store.fill(progress=progress)
     return store
 
 
-def _check(tiles: Sequence[Tile], backbone: Backbone, cache: GridCache | None) -> None:
+def _check(tiles: Sequence[Tile], backbone: Backbone, cache: FeatureCache | None) -> None:
     """Refuse what would end in a wrong or ragged table."""
     if len({t.size for t in tiles}) > 1:
         raise SettingsError("tiles of different sizes", fix="Embed tiles of one size per call")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from aczerots.backbones.base import Backbone, BackboneInfo, Grids
+from aczerots.backbones.base import Backbone, BackboneInfo, DenseFeatures
 from aczerots.backbones.storage import Half
 from aczerots.errors import SettingsError
 from aczerots.slides.base import Slide, Tile
@@ -55,7 +55,7 @@ def batch_size(info: BackboneInfo, tile_size: int, device: torch.device) -> int:
 def embed_ahead(
     batches: Iterable[Sequence[Tile]], slides: Mapping[str, Slide], backbone: Backbone, cells: int | None
 ) -> Generator[Pair]:
-    """Grids of batches of tiles. Close the iterator if it is not used up.
+    """DenseFeatures of batches of tiles. Close the iterator if it is not used up.
 
     A thread reads the next batches meanwhile. An accelerator has the next batch to compute before the results of
     the last are taken from it.
@@ -136,8 +136,8 @@ class _Flight:
 
 
 @torch.no_grad()
-def _encode(images: torch.Tensor, backbone: Backbone) -> Grids:
-    """Grids of a batch; parted in halves as long as the device has not the memory.
+def _encode(images: torch.Tensor, backbone: Backbone) -> DenseFeatures:
+    """DenseFeatures of a batch; parted in halves as long as the device has not the memory.
 
     Raises:
         SettingsError: It has not the memory for one image.
@@ -151,7 +151,7 @@ def _encode(images: torch.Tensor, backbone: Backbone) -> Grids:
     if images.device.type != "cpu":
         torch.accelerator.empty_cache()
     parts = [_encode(part, backbone) for part in images.chunk(2)]
-    return Grids(torch.cat([p.aligned for p in parts]), torch.cat([p.layers for p in parts]))
+    return DenseFeatures(torch.cat([p.aligned for p in parts]), torch.cat([p.layers for p in parts]))
 
 
 def _pooled(x: torch.Tensor, cells: int | None) -> torch.Tensor:

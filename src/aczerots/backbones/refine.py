@@ -22,7 +22,7 @@ from typing import Protocol, final, runtime_checkable
 import torch
 import torch.nn.functional as F
 
-from aczerots.backbones.base import Backbone, BackboneInfo, Grids
+from aczerots.backbones.base import Backbone, BackboneInfo, DenseFeatures
 
 BETA, GAMMA = 1.2, 3.0
 """Of ProxyCLIP, section 4.1."""
@@ -101,8 +101,8 @@ class RefinedBackbone:
         return RefinedBackbone(self._inner.to(device), self._helper.to(device))
 
     @torch.no_grad()
-    def encode_image(self, images: torch.Tensor) -> Grids:
-        """Grids on the cells of the helper.
+    def encode_image(self, images: torch.Tensor) -> DenseFeatures:
+        """DenseFeatures on the cells of the helper.
 
         Args:
             images: RGB uint8 [b, 3, h, w].
@@ -116,7 +116,7 @@ class RefinedBackbone:
         aligned, layers = (_resampled(t, cells) for t in (grids.aligned, grids.layers))
         step = max(1, _ENTRIES // (cells[0] * cells[1]) ** 2)
         parts = zip(torch.split(aligned, step), torch.split(features, step), strict=True)
-        return Grids(torch.cat([F.normalize(gather_alike(z, f), dim=1) for z, f in parts]), layers)
+        return DenseFeatures(torch.cat([F.normalize(gather_alike(z, f), dim=1) for z, f in parts]), layers)
 
     def encode_text(self, sentences: Sequence[str]) -> torch.Tensor:
         """Text embeddings of the inner backbone, float32 [n, d], unit length."""

@@ -1,4 +1,4 @@
-"""Grids on disk: shards of up to 64 tiles that several processes may write and read at the same time.
+"""DenseFeatures on disk: shards of up to 64 tiles that several processes may write and read at the same time.
 
 ``<folder>/<backbone hash>/shard-<id>.zarr`` holds arrays ``aligned`` and ``layers`` in float16, each one file
 with a checksum per tile, and the tiles' keys as an attribute. A shard is written under another name and renamed
@@ -54,7 +54,7 @@ class Shard:
     arrays: tuple[Any, Any]
 
     def read(self, rows: slice) -> tuple[Half, Half]:
-        """Grids of some consecutive tiles: aligned [k, d, gh, gw] and layers [k, d_v, gh, gw].
+        """DenseFeatures of some consecutive tiles: aligned [k, d, gh, gw] and layers [k, d_v, gh, gw].
 
         Raises:
             DamagedShardError: Wrong checksum, or data that are gone.
@@ -72,7 +72,7 @@ class Shard:
         return aligned, layers
 
 
-class GridCache:
+class FeatureCache:
     """Cached grids of one backbone.
 
     Args:
@@ -219,7 +219,7 @@ def bytes_per_tile(info: BackboneInfo, size: int, cells: int | None = None) -> i
     Args:
         info: Facts about the backbone.
         size: Side of the tile in pixels.
-        cells: As in :class:`GridCache`.
+        cells: As in :class:`FeatureCache`.
     """
     side = -(-size // info.stride)
     side = side if cells is None else min(side, cells)

@@ -9,7 +9,7 @@ from typing import final
 import torch
 import torch.nn.functional as F
 
-from aczerots.backbones.base import Backbone, BackboneInfo, Grids
+from aczerots.backbones.base import Backbone, BackboneInfo, DenseFeatures
 from aczerots.config import Precision
 from aczerots.errors import SettingsError
 
@@ -40,7 +40,7 @@ class TunedBackbone:
             )
         self._inner, self._precision, self._compiled = inner, precision, compiled
         self._info = replace(inner.info, precision=precision)
-        self._encode: Callable[[torch.Tensor], Grids] = inner.encode_image
+        self._encode: Callable[[torch.Tensor], DenseFeatures] = inner.encode_image
         if compiled:
             self._encode = torch.compile(inner.encode_image)
 
@@ -59,7 +59,7 @@ class TunedBackbone:
         return TunedBackbone(self._inner.to(device), self._precision, self._compiled)
 
     @torch.no_grad()
-    def encode_image(self, images: torch.Tensor) -> Grids:
+    def encode_image(self, images: torch.Tensor) -> DenseFeatures:
         """Dense embeddings.
 
         Args:
@@ -75,7 +75,7 @@ class TunedBackbone:
             except torch._dynamo.exc.BackendCompilerFailed as error:
                 what = f"the backbone cannot be compiled here: {' '.join(str(error).split())[:200]}"
                 raise SettingsError(what, where="--compile", fix="Leave --compile out") from error
-        return Grids(F.normalize(grids.aligned.float(), dim=1), grids.layers.float())
+        return DenseFeatures(F.normalize(grids.aligned.float(), dim=1), grids.layers.float())
 
     def encode_text(self, sentences: Sequence[str]) -> torch.Tensor:
         """Text embeddings of the inner backbone, float32 [n, d], unit length."""

@@ -18,7 +18,7 @@ from typing import Literal, get_args
 import torch
 import torch.nn.functional as F
 
-from aczerots.backbones.base import Grids
+from aczerots.backbones.base import DenseFeatures
 
 Large = Literal["windows", "whole"]
 LARGE: tuple[Large, ...] = get_args(Large)
@@ -47,25 +47,25 @@ def whole_cells(pixels: torch.Tensor, stride: int) -> torch.Tensor:
 
 def encode_large(
     pixels: torch.Tensor,
-    encode: Callable[[torch.Tensor], Grids],
+    encode: Callable[[torch.Tensor], DenseFeatures],
     *,
     side: int,
     stride: int,
     large: Large = "windows",
     overlap: float = OVERLAP,
-) -> Grids:
-    """Grids of images of any size from a function that does those of about the input size.
+) -> DenseFeatures:
+    """DenseFeatures of images of any size from a function that does those of about the input size.
 
     Args:
         pixels: Float [b, 3, h, w], h and w multiples of the stride (see :func:`whole_cells`).
-        encode: Grids of float [b, 3, h', w'] of whole cells; with ``whole`` also of such larger than the input.
+        encode: DenseFeatures of float [b, 3, h', w'] of whole cells; with ``whole`` also of such larger than the input.
         side: Side of the model's input in pixels; rounded down to whole cells.
         stride: Pixels per cell, each way.
         large: What to do with a side above ``SLACK`` times the input.
         overlap: Least share of its side that a window has in common with the next, 0 <= overlap < 1.
 
     Returns:
-        Grids of h / stride by w / stride cells. Where windows overlap: the weighted mean of their cells, ``aligned``
+        DenseFeatures of h / stride by w / stride cells. Where windows overlap: the weighted mean of their cells, ``aligned``
         scaled back to unit length; elsewhere the cells of the one window.
     """
     h, w = pixels.shape[-2:]
@@ -74,7 +74,7 @@ def encode_large(
         return encode(pixels)
     high, wide = min(h // stride, cells), min(w // stride, cells)
     rows, columns = _along(h // stride, high, overlap), _along(w // stride, wide, overlap)
-    canvas: Grids | None = None
+    canvas: DenseFeatures | None = None
     for top, share_y in rows:
         for left, share_x in columns:
             area = slice(top * stride, (top + high) * stride), slice(left * stride, (left + wide) * stride)
@@ -84,12 +84,12 @@ def encode_large(
             canvas.aligned[..., top : top + high, left : left + wide] += share * part.aligned
             canvas.layers[..., top : top + high, left : left + wide] += share * part.layers
     assert canvas is not None
-    return Grids(F.normalize(canvas.aligned, dim=1), canvas.layers)
+    return DenseFeatures(F.normalize(canvas.aligned, dim=1), canvas.layers)
 
 
-def _blank(like: Grids, gh: int, gw: int) -> Grids:
+def _blank(like: DenseFeatures, gh: int, gw: int) -> DenseFeatures:
     """Zeros of gh x gw cells."""
-    return Grids(*(t.new_zeros(*t.shape[:2], gh, gw) for t in (like.aligned, like.layers)))
+    return DenseFeatures(*(t.new_zeros(*t.shape[:2], gh, gw) for t in (like.aligned, like.layers)))
 
 
 def _along(length: int, window: int, overlap: float) -> list[tuple[int, torch.Tensor]]:

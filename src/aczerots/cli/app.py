@@ -82,7 +82,7 @@ def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
     text: Annotated[str, typer.Option(help="descriptions, names or templates.")] = "descriptions",
     descriptions: Annotated[Path | None, typer.Option(help="File of descriptions, as `describe` writes it.")] = None,
     tile_size: Annotated[int, typer.Option(help="Side of a tile in pixels.")] = 224,
-    cache: Annotated[str, typer.Option(help="Grids on disk: dense, pooled (large pools) or off.")] = "dense",
+    cache: Annotated[str, typer.Option(help="DenseFeatures on disk: dense, pooled (large pools) or off.")] = "dense",
     rounds: Annotated[int, typer.Option(help="Last round; round 0 is zero-shot.")] = 6,
     initial: Annotated[float, typer.Option(help="Share of the pool drawn for round 1.")] = 0.05,
     first: Annotated[str, typer.Option(help="What chooses the tiles of round 1: random or strategy.")] = "random",

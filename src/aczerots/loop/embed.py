@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from aczerots.backbones.cache import GridStore
+from aczerots.backbones.cache import FeatureStore
 from aczerots.backbones.locate import locate_backbone, resolve_device
 from aczerots.backbones.options import BackboneOptions
-from aczerots.backbones.storage import CELLS, SHARD, GridCache
+from aczerots.backbones.storage import CELLS, SHARD, FeatureCache
 from aczerots.config import SimulateSettings, cache_folder
 from aczerots.datasets.locate import locate_dataset
 from aczerots.engine.base import Engine, Failure, Job
@@ -74,7 +74,7 @@ def embed_dataset(
     return spread(job.stores(device if engine.here else "cpu"), job, engine, progress or Silent())
 
 
-Stores = tuple[tuple[GridStore, GridCache], ...]
+Stores = tuple[tuple[FeatureStore, FeatureCache], ...]
 """Stores and the caches that they are over."""
 
 
@@ -116,11 +116,11 @@ class DatasetJob:
         options = BackboneOptions(settings.refine_with, settings.precision, self.compiled, self.trust_remote_code)
         model = locate_backbone(settings.backbone, resolve_device(device), options)
         slides = {s.slide.id: s.slide for s in data.samples}
-        pool = GridCache(root, model.info, None if settings.cache == "dense" else CELLS)
-        test = GridCache(root, model.info)
+        pool = FeatureCache(root, model.info, None if settings.cache == "dense" else CELLS)
+        test = FeatureCache(root, model.info)
         return (
-            (GridStore(data.tiles("train", tile_size), slides, model, pool), pool),
-            (GridStore(data.tiles("test", tile_size), slides, model, test), test),
+            (FeatureStore(data.tiles("train", tile_size), slides, model, pool), pool),
+            (FeatureStore(data.tiles("test", tile_size), slides, model, test), test),
         )
 
     def open(self, device: str) -> Callable[[EmbedUnit], None]:
@@ -170,7 +170,7 @@ def spread(stores: Stores, job: Job[EmbedUnit, None], engine: Engine, progress: 
     return done
 
 
-def fill_stores(stores: Sequence[GridStore], cache: GridCache, progress: Progress) -> Embedded:
+def fill_stores(stores: Sequence[FeatureStore], cache: FeatureCache, progress: Progress) -> Embedded:
     """Compute what the cache lacks of several stores, after a check that there is room.
 
     Args:
@@ -190,7 +190,7 @@ def fill_stores(stores: Sequence[GridStore], cache: GridCache, progress: Progres
     return done
 
 
-def _begun(stores: Sequence[GridStore], cache: GridCache, progress: Progress) -> Embedded:
+def _begun(stores: Sequence[FeatureStore], cache: FeatureCache, progress: Progress) -> Embedded:
     """What filling will do, told and checked that there is room."""
     plans = [store.plan() for store in stores]
     tiles, missing = sum(p.tiles for p in plans), sum(p.missing for p in plans)

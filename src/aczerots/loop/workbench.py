@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from aczerots.backbones.base import Backbone
-from aczerots.backbones.cache import GridStore
+from aczerots.backbones.cache import FeatureStore
 from aczerots.backbones.locate import locate_backbone, resolve_device
 from aczerots.backbones.options import BackboneOptions
-from aczerots.backbones.storage import CELLS, GridCache
+from aczerots.backbones.storage import CELLS, FeatureCache
 from aczerots.config import CacheMode, TextMode
 from aczerots.datasets.base import Dataset, Split
 from aczerots.datasets.locate import locate_dataset
@@ -48,11 +48,11 @@ class TileSet:
     """
 
     tiles: list[Tile]
-    grids: GridStore
-    pooled: GridStore | None = None
+    grids: FeatureStore
+    pooled: FeatureStore | None = None
 
     @property
-    def regions(self) -> GridStore:
+    def regions(self) -> FeatureStore:
         """The grids that selection works on."""
         return self.grids if self.pooled is None else self.pooled
 
@@ -205,19 +205,19 @@ def embed_tile_set(
         SettingsError: The memory has not, where they are kept there.
     """
     if cache is None or mode == "off":
-        store = GridStore(tiles, slides, backbone, None)
+        store = FeatureStore(tiles, slides, backbone, None)
         _fill(store, stage, progress)
         return TileSet(tiles, store)
-    grids = GridStore(tiles, slides, backbone, GridCache(cache, backbone.info))
+    grids = FeatureStore(tiles, slides, backbone, FeatureCache(cache, backbone.info))
     if mode == "dense":
         _fill(grids, stage, progress)
         return TileSet(tiles, grids)
-    pooled = GridStore(tiles, slides, backbone, GridCache(cache, backbone.info, CELLS))
+    pooled = FeatureStore(tiles, slides, backbone, FeatureCache(cache, backbone.info, CELLS))
     _fill(pooled, stage, progress)
     return TileSet(tiles, grids, pooled)
 
 
-def _fill(store: GridStore, stage: str, progress: Progress) -> None:
+def _fill(store: FeatureStore, stage: str, progress: Progress) -> None:
     """Embed what is missing, and say before how much it is."""
     plan = store.plan()
     size = size_text(plan.size)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from aczerots.backbones.base import Backbone, Grids
+from aczerots.backbones.base import Backbone, DenseFeatures
 from aczerots.backbones.feed import batch_size, embed_ahead
 from aczerots.prozs.model import ProZS
 from aczerots.slides.base import Box, Slide, Tile
@@ -30,7 +30,7 @@ def output_cells(model: ProZS, backbone: Backbone, tile: int) -> int:
     info = backbone.info
     cells = math.ceil(tile / info.stride)
     device = model.text.device
-    grids = Grids(
+    grids = DenseFeatures(
         torch.zeros(1, info.dim, cells, cells, device=device),
         torch.zeros(1, info.layer_dim, cells, cells, device=device),
     )
@@ -179,7 +179,7 @@ def _window_scores(
         for part, (aligned, layers) in zip(batches, grids, strict=True):
             # As from the cache: half precision, unit length again.
             unit = F.normalize(torch.from_numpy(aligned).float(), dim=1)
-            scores = model(Grids(unit, torch.from_numpy(layers).float()).to(model.text.device)).float().cpu()
+            scores = model(DenseFeatures(unit, torch.from_numpy(layers).float()).to(model.text.device)).float().cpu()
             inner = slice(rim, scores.shape[-1] - rim)
             yield from zip(part, scores[:, :, inner, inner], strict=True)
 

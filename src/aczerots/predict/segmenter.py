@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from aczerots.backbones.base import Backbone, Grids, SlideBackbone
+from aczerots.backbones.base import Backbone, DenseFeatures, SlideBackbone
 from aczerots.backbones.options import BackboneOptions
 from aczerots.errors import InputError
 from aczerots.predict.blend import blocks, chunk_scores, chunk_side, output_cells
 from aczerots.predict.wide import wide_windows
 from aczerots.prozs.checkpoint import ModelCard, load_model
-from aczerots.prozs.fit import GridSource
+from aczerots.prozs.fit import FeatureSource
 from aczerots.prozs.losses import soft_targets
 from aczerots.prozs.model import ProZS
 from aczerots.selection.base import Pool
@@ -41,7 +41,7 @@ _HELD = 2**30
 
 @torch.no_grad()
 def tile_probabilities(
-    model: ProZS, grids: GridSource, tiles: Sequence[Tile]
+    model: ProZS, grids: FeatureSource, tiles: Sequence[Tile]
 ) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
     """Class probabilities of each tile, inside its box, at the resolution it was read at.
 
@@ -55,7 +55,7 @@ def tile_probabilities(
 
 
 @torch.no_grad()
-def tile_labels(model: ProZS, grids: GridSource, tiles: Sequence[Tile]) -> Iterator[tuple[Tile, NDArray[np.uint8]]]:
+def tile_labels(model: ProZS, grids: FeatureSource, tiles: Sequence[Tile]) -> Iterator[tuple[Tile, NDArray[np.uint8]]]:
     """The most probable class of each pixel of each tile, inside its box, at the resolution it was read at.
 
     Yields:
@@ -69,7 +69,7 @@ def tile_labels(model: ProZS, grids: GridSource, tiles: Sequence[Tile]) -> Itera
 
 
 def _dense_scores(
-    model: ProZS, grids: GridSource, tiles: Sequence[Tile]
+    model: ProZS, grids: FeatureSource, tiles: Sequence[Tile]
 ) -> Iterator[tuple[Sequence[Tile], torch.Tensor]]:
     """Tiles in batches with their class scores [b, C, size, size], interpolated bilinearly between cells."""
     for start in range(0, len(tiles), _BATCH):
@@ -124,7 +124,7 @@ class Canvas:
 @torch.no_grad()
 def view_pool(  # what is looked at, with what, knowing what
     model: ProZS,
-    grids: GridSource,
+    grids: FeatureSource,
     tiles: Sequence[Tile],
     drawn: Mapping[int, NDArray[np.uint8]],
     taxonomy: Taxonomy,
@@ -135,7 +135,7 @@ def view_pool(  # what is looked at, with what, knowing what
 
     Args:
         model: The current model.
-        grids: Grids of ``tiles``.
+        grids: DenseFeatures of ``tiles``.
         tiles: The pool.
         drawn: Label masks uint8 [size, size] of the annotated tiles by position.
         taxonomy: The classes.
@@ -181,7 +181,7 @@ def view_pool(  # what is looked at, with what, knowing what
 
 
 @torch.no_grad()
-def changed_share(before: ProZS, after: ProZS, grids: GridSource, tiles: Sequence[Tile]) -> float:
+def changed_share(before: ProZS, after: ProZS, grids: FeatureSource, tiles: Sequence[Tile]) -> float:
     """Share of the cells inside the tiles whose class is another with ``after`` than with ``before``."""
     changed = inside = start = 0
     for part in _batches(before, grids):
@@ -194,7 +194,7 @@ def changed_share(before: ProZS, after: ProZS, grids: GridSource, tiles: Sequenc
     return changed / inside
 
 
-def _batches(model: ProZS, grids: GridSource) -> Iterator[Grids]:
+def _batches(model: ProZS, grids: FeatureSource) -> Iterator[DenseFeatures]:
     """All grids in their order, a few at a time, where the model is."""
     for start in range(0, len(grids), _BATCH):
         yield grids[list(range(start, min(start + _BATCH, len(grids))))].to(model.text.device)
@@ -214,13 +214,13 @@ def _cell_labels(
 
 @torch.no_grad()
 def disturbed_posteriors(
-    model: ProZS, grids: GridSource, number: int = DROPOUT_STATES, seed: int = 0
+    model: ProZS, grids: FeatureSource, number: int = DROPOUT_STATES, seed: int = 0
 ) -> Iterator[NDArray[np.float32]]:
     """Class posteriors of the pool with dropout on, one array per state (Gal and Ghahramani, 2016).
 
     Args:
         model: The current model; a model without dropout gives equal arrays.
-        grids: Grids of the pool.
+        grids: DenseFeatures of the pool.
         number: States.
         seed: Of the dropout masks.
 

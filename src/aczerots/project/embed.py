@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from aczerots.backbones.cache import GridStore
-from aczerots.backbones.storage import GridCache
+from aczerots.backbones.cache import FeatureStore
+from aczerots.backbones.storage import FeatureCache
 from aczerots.engine.base import Engine
 from aczerots.engine.local import HereEngine
 from aczerots.engine.progress import Progress, Silent
@@ -62,8 +62,8 @@ class ProjectJob:
         """Open backbone, slides and cache. Errors are those of :func:`embed_project`."""
         with open_project(Path(self.folder)) as project:
             model = open_backbone(project, Running(device, self.compiled, self.trust_remote_code))
-            cache = GridCache(project.cache, model.info)
-            return ((GridStore(project.store.rounds.tiles(), project.slides, model, cache), cache),)
+            cache = FeatureCache(project.cache, model.info)
+            return ((FeatureStore(project.store.rounds.tiles(), project.slides, model, cache), cache),)
 
     def open(self, device: str) -> Callable[[EmbedUnit], None]:
         """See :class:`~aczerots.engine.base.Job`."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import final
 
-from aczerots.backbones.base import Grids
-from aczerots.prozs.fit import GridSource
+from aczerots.backbones.base import DenseFeatures
+from aczerots.prozs.fit import FeatureSource
 
 
 @final
@@ -18,13 +18,13 @@ class Part:
         positions: Those that are in the part.
     """
 
-    def __init__(self, grids: GridSource, positions: Sequence[int]) -> None:
+    def __init__(self, grids: FeatureSource, positions: Sequence[int]) -> None:
         self._grids, self._positions = grids, positions
 
     def __len__(self) -> int:
         """Number of tiles."""
         return len(self._positions)
 
-    def __getitem__(self, index: Sequence[int]) -> Grids:
-        """Grids at these places."""
+    def __getitem__(self, index: Sequence[int]) -> DenseFeatures:
+        """DenseFeatures at these places."""
         return self._grids[[self._positions[i] for i in index]]

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import torch
 
-from aczerots.backbones.base import Grids
+from aczerots.backbones.base import DenseFeatures
 from aczerots.errors import InputError
 from aczerots.prozs import losses
 from aczerots.prozs.decoder import ResidualDecoder
@@ -19,14 +19,14 @@ _DICE, _CONTRAST = 1.0, 0.1
 """Weights of terms beside cross-entropy, chosen on the phantom and on splits inside the luad pool."""
 
 
-class GridSource(Protocol):
-    """Grids of a list of tiles by position."""
+class FeatureSource(Protocol):
+    """DenseFeatures of a list of tiles by position."""
 
     def __len__(self) -> int:
         """Number of tiles."""
 
-    def __getitem__(self, index: Sequence[int]) -> Grids:
-        """Grids of the tiles at these positions, float32."""
+    def __getitem__(self, index: Sequence[int]) -> DenseFeatures:
+        """DenseFeatures of the tiles at these positions, float32."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class TrainingSet:
     """What a fit may see.
 
     Attributes:
-        grids: Grids of the pool.
+        grids: DenseFeatures of the pool.
         labelled: Positions of the annotated tiles.
         labels: Their label ids uint8 [n, size, size]; IGNORE where not annotated and outside the tile's box, NO_SEEN
             where the expert says that no seen class is.
         unlabelled: Positions of further pool tiles, for the keep-unseen term.
     """
 
-    grids: GridSource
+    grids: FeatureSource
     labelled: Sequence[int]
     labels: torch.Tensor
     unlabelled: Sequence[int] = ()
@@ -52,13 +52,13 @@ class Batch:
     """One step's tensors: the first ``len(targets)`` tiles are annotated, the rest are context.
 
     Attributes:
-        grids: Grids of all tiles of the step.
+        grids: DenseFeatures of all tiles of the step.
         targets: Label mass of the annotated tiles [b, C, H, W].
         excluded: Share of their cells that is of no seen class [b, 1, H, W].
         weights: Class weights [C].
     """
 
-    grids: Grids
+    grids: DenseFeatures
     targets: torch.Tensor
     excluded: torch.Tensor
     weights: torch.Tensor
@@ -229,7 +229,7 @@ def fit(model: ProZS, data: TrainingSet, recipe: Recipe, seed: int, steps: int |
 
     Args:
         model: Freshly built, on the device that is to compute.
-        data: Grids and labels.
+        data: DenseFeatures and labels.
         recipe: Loss and optimiser.
         seed: Order of tiles, dropout and clustering.
         steps: Instead of the recipe's.
@@ -301,5 +301,5 @@ def _thinned(batch: Batch, thin: int, generator: torch.Generator) -> Batch:
     every = [min(thin, side) for side in batch.targets.shape[2:]]
     start = [int(torch.randint(step, (), generator=generator)) for step in every]
     rows, columns = (slice(a, None, step) for a, step in zip(start, every, strict=True))
-    grids = Grids(batch.grids.aligned[..., rows, columns], batch.grids.layers[..., rows, columns])
+    grids = DenseFeatures(batch.grids.aligned[..., rows, columns], batch.grids.layers[..., rows, columns])
     return Batch(grids, batch.targets[..., rows, columns], batch.excluded[..., rows, columns], batch.weights)

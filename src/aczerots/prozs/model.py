@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from aczerots.backbones.base import Grids
+from aczerots.backbones.base import DenseFeatures
 from aczerots.prozs.prototypes import PrototypeBank
 
 
@@ -70,7 +70,7 @@ class ProZS(nn.Module):
     """Prototype-guided zero-shot segmentation model.
 
     Args:
-        decoder: Grids -> pixel features [b, d_p, H, W].
+        decoder: DenseFeatures -> pixel features [b, d_p, H, W].
         projection: Text prototypes [C, d] -> class vectors [C, d_p].
         scorer: (features, class vectors) -> scores [b, C, H, W].
         text: Unit text prototypes t_c, float [C, d].
@@ -94,11 +94,11 @@ class ProZS(nn.Module):
         self.text: torch.Tensor
         self.seen: torch.Tensor
 
-    def zero_shot(self, grids: Grids) -> torch.Tensor:
+    def zero_shot(self, grids: DenseFeatures) -> torch.Tensor:
         """Cosines [b, C, H, W] of dense embeddings to text prototypes: what words alone say, whatever was fitted."""
         return torch.einsum("bdhw,cd->bchw", grids.aligned, self.text)
 
-    def features(self, grids: Grids) -> torch.Tensor:
+    def features(self, grids: DenseFeatures) -> torch.Tensor:
         """Pixel features phi [b, d_p, H, W]."""
         phi: torch.Tensor = self.decoder(grids)
         return phi
@@ -108,6 +108,6 @@ class ProZS(nn.Module):
         out: torch.Tensor = self.scorer(phi, self.projection(self.text))
         return out
 
-    def forward(self, grids: Grids) -> torch.Tensor:
+    def forward(self, grids: DenseFeatures) -> torch.Tensor:
         """Class scores (logits) [b, C, H, W]."""
         return self.scores(self.features(grids))

@@ -146,7 +146,7 @@ class RunFolder:
 
 
 class _Part:
-    """Some positions of the test grids, as a GridSource."""
+    """Some positions of the test grids, as a FeatureSource."""
 
     def __init__(self, bench: Workbench, positions: Sequence[int]) -> None:
         self.grids, self.positions = bench.test.grids, positions

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from aczerots.backbones.base import BackboneInfo, Grids
+from aczerots.backbones.base import BackboneInfo, DenseFeatures
 from aczerots.backbones.embedded.morphology import CELL, measure, measurement_names
 from aczerots.backbones.embedded.stain import Stain, measure_stain
 from aczerots.backbones.embedded.towers import DIM, LAYER_DIM, ImageTower, TextTower
@@ -99,19 +99,19 @@ class EmbeddedBackbone:
         return self._image.center.clone(), self._image.scale.clone()
 
     @torch.no_grad()
-    def encode_image(self, images: torch.Tensor) -> Grids:
+    def encode_image(self, images: torch.Tensor) -> DenseFeatures:
         """Dense embeddings, computed on the backbone's device.
 
         Args:
             images: RGB uint8 [b, 3, h, w].
 
         Returns:
-            Grids of stride 16 on the device of the images, float32.
+            DenseFeatures of stride 16 on the device of the images, float32.
         """
         # Windows of a slide may be large; of tiles always as many go together, since last digits follow the number.
         number = _CHUNK if self._stain is None else max(1, _CHUNK_PIXELS // images[0, 0].numel())
         parts = [self._image(pooled(c.to(self._device), self._stain)) for c in torch.split(images, number)]
-        return Grids(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])).to(images.device)
+        return DenseFeatures(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])).to(images.device)
 
     @torch.no_grad()
     def encode_text(self, sentences: Sequence[str]) -> torch.Tensor:

@@ -93,7 +93,7 @@ class Protocol(_Part):
         notes: What a reader should know: where it follows a paper, where it differs.
         reference: Strategy that differences are taken to.
         datasets: The datasets.
-        grid: Grids, each combined on its own; equal runs are made once.
+        grid: DenseFeatures, each combined on its own; equal runs are made once.
     """
 
     name: str = Field(min_length=1)
