@@ -22,10 +22,10 @@ from aczerots.engine.progress import Silent
 from aczerots.loop.workbench import Workbench
 from aczerots.predict.segmenter import view_pool
 from aczerots.prozs.presets import PRESETS
+from aczerots.selection.annotation_cost import annotation_cost
 from aczerots.selection.base import Strategy, choose
 from aczerots.selection.baselines import RandomStrategy
 from aczerots.selection.criterion import AczerotsStrategy
-from aczerots.selection.effort import drawing_effort
 from aczerots.selection.paper import PaperStrategy
 from aczerots.simulate.experiment.pool import one_thread
 from aczerots.text.descriptions import describe_taxonomy
@@ -74,7 +74,7 @@ def run(bench: Workbench, strategy: Strategy, seed: int) -> tuple[list[float], l
         for i in chosen:
             inside = np.zeros(drawn[i].shape, dtype=bool)
             inside[tiles[i].inner] = True
-            spent += float(drawing_effort(drawn[i][None], inside[None], taxonomy.seen)[0])
+            spent += float(annotation_cost(drawn[i][None], inside[None], taxonomy.seen)[0])
         effort.append(effort[-1] + spent)
         model = bench.fitted(PRESETS["prozs"], dict(sorted(drawn.items())), seed)
         hiou.append(bench.evaluate(model, Silent()).hiou)

@@ -23,8 +23,8 @@ from aczerots.prozs.checkpoint import ModelCard, load_model
 from aczerots.prozs.fit import FeatureSource
 from aczerots.prozs.losses import soft_targets
 from aczerots.prozs.model import ProZS
+from aczerots.selection.annotation_cost import annotation_cost
 from aczerots.selection.base import Pool
-from aczerots.selection.effort import drawing_effort
 from aczerots.selection.uncertainty import entropy
 from aczerots.slides.base import Slide, Tile
 from aczerots.slides.image import ImageSlide
@@ -162,7 +162,7 @@ def view_pool(  # what is looked at, with what, knowing what
         scores[rows] = F.adaptive_avg_pool2d(model.scores(phi), cells).flatten(2).movedim(1, -1).cpu().numpy()
         grid = (len(phi), *cells)
         winners = scores[rows].argmax(axis=-1).reshape(grid)
-        cost[rows] = drawing_effort(winners, inside[rows].reshape(grid), taxonomy.seen)
+        cost[rows] = annotation_cost(winners, inside[rows].reshape(grid), taxonomy.seen)
         done = rows.stop
     labelled = np.zeros(len(tiles), dtype=bool)
     labelled[list(drawn)] = True

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aczerots.selection.effort import drawing_effort
+from aczerots.selection.annotation_cost import annotation_cost
 from aczerots.taxonomy import IGNORE
 
 SEEN = np.array([True, True, False, False])
@@ -16,7 +16,7 @@ SEEN = np.array([True, True, False, False])
 def effort(rows: list[list[int]], inside: list[list[int]] | None = None) -> float:
     labels = np.array([rows], dtype=np.uint8)
     within = np.ones_like(labels, dtype=bool) if inside is None else np.array([inside], dtype=bool)
-    return float(drawing_effort(labels, within, SEEN)[0])
+    return float(annotation_cost(labels, within, SEEN)[0])
 
 
 def test_a_tile_of_one_class_is_only_looked_at():
@@ -49,4 +49,4 @@ def test_it_counts_steps_one_by_one(seed: int, rows: int, columns: int):
                     a, b = (int(c) if c < 2 else None for c in (labels[0, y, x], labels[0, v, u]))
                     steps += a != b
     expected = 1 + steps / np.sqrt(max(1, inside.sum()))
-    assert drawing_effort(labels, inside, SEEN)[0] == pytest.approx(expected)
+    assert annotation_cost(labels, inside, SEEN)[0] == pytest.approx(expected)

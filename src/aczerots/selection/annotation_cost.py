@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def drawing_effort(
+def annotation_cost(
     labels: NDArray[np.integer], inside: NDArray[np.bool_], seen: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
     """Effort of drawing tiles, 1 for one that needs no outline.
