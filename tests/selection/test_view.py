@@ -8,7 +8,7 @@ import torch
 
 from aczerots.backbones.cache import FeatureStore, embed_tiles
 from aczerots.backbones.locate import locate_backbone
-from aczerots.predict.segmenter import changed_share, disturbed_posteriors, view_pool
+from aczerots.predict.segmenter import changed_share, dropout_posteriors, view_pool
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import build_model, find_preset
 from aczerots.selection.base import Pool
@@ -82,7 +82,7 @@ def test_dropout_states_differ_and_repeat_and_leave_the_model_alone(grids: Featu
 
 def test_a_model_without_dropout_has_one_state(grids: FeatureStore):
     model = model_of("paper", trained=False)
-    states = list(disturbed_posteriors(model, grids, number=2))
+    states = list(dropout_posteriors(model, grids, number=2))
     assert np.array_equal(states[0], states[1])
     assert states[0] == pytest.approx(view(model, grids).posterior(), abs=1e-5)
 

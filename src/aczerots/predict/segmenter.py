@@ -176,7 +176,7 @@ def view_pool(  # what is looked at, with what, knowing what
         cost=cost,
         grid=cells,
         labels=_cell_labels(drawn, len(tiles), len(taxonomy), cells),
-        samples=lambda: disturbed_posteriors(model, grids),
+        samples=lambda: dropout_posteriors(model, grids),
     )
 
 
@@ -213,7 +213,7 @@ def _cell_labels(
 
 
 @torch.no_grad()
-def disturbed_posteriors(
+def dropout_posteriors(
     model: ProZS, grids: FeatureSource, number: int = DROPOUT_STATES, seed: int = 0
 ) -> Iterator[NDArray[np.float32]]:
     """Class posteriors of the pool with dropout on, one array per state (Gal and Ghahramani, 2016).
