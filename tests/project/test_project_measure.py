@@ -23,7 +23,7 @@ from aczerots.project.report import write_project_report
 from aczerots.project.rounds import fit_round, measure_round, propose_round
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import find_preset
-from aczerots.selection.criterion import covered_share
+from aczerots.selection.criterion import covered_fraction
 from aczerots.server.serve import project_desk
 from aczerots.slides.base import Box, Tile
 from aczerots.taxonomy import IGNORE
@@ -152,7 +152,7 @@ def test_coverage_grows_with_what_is_drawn(project: Project, tissue: Dataset):
 
     def covered(positions: list[int]) -> float:
         masks = masks_of(project, tissue, positions)
-        return covered_share(view_pool(model, bench.pool.regions, bench.pool.tiles, masks, bench.taxonomy))
+        return covered_fraction(view_pool(model, bench.pool.regions, bench.pool.tiles, masks, bench.taxonomy))
 
     shares = [covered(list(range(n))) for n in (0, 1, 4, 12)]
     assert shares[0] == 0

@@ -8,7 +8,7 @@ import torch
 
 from aczerots.backbones.cache import FeatureStore, embed_tiles
 from aczerots.backbones.locate import locate_backbone
-from aczerots.predict.segmenter import changed_share, dropout_posteriors, view_pool
+from aczerots.predict.segmenter import changed_fraction, dropout_posteriors, view_pool
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import build_model, find_preset
 from aczerots.selection.base import Pool
@@ -105,5 +105,5 @@ def test_the_share_of_changed_cells_is_that_of_two_views(grids: FeatureStore):
     one, other = model_of("prozs", trained=False), model_of("prozs", trained=True)
     views = [view(m, grids) for m in (one, other)]
     changed = (views[0].scores.argmax(axis=-1) != views[1].scores.argmax(axis=-1))[views[0].inside]
-    assert changed_share(one, other, grids, TILES) == pytest.approx(changed.mean())
-    assert changed_share(one, one, grids, TILES) == 0.0
+    assert changed_fraction(one, other, grids, TILES) == pytest.approx(changed.mean())
+    assert changed_fraction(one, one, grids, TILES) == 0.0

@@ -181,7 +181,7 @@ def view_pool(  # what is looked at, with what, knowing what
 
 
 @torch.no_grad()
-def changed_share(before: ProZS, after: ProZS, grids: FeatureSource, tiles: Sequence[Tile]) -> float:
+def changed_fraction(before: ProZS, after: ProZS, grids: FeatureSource, tiles: Sequence[Tile]) -> float:
     """Share of the cells inside the tiles whose class is another with ``after`` than with ``before``."""
     changed = inside = start = 0
     for part in _batches(before, grids):

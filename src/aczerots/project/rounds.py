@@ -15,7 +15,7 @@ from aczerots.annotation.formats.masks import decode_mask
 from aczerots.annotation.store.facts import AnswerKind, NewDraft, PickFact, RoundFact, RoundState
 from aczerots.errors import SettingsError
 from aczerots.loop.workbench import Workbench
-from aczerots.predict.segmenter import changed_share, tile_probabilities, view_pool
+from aczerots.predict.segmenter import changed_fraction, tile_probabilities, view_pool
 from aczerots.project.bench import Running, open_bench
 from aczerots.project.drafts import draft_geometry, draft_mask
 from aczerots.project.folder import Project
@@ -26,7 +26,7 @@ from aczerots.prozs.checkpoint import ModelCard, load_model, save_model
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import find_preset
 from aczerots.selection.base import choose
-from aczerots.selection.criterion import covered_share
+from aczerots.selection.criterion import covered_fraction
 from aczerots.selection.locate import locate_strategy
 from aczerots.taxonomy import IGNORE, NO_SEEN, Taxonomy
 
@@ -234,7 +234,7 @@ def _measure(
 def _coverage(project: Project, bench: Workbench, masks: dict[int, NDArray[np.uint8]]) -> float:
     """How well the drawn tiles represent the pool, as the zero-shot model sees it: the same yardstick in all rounds."""
     model = bench.zero_shot(find_preset("zeroshot"), project.settings.seed)
-    return covered_share(view_pool(model, bench.pool.regions, bench.pool.tiles, masks, bench.taxonomy))
+    return covered_fraction(view_pool(model, bench.pool.regions, bench.pool.tiles, masks, bench.taxonomy))
 
 
 def drawn_masks(project: Project, up_to: int, taxonomy: Taxonomy) -> dict[int, NDArray[np.uint8]]:
@@ -303,7 +303,7 @@ def _load(project: Project, bench: Workbench, number: int) -> ProZS | None:
 
 def _change(before: ProZS, after: ProZS, bench: Workbench) -> float:
     """Share of the pool's cells whose class is another in ``after``."""
-    return changed_share(before, after, bench.pool.regions, bench.pool.tiles)
+    return changed_fraction(before, after, bench.pool.regions, bench.pool.tiles)
 
 
 def make_drafts(model: ProZS, bench: Workbench, positions: Sequence[int], name: str) -> list[NewDraft]:

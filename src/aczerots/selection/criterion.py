@@ -105,7 +105,7 @@ class AczerotsStrategy:
         return coverage, distance_to_drawn(means, pool.labelled)
 
 
-def covered_share(pool: Pool) -> float:
+def covered_fraction(pool: Pool) -> float:
     """How well the drawn tiles represent the pool, 0 (nothing is drawn) to 1.
 
     The demand of :class:`CoverageState` times the best cosine to a drawn region. Only values from one model can be
