@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from aczerots.backbones.base import BackboneInfo, DenseFeatures
 from aczerots.errors import InputError
-from aczerots.prozs.calibrate import match_share
+from aczerots.prozs.calibrate import match_prior
 from aczerots.prozs.checkpoint import ModelCard, load_model, save_model
 from aczerots.prozs.fit import TrainingSet, fit
 from aczerots.prozs.model import ProZS
@@ -122,7 +122,7 @@ def test_gamma_gives_undrawn_classes_the_share_of_the_pool_that_zero_shot_gives_
         data = TrainingSet(data.grids, data.labelled, data.labels)
     model = model_for(text, "prozs", [True, True, False])
     fit(model, data, PRESETS["prozs"].recipe, seed=0)
-    model.scorer.gamma.fill_(match_share(model, data))
+    model.scorer.gamma.fill_(match_prior(model, data))
     pool = data.grids[[*data.labelled, *data.unlabelled]]
     with torch.no_grad():
         zero = torch.einsum("bdhw,cd->bchw", pool.aligned, text).argmax(dim=1) == 2
@@ -147,11 +147,11 @@ def test_a_model_that_knows_drawn_classes_only_never_answers_another():
 def test_gamma_is_zero_when_every_class_is_drawn_or_none():
     data, truth, text = make_set()
     untrained = model_for(text, "prozs", [True, True, False])
-    assert match_share(untrained, data) == 0
+    assert match_prior(untrained, data) == 0
     full = TrainingSet(data.grids, data.labelled, truth[:32].repeat_interleave(8, 1).repeat_interleave(8, 2).byte())
     model = model_for(text, "prozs", [True, True, True])
     fit(model, full, PRESETS["prozs"].recipe, seed=0, steps=5)
-    assert match_share(model, full) == 0
+    assert match_prior(model, full) == 0
 
 
 def card() -> ModelCard:

@@ -26,7 +26,7 @@ from aczerots.predict.segmenter import tile_labels
 from aczerots.prozs.fit import TrainingSet, fit
 from aczerots.prozs.model import PrototypeScorer, ProZS
 from aczerots.prozs.presets import Preset, build_model
-from aczerots.prozs.weigh import visual_weight
+from aczerots.prozs.prototype_weight import cross_validated_weight
 from aczerots.slides.base import Box, Slide, Tile
 from aczerots.storage.machine import available_memory, free_space, size_text
 from aczerots.taxonomy import Taxonomy
@@ -101,7 +101,7 @@ class Workbench:
         model = self.zero_shot(preset, seed)
         if preset.weigh and isinstance(model.scorer, PrototypeScorer):
             slides = [self.pool.tiles[i].slide for i in annotations]
-            weight = visual_weight(lambda: self.zero_shot(preset, seed), data, slides, preset.recipe)
+            weight = cross_validated_weight(lambda: self.zero_shot(preset, seed), data, slides, preset.recipe)
             model.scorer.bank.weight.fill_(weight)
         fit(model, data, preset.recipe, seed)
         if preset.recipe.gamma is not None and isinstance(model.scorer, PrototypeScorer):

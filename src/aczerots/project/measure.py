@@ -14,7 +14,7 @@ from aczerots.loop.workbench import Workbench
 from aczerots.predict.segmenter import tile_labels
 from aczerots.project.part import Part
 from aczerots.prozs.model import ProZS
-from aczerots.prozs.weigh import divide
+from aczerots.prozs.prototype_weight import divide
 from aczerots.slides.base import Tile
 from aczerots.taxonomy import NO_SEEN
 

@@ -24,7 +24,7 @@ _CELLS = 400_000
 
 
 @torch.no_grad()
-def match_share(model: ProZS, data: TrainingSet) -> float:
+def match_prior(model: ProZS, data: TrainingSet) -> float:
     """The gamma at which undrawn classes win as many cells of the pool as they do in the zero-shot answer.
 
     Args:

@@ -9,7 +9,7 @@ import torch
 
 from aczerots.backbones.base import BackboneInfo
 from aczerots.errors import SettingsError
-from aczerots.prozs.calibrate import match_share, never_undrawn
+from aczerots.prozs.calibrate import match_prior, never_undrawn
 from aczerots.prozs.decoder import PaperDecoder, PaperProjection, ResidualDecoder, ResidualProjection
 from aczerots.prozs.fit import Recipe, paper_loss, prozs_loss, seen_loss
 from aczerots.prozs.model import DotScorer, PrototypeScorer, ProZS
@@ -54,7 +54,7 @@ _PROZS = Recipe(
     batch=8,
     context=4,
     steps=200,
-    gamma=match_share,
+    gamma=match_prior,
     thin=2,
 )
 _SEEN_ONLY = replace(_PROZS, loss=seen_loss, context=0, gamma=never_undrawn)

@@ -9,12 +9,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tests.prozs.test_fit import INFO, ListGrids, make_set, model_for
 
-from aczerots.prozs import weigh
 from aczerots.prozs.checkpoint import ModelCard, load_model, save_model
 from aczerots.prozs.fit import TrainingSet, fit
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import PRESETS
-from aczerots.prozs.weigh import visual_weight
+from aczerots.prozs.prototype_weight import cross_validated_weight
 from aczerots.taxonomy import Taxonomy, TissueClass
 
 RECIPE = PRESETS["prozs"].recipe
@@ -51,12 +50,12 @@ def eager(text: torch.Tensor) -> ProZS:
 
 def test_prototypes_that_hold_on_other_slides_count():
     data, groups, text = strange_slides(words=0.3, own=1.0, common=1.0)
-    assert visual_weight(lambda: eager(text), data, groups, RECIPE) == 1
+    assert cross_validated_weight(lambda: eager(text), data, groups, RECIPE) == 1
 
 
 def test_prototypes_that_mislead_on_other_slides_do_not():
     data, groups, text = strange_slides(words=0.3, own=1.0, common=0.0)
-    assert visual_weight(lambda: eager(text), data, groups, RECIPE) == 0
+    assert cross_validated_weight(lambda: eager(text), data, groups, RECIPE) == 0
 
 
 def test_parts_share_no_group_and_both_have_all_classes():
@@ -66,7 +65,7 @@ def test_parts_share_no_group_and_both_have_all_classes():
     assert weigh._halves(data, ["x"] * 5, 3) is None, "one slide"
     assert weigh._halves(data, ["x", "y", "x", "y", "x"], 3) is None, "a class on one slide only"
     # Then nothing is fitted, and prototypes count as they always did.
-    assert visual_weight(lambda: model_for(torch.eye(3, 8), "prozs", SEEN), data, ["x"] * 5, RECIPE) == 1
+    assert cross_validated_weight(lambda: model_for(torch.eye(3, 8), "prozs", SEEN), data, ["x"] * 5, RECIPE) == 1
 
 
 def test_held_out_iou_by_hand(monkeypatch: pytest.MonkeyPatch):

@@ -33,7 +33,9 @@ def divide(groups: Sequence[Sequence[int]], number: int) -> list[list[int]]:
     return [sorted(part) for part in parts]
 
 
-def visual_weight(build: Callable[[], ProZS], data: TrainingSet, groups: Sequence[str], recipe: Recipe) -> float:
+def cross_validated_weight(
+    build: Callable[[], ProZS], data: TrainingSet, groups: Sequence[str], recipe: Recipe
+) -> float:
     """1 if visual prototypes raise the mean IoU of drawn classes on tiles that were not fitted to, else 0.
 
     Args:
