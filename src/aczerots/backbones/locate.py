@@ -8,9 +8,9 @@ from importlib.metadata import entry_points
 from aczerots.backbones.base import Backbone
 from aczerots.backbones.locator import Locator, parse_locator
 from aczerots.backbones.options import BackboneOptions
+from aczerots.backbones.precision import PrecisionBackbone
 from aczerots.backbones.refine import Helper, RefinedBackbone
 from aczerots.backbones.refused import refuse_known
-from aczerots.backbones.tuned import TunedBackbone
 from aczerots.errors import SettingsError
 
 GROUP = "aczerots.backbones"
@@ -43,7 +43,7 @@ def locate_backbone(locator: str, device: str = "cpu", options: BackboneOptions 
     if options.refine_with is not None:
         backbone = RefinedBackbone(backbone, locate_helper(options.refine_with))
     if options.precision != "fp32" or options.compiled:
-        backbone = TunedBackbone(backbone, options.precision, options.compiled)
+        backbone = PrecisionBackbone(backbone, options.precision, options.compiled)
     return backbone.to(device)
 
 

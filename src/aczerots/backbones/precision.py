@@ -17,7 +17,7 @@ _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @final
-class TunedBackbone:
+class PrecisionBackbone:
     """Runs the forward pass over images under autocast, compiled, or both. Texts, which are few, stay in fp32.
 
     Results are float32 and of unit length whatever the precision; their last digits differ, so the precision is
@@ -54,9 +54,9 @@ class TunedBackbone:
         """Where it computes."""
         return self._inner.device
 
-    def to(self, device: torch.device | str) -> TunedBackbone:
+    def to(self, device: torch.device | str) -> PrecisionBackbone:
         """The same backbone on another device."""
-        return TunedBackbone(self._inner.to(device), self._precision, self._compiled)
+        return PrecisionBackbone(self._inner.to(device), self._precision, self._compiled)
 
     @torch.no_grad()
     def encode_image(self, images: torch.Tensor) -> DenseFeatures:
