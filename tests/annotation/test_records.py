@@ -216,14 +216,14 @@ def test_of_several_answers_each_is_kept_for_itself(store: ProjectStore):
     begin(store, [4, 5, 6])
     store.answers.add(answer(5, "bob", label=3))
     assert lent(store, "ann", NOON) == 4
-    store.loans.save_sketch("ann", 4, 0, {"strokes": []})
+    store.leases.save_sketch("ann", 4, 0, {"strokes": []})
     late, twice = answer(5), answer(4, key="one-act")
     for _ in range(2):  # sent again after a lost reply
         kept = store.answers.add_each([answer(6, key="other-act"), late, twice])
         assert [a and (a.tile, a.version, a.author) for a in kept] == [(6, 1, "ann"), None, (4, 1, "ann")]
     assert [(r.tile, r.author, r.newest) for r in store.answers.refused()] == [(5, "ann", 1)]
     assert store.answers.answered() == {4, 5, 6}
-    assert store.loans.sketch("ann", 4) is None
+    assert store.leases.sketch("ann", 4) is None
     assert store.progress(NOON).rounds[1].leased == 0
     assert store.progress(NOON).rounds[1].state is RoundState.ANNOTATING
     histories = store.answers.histories([4, 5, 7])
@@ -264,7 +264,7 @@ def test_undo_goes_back_step_by_step_and_forgets_nothing(store: ProjectStore):
     with pytest.raises(StaleAnswer):
         store.answers.undo(4, "ann", based_on=3)
     assert [a.version for a in store.answers.history(4)] == list(range(1, 9))
-    work = store.loans.lease("bob")
+    work = store.leases.lease("bob")
     assert work is not None
     assert (work.pick.tile, work.version) == (4, 8)
 
@@ -276,7 +276,7 @@ def test_every_user_gets_another_tile_in_the_order_of_rank(store: ProjectStore):
 
 
 def lent(store: ProjectStore, user: str, now: datetime) -> int | None:
-    work = store.loans.lease(user, now)
+    work = store.leases.lease(user, now)
     return None if work is None else work.pick.tile
 
 
@@ -285,11 +285,11 @@ def test_a_tile_of_a_certain_slide_can_be_asked_for(store: ProjectStore):
     store.rounds.add_slide(SlideFact("b", "b.png", "f01", SIZE, SIZE, None), other)
     begin(store, [7, 12])
     assert lent(store, "ann", NOON) == 7
-    work = store.loans.lease("ann", NOON, slide="b")
+    work = store.leases.lease("ann", NOON, slide="b")
     assert work is not None
     assert (work.pick.tile, work.tile.slide) == (12, "b")
-    assert store.loans.lease("bob", NOON, slide="b") is None
-    again = store.loans.lease("ann", NOON + MINUTE, slide="b")
+    assert store.leases.lease("bob", NOON, slide="b") is None
+    again = store.leases.lease("ann", NOON + MINUTE, slide="b")
     assert again is not None
     assert again.pick.tile == 12
 
@@ -319,9 +319,9 @@ def test_a_loan_ends_and_is_renewed_by_asking_again(store: ProjectStore):
 
 def test_saving_unfinished_work_renews_the_loan(store: ProjectStore):
     begin(store, [7])
-    work = store.loans.lease("ann", duration=MINUTE)
+    work = store.leases.lease("ann", duration=MINUTE)
     assert work is not None
-    store.loans.save_sketch("ann", 7, 0, {})
+    store.leases.save_sketch("ann", 7, 0, {})
     assert lent(store, "bob", work.expires + MINUTE) is None
 
 
@@ -343,7 +343,7 @@ def test_both_readings_of_a_tile_go_to_different_people_who_do_not_see_each_othe
     assert lent(store, "ann", NOON) == 3
     store.answers.add(answer(3, "ann", label=1))
     assert lent(store, "ann", NOON) is None
-    work = store.loans.lease("bob", NOON)
+    work = store.leases.lease("bob", NOON)
     assert work is not None
     assert (work.pick.tile, work.reading, work.version, work.answer) == (7, 1, 0, None)
     store.answers.add(answer(7, "bob", label=2, reading=1))
@@ -354,25 +354,25 @@ def test_both_readings_of_a_tile_go_to_different_people_who_do_not_see_each_othe
 
 def test_work_comes_with_draft_sketch_and_tile(store: ProjectStore):
     begin(store, [7], drafts=[NewDraft(7, mask(2), {"n": 1}, "round-0")])
-    store.loans.save_sketch("ann", 7, 0, {"strokes": [[1, 2]]})
-    store.loans.save_sketch("ann", 7, 0, {"strokes": [[1, 2], [3, 4]]})
-    work = store.loans.lease("ann", NOON)
+    store.leases.save_sketch("ann", 7, 0, {"strokes": [[1, 2]]})
+    store.leases.save_sketch("ann", 7, 0, {"strokes": [[1, 2], [3, 4]]})
+    work = store.leases.lease("ann", NOON)
     assert work is not None
     assert work.tile == TILES[7]
     assert work.draft is not None
     assert work.draft.geometry == {"n": 1}
     assert work.sketch is not None
     assert work.sketch.content == {"strokes": [[1, 2], [3, 4]]}
-    assert store.loans.sketch("bob", 7) is None
+    assert store.leases.sketch("bob", 7) is None
     store.answers.add(answer(7))
-    assert store.loans.sketch("ann", 7) is None
+    assert store.leases.sketch("ann", 7) is None
 
 
 def test_a_sketch_that_cannot_be_kept_is_refused(store: ProjectStore):
     for tile, content in ((99, {}), (10**30, {}), (4, {"x": float("nan")}), (4, {"x": object()})):
         with pytest.raises(InputError):
-            store.loans.save_sketch("ann", tile, 0, content)
-    assert store.loans.sketch("ann", 4) is None
+            store.leases.save_sketch("ann", tile, 0, content)
+    assert store.leases.sketch("ann", 4) is None
 
 
 def test_progress_per_round_and_per_class(store: ProjectStore):
@@ -447,7 +447,7 @@ def test_many_annotators_at_once_lose_and_double_nothing(url: str, store: Projec
         mine, user = (store, other)[number % 2], f"user {number}"
         gate.wait()
         done = []
-        while (work := mine.loans.lease(user)) is not None:
+        while (work := mine.leases.lease(user)) is not None:
             mine.answers.add(answer(work.pick.tile, user, work.version))
             done.append(work.pick.tile)
         return done

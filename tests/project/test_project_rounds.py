@@ -185,7 +185,7 @@ def test_the_loop_waits_for_people(project: Project, tissue: Dataset):
         while project.store.rounds.newest().number == 0:  # type: ignore[union-attr]  # round 0 is there
             time.sleep(0.02)
         for user in ("ann", "bob"):
-            while (work := project.store.loans.lease(user)) is not None:
+            while (work := project.store.leases.lease(user)) is not None:
                 new = expert(project, tissue, work.pick.tile, 1, user)
                 answer = NewAnswer(new.tile, 1, user, "page", new.kind, work.version, new.mask, reading=work.reading)
                 project.store.answers.add(answer)

@@ -53,7 +53,7 @@ class ProjectExchange:
 
     def next_tile(self, user: str, slide: str | None) -> Tile | None:
         """See :class:`~aczerots.server.monai.ports.Exchange`."""
-        work = self._project.store.loans.lease(user, slide=slide)
+        work = self._project.store.leases.lease(user, slide=slide)
         return None if work is None else work.tile
 
     def labels(self, slide: str, box: Box) -> NDArray[np.uint8]:

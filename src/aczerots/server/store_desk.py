@@ -16,7 +16,7 @@ from aczerots.annotation.overlays import find_unseen
 from aczerots.annotation.store.database import now_utc
 from aczerots.annotation.store.facts import WITH_MASK, AnswerKind, NewAnswer, PickFact, Sketch, StaleAnswer
 from aczerots.annotation.store.facts import Work as LentTile
-from aczerots.annotation.store.loans import LEASE
+from aczerots.annotation.store.leases import LEASE
 from aczerots.annotation.store.store import ProjectStore
 from aczerots.engine.progress import Progress
 from aczerots.errors import InputError
@@ -111,7 +111,7 @@ class StoreDesk:
 
     def next_task(self, user: str) -> Task | None:
         """See :class:`~aczerots.server.ports.Desk`."""
-        work = self._store.loans.lease(user)
+        work = self._store.leases.lease(user)
         if work is None:
             return None
         return self._task(work)
@@ -134,7 +134,7 @@ class StoreDesk:
             version=0 if answer is None else answer.version,
             answer=answer,
             draft=self._store.rounds.draft(position),
-            sketch=self._store.loans.sketch(user, position),
+            sketch=self._store.leases.sketch(user, position),
             comments=self._store.people.comments(position),
         )
         return self._task(work)
@@ -178,7 +178,7 @@ class StoreDesk:
             "draft_id": work.draft_id,
             "reading": work.reading,
         }
-        self._store.loans.save_sketch(user, position, work.version, content)
+        self._store.leases.save_sketch(user, position, work.version, content)
         newest = self._store.answers.newest(position, work.reading)
         version = 0 if newest is None else newest.version
         if newest is not None and version != work.version:

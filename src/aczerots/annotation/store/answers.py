@@ -40,7 +40,7 @@ class Answers:
         self._database = database
 
     def add(self, new: NewAnswer) -> Answer:
-        """Keep an answer; on return it is on the disk. Ends the author's loan and clears the sketch.
+        """Keep an answer; on return it is on the disk. Ends the author's lease and clears the sketch.
 
         Handing in the same ``key`` twice gives the same answer twice.
 

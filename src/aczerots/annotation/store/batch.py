@@ -131,7 +131,7 @@ class Batch:
         return row
 
     def _end_loans(self, rows: Sequence[AnswerRow]) -> None:
-        """What was open is answered; the loans and the unfinished work of the authors have served."""
+        """What was open is answered; the leases and the unfinished work of the authors have served."""
         close_readings(self._session, [(row.round, row.tile, row.reading) for row in rows])
         values = [{"number": r.round, "at": r.tile, "by": r.reading, "who": r.author} for r in rows]
         if values:

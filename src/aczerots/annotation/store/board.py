@@ -47,12 +47,12 @@ def read_board(database: Database, number: int, now: datetime | None = None) -> 
     with database.reading() as s:
         picks = select(PickRow.tile, PickRow.rank, PickRow.readings).where(PickRow.round == number)
         rows = list(s.execute(picks.order_by(PickRow.rank)))
-        answers, loans = _answers(s, number), _loans(s, number, now or now_utc())
+        answers, leases = _answers(s, number), _loans(s, number, now or now_utc())
     lines = []
     for reading in range(max((r[2] for r in rows), default=0)):
         for tile, rank, readings in rows:
             if reading < readings:
-                lines.append(_line(tile, rank, reading, answers, loans))
+                lines.append(_line(tile, rank, reading, answers, leases))
     return lines
 
 
@@ -60,9 +60,9 @@ _Place = tuple[int, int]
 _Said = tuple[AnswerKind | None, str | None, float]
 
 
-def _line(tile: int, rank: int, reading: int, answers: dict[_Place, _Said], loans: dict[_Place, str]) -> BoardLine:
+def _line(tile: int, rank: int, reading: int, answers: dict[_Place, _Said], leases: dict[_Place, str]) -> BoardLine:
     kind, author, seconds = answers.get((tile, reading), (None, None, 0.0))
-    holder = loans.get((tile, reading))
+    holder = leases.get((tile, reading))
     open_to = holder if kind is None else author
     return BoardLine(tile, rank, reading, kind, open_to, holder is not None, seconds)
 

@@ -283,7 +283,7 @@ class Work:
         pick: Round, rank, score and components.
         tile: The tile itself.
         reading: 0, or 1 for a second independent reading.
-        expires: When the loan ends, UTC.
+        expires: When the lease ends, UTC.
         version: Version to base the answer on.
         answer: Newest answer of this reading, from an earlier round or withdrawn; None for none.
         draft: The model's newest proposal, None if there is none.

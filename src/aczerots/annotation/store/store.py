@@ -10,7 +10,7 @@ from aczerots.annotation.store.answers import Answers
 from aczerots.annotation.store.board import BoardLine, read_board
 from aczerots.annotation.store.database import Database, sqlite_url
 from aczerots.annotation.store.facts import Progress
-from aczerots.annotation.store.loans import Loans
+from aczerots.annotation.store.leases import Leases
 from aczerots.annotation.store.openings import count_open
 from aczerots.annotation.store.people import People
 from aczerots.annotation.store.rounds import Rounds
@@ -23,7 +23,7 @@ class ProjectStore:
 
     Attributes:
         rounds: Slides, tiles, rounds, selections, drafts, named values.
-        loans: Leases and unfinished work.
+        leases: Leases and unfinished work.
         answers: What experts said.
         people: Users and the audit trail.
 
@@ -40,7 +40,7 @@ class ProjectStore:
         self._database = Database(sqlite_url(url) if isinstance(url, Path) else url)
         self.rounds = Rounds(self._database)
         self.answers = Answers(self._database)
-        self.loans = Loans(self._database)
+        self.leases = Leases(self._database)
         self.people = People(self._database)
 
     @property

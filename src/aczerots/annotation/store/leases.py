@@ -30,7 +30,7 @@ LEASE = timedelta(minutes=15)
 """How long a tile is lent; renewed while somebody works on it."""
 
 
-class Loans:
+class Leases:
     """Tiles lent to users, and their unfinished work.
 
     Args:
@@ -74,7 +74,7 @@ class Loans:
             return _work(s, user, number, choice, expires)
 
     def save_sketch(self, user: str, tile: int, based_on: int, content: Mapping[str, Any]) -> None:
-        """Keep unfinished work in place of what was kept before, and renew the loans; on return it is on the disk.
+        """Keep unfinished work in place of what was kept before, and renew the leases; on return it is on the disk.
 
         Raises:
             InputError: No such tile, or the content is no JSON.
@@ -100,11 +100,11 @@ class Loans:
 
 
 def _lend(session: Session, number: int, choice: tuple[int, int], user: str, expires: datetime) -> None:
-    """Lend a reading in place of a loan that has ended, or lengthen the user's own."""
+    """Lend a reading in place of a lease that has ended, or lengthen the user's own."""
     place = {"number": number, "at": choice[0], "by": choice[1]}
     if not session.connection().execute(_lending(), {**place, "user": user, "until": expires}).rowcount:
-        loan = LeaseRow(round=number, tile=choice[0], reading=choice[1], user=user, expires=expires)
-        session.add(loan)
+        lease = LeaseRow(round=number, tile=choice[0], reading=choice[1], user=user, expires=expires)
+        session.add(lease)
         session.flush()
 
 
