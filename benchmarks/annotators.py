@@ -36,7 +36,7 @@ import numpy as np
 from PIL import Image
 
 from aczerots.annotation.formats.masks import decode_mask
-from aczerots.annotation.store.facts import PickFact, RoundState
+from aczerots.annotation.store.records import PickRecord, RoundState
 from aczerots.annotation.store.store import ProjectStore
 from aczerots.project.classes import read_classes
 from aczerots.project.folder import init_project, open_project
@@ -201,7 +201,7 @@ def make_project(folder: Path, tiles: int, database: str | None) -> None:
         rounds = project.store.rounds
         rounds.advance(0, RoundState.FITTED)
         scores = {"uncertainty": 0.5, "diversity": 0.5, "coverage": 0.5}
-        rounds.propose(1, "random", [PickFact(1, i + 1, i, 0.5, scores) for i in range(tiles)])
+        rounds.propose(1, "random", [PickRecord(1, i + 1, i, 0.5, scores) for i in range(tiles)])
 
 
 class Server:

@@ -17,7 +17,7 @@ from tests.annotation.qupath_reader import PathObject, RefusedError, read_object
 from aczerots.annotation.formats.geojson import read_drawings
 from aczerots.annotation.formats.pathclass import qupath_name
 from aczerots.annotation.formats.raster import rasterise, vectorise
-from aczerots.annotation.store.facts import AnswerKind, NewAnswer, NewDraft, PickFact, RoundState
+from aczerots.annotation.store.records import AnswerKind, NewAnswer, NewDraft, PickRecord, RoundState
 from aczerots.errors import InputError
 from aczerots.predict.polygons import geojson, polygon_features
 from aczerots.project.folder import Project, init_project, open_project
@@ -58,7 +58,7 @@ def exported(tmp_path: Path) -> Any:
             masks.append(mask)
         project.store.rounds.advance(0, RoundState.FITTED)
         scores = {"coverage": 0.5, "broken": float("nan")}
-        picks = [PickFact(1, i + 1, i, 1.0, scores) for i in range(4)]
+        picks = [PickRecord(1, i + 1, i, 1.0, scores) for i in range(4)]
         project.store.rounds.propose(1, "random", picks, [NewDraft(0, masks[0], {}, "round-0")])
         project.store.answers.add(NewAnswer(1, 1, "ann", "page", AnswerKind.DRAWN, 0, masks[1]))
         yield project

@@ -15,13 +15,13 @@ import pytest
 from tests.postgres import new_database
 
 from aczerots.annotation.formats.masks import decode_mask
-from aczerots.annotation.store.facts import (
+from aczerots.annotation.store.records import (
     AnswerKind,
     NewAnswer,
     NewDraft,
-    PickFact,
+    PickRecord,
     RoundState,
-    SlideFact,
+    SlideRecord,
     StaleAnswer,
 )
 from aczerots.annotation.store.store import ProjectStore
@@ -31,7 +31,7 @@ from aczerots.taxonomy import IGNORE
 
 SIZE = 8
 TILES = [Tile("a", Box(i * SIZE, 0, SIZE, SIZE - 1), Box(i * SIZE, 0, SIZE, SIZE), SIZE, 0.5) for i in range(12)]
-SLIDE = SlideFact("a", "a.png", "f00", 12 * SIZE, SIZE, 0.5)
+SLIDE = SlideRecord("a", "a.png", "f00", 12 * SIZE, SIZE, 0.5)
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
@@ -53,8 +53,8 @@ def store(url: str) -> Iterator[ProjectStore]:
     found.close()
 
 
-def pick(number: int, rank: int, tile: int, readings: int = 1) -> PickFact:
-    return PickFact(number, rank, tile, 1 / rank, {"coverage": 0.25}, readings)
+def pick(number: int, rank: int, tile: int, readings: int = 1) -> PickRecord:
+    return PickRecord(number, rank, tile, 1 / rank, {"coverage": 0.25}, readings)
 
 
 def begin(store: ProjectStore, tiles: list[int], readings: int = 1, drafts: Sequence[NewDraft] = ()) -> None:
@@ -78,13 +78,13 @@ def silent(tile: int, kind: AnswerKind, author: str = "ann", based_on: int = 0) 
 def test_the_pool_grows_at_its_end_and_comes_back_as_it_was(store: ProjectStore):
     assert store.rounds.tiles() == TILES
     assert store.rounds.slides() == [SLIDE]
-    more = SlideFact("b", "b.png", "f01", 8, 8, None)
+    more = SlideRecord("b", "b.png", "f01", 8, 8, None)
     extra = Tile("b", Box(0, 0, 8, 8), Box(-3, -2, 9, 9), SIZE)
     assert store.rounds.add_slide(more, [extra])
     assert not store.rounds.add_slide(more, [extra])
     assert store.rounds.tiles() == [*TILES, extra]
     with pytest.raises(InputError, match="other pixels"):
-        store.rounds.add_slide(SlideFact("b", "b.png", "f02", 8, 8, None), [extra])
+        store.rounds.add_slide(SlideRecord("b", "b.png", "f02", 8, 8, None), [extra])
 
 
 def test_a_round_moves_forward_only(store: ProjectStore):
@@ -282,7 +282,7 @@ def lent(store: ProjectStore, user: str, now: datetime) -> int | None:
 
 def test_a_tile_of_a_certain_slide_can_be_asked_for(store: ProjectStore):
     other = [Tile("b", Box(0, 0, SIZE, SIZE), Box(0, 0, SIZE, SIZE), SIZE)]
-    store.rounds.add_slide(SlideFact("b", "b.png", "f01", SIZE, SIZE, None), other)
+    store.rounds.add_slide(SlideRecord("b", "b.png", "f01", SIZE, SIZE, None), other)
     begin(store, [7, 12])
     assert lent(store, "ann", NOON) == 7
     work = store.leases.lease("ann", NOON, slide="b")
@@ -481,7 +481,7 @@ def test_of_many_who_answer_for_one_tile_one_wins_and_the_others_are_kept(store:
 WRITER = """
 import sys
 import numpy as np
-from aczerots.annotation.store.facts import AnswerKind, NewAnswer
+from aczerots.annotation.store.records import AnswerKind, NewAnswer
 from aczerots.annotation.store.store import ProjectStore
 store = ProjectStore(sys.argv[1])
 known = store.answers.newest(4)

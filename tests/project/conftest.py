@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aczerots.annotation.store.facts import NewDraft, PickFact, RoundState
+from aczerots.annotation.store.records import NewDraft, PickRecord, RoundState
 from aczerots.datasets.base import Dataset
 from aczerots.datasets.locate import locate_dataset
 from aczerots.project.folder import Project, init_project, open_project
@@ -75,7 +75,7 @@ def project(tmp_path: Path, images: Path) -> Iterator[Project]:
 def ask_for(project: Project, tiles: Sequence[int], drafts: Sequence[NewDraft] = ()) -> None:
     """Open round 1 with these tiles, without a model."""
     project.store.rounds.advance(0, RoundState.FITTED)
-    picks = [PickFact(1, i + 1, t, 1.0 - i / 10, {"coverage": 0.5}) for i, t in enumerate(tiles)]
+    picks = [PickRecord(1, i + 1, t, 1.0 - i / 10, {"coverage": 0.5}) for i, t in enumerate(tiles)]
     project.store.rounds.propose(1, "random", picks, drafts)
 
 

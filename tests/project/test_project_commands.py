@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aczerots.annotation.store.facts import RoundState
+from aczerots.annotation.store.records import RoundState
 from aczerots.cli.app import main
 from aczerots.datasets.locate import locate_dataset
 from aczerots.project.classes import COLORS

@@ -11,7 +11,7 @@ from PIL import Image
 from shapely.geometry import Polygon, mapping, shape
 from tests.project.conftest import ask_for
 
-from aczerots.annotation.store.facts import AnswerKind, NewAnswer, NewDraft, PickFact, RoundState
+from aczerots.annotation.store.records import AnswerKind, NewAnswer, NewDraft, PickRecord, RoundState
 from aczerots.errors import InputError
 from aczerots.project.agreement import agreement
 from aczerots.project.folder import Project
@@ -176,7 +176,7 @@ def test_a_tile_that_changed_since_the_export_is_not_overwritten(project: Projec
 
 def test_the_second_of_two_people_does_not_overwrite_the_first(project: Project, tmp_path: Path):
     project.store.rounds.advance(0, RoundState.FITTED)
-    project.store.rounds.propose(1, "random", [PickFact(1, 1, 4, 1.0, {}, readings=2)])
+    project.store.rounds.propose(1, "random", [PickRecord(1, 1, 4, 1.0, {}, readings=2)])
     first = written(tmp_path, "b.geojson", outline("tumor", square(5, 5, 10)))
     for _ in range(2):
         ingest(project, first)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.project.conftest import UNSEEN, tissue_project
 
-from aczerots.annotation.store.facts import AnswerKind, NewAnswer, RoundState
+from aczerots.annotation.store.records import AnswerKind, NewAnswer, RoundState
 from aczerots.datasets.base import Dataset
 from aczerots.engine.progress import Silent
 from aczerots.errors import InputError, SettingsError

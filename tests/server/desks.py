@@ -12,7 +12,7 @@ import numpy as np
 import uvicorn
 from numpy.typing import NDArray
 
-from aczerots.annotation.store.facts import NewDraft, PickFact, RoundState, SlideFact
+from aczerots.annotation.store.records import NewDraft, PickRecord, RoundState, SlideRecord
 from aczerots.annotation.store.store import ProjectStore
 from aczerots.datasets.base import Dataset
 from aczerots.datasets.phantom import phantom_dataset
@@ -56,7 +56,7 @@ class SmallProject:
         self._measured.set()
         for sample in self.data.samples:
             s = sample.slide
-            fact = SlideFact(s.id, f"{s.id}.png", s.fingerprint, *s.size, s.mpp)
+            fact = SlideRecord(s.id, f"{s.id}.png", s.fingerprint, *s.size, s.mpp)
             self.store.rounds.add_slide(fact, cut_tiles(s, tile))
         self.pool = self.store.rounds.tiles()
         slide_list = [s.slide for s in self.data.samples]
@@ -71,7 +71,7 @@ class SmallProject:
         shares = np.random.default_rng(number).random((len(tiles), 3))
         names = ("uncertainty", "diversity", "coverage")
         picks = [
-            PickFact(number, i + 1, t, float(shares[i].sum()), dict(zip(names, shares[i].tolist(), strict=True)))
+            PickRecord(number, i + 1, t, float(shares[i].sum()), dict(zip(names, shares[i].tolist(), strict=True)))
             for i, t in enumerate(tiles)
         ]
         drafts = [NewDraft(t, self.draft(t, shift), {}, f"round-{number}") for t in tiles] if draft else []

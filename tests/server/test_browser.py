@@ -16,7 +16,7 @@ from PIL import Image
 from scipy import ndimage
 
 from aczerots.annotation.formats.masks import decode_mask
-from aczerots.annotation.store.facts import AnswerKind, RoundState
+from aczerots.annotation.store.records import AnswerKind, RoundState
 from aczerots.taxonomy import IGNORE
 from tests.server.desks import TOKENS, SmallProject, serving, wait_until
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aczerots.annotation.store.facts import AnswerKind
+from aczerots.annotation.store.records import AnswerKind
 from aczerots.taxonomy import IGNORE
 from tests.server.desks import PICKS, TOKENS, SmallProject, serving, wait_until
 from tests.server.monai_clients import PythonClient, QuPathExtension, RefusedError

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from aczerots.annotation.store.facts import AnswerKind
+from aczerots.annotation.store.records import AnswerKind
 from aczerots.server.access import Tokens
 from aczerots.server.app import guarded, make_app
 from aczerots.server.jobs import Jobs

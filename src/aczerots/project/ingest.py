@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from aczerots.annotation.formats.geojson import Drawing, Drawings, Unused, read_drawings
 from aczerots.annotation.formats.masks import decode_mask
 from aczerots.annotation.formats.raster import rasterise
-from aczerots.annotation.store.facts import Answer, AnswerKind, Draft, NewAnswer, PickFact
+from aczerots.annotation.store.records import Answer, AnswerKind, Draft, NewAnswer, PickRecord
 from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import InputError, MissingExtraError
 from aczerots.project.folder import Project
@@ -156,13 +156,13 @@ def take_drawings(
     number = 0 if newest is None else newest.number
     tree = _tree(content.drawings)
     met: set[int] = set()
-    drawn: list[tuple[PickFact, Tile, NDArray[np.uint8]]] = []
+    drawn: list[tuple[PickRecord, Tile, NDArray[np.uint8]]] = []
     for done, (position, tile) in enumerate(tiles):
         inside = _inside(tree, tile)
         met.update(inside)
         mask = draw_tile([content.drawings[i] for i in inside], tile) if inside else None
         if mask is not None and (mask != IGNORE).any():
-            drawn.append((picks.get(position, PickFact(number, 0, position, 0.0, {})), tile, mask))
+            drawn.append((picks.get(position, PickRecord(number, 0, position, 0.0, {})), tile, mask))
         progress.step("draw", done + 1, len(tiles))
     _keep(project, drawn, content.versions, intake, report)
     where = "lies outside the slide" if intake.everywhere else "lies in no tile that was asked for"
@@ -205,7 +205,7 @@ def draw_tile(drawings: Sequence[Drawing], tile: Tile) -> NDArray[np.uint8]:
 
 def _keep(
     project: Project,
-    drawn: Sequence[tuple[PickFact, Tile, NDArray[np.uint8]]],
+    drawn: Sequence[tuple[PickRecord, Tile, NDArray[np.uint8]]],
     versions: Mapping[str, int],
     intake: Intake,
     report: Ingested,
@@ -226,7 +226,7 @@ def _keep(
 
 def _answer(  # noqa: PLR0913, PLR0917  # what is known of a tile, each from another place
     project: Project,
-    pick: PickFact,
+    pick: PickRecord,
     mask: NDArray[np.uint8],
     history: Sequence[Answer],
     draft: Draft | None,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.annotation.formats.masks import decode_mask
-from aczerots.annotation.store.facts import AnswerKind, NewAnswer
+from aczerots.annotation.store.records import AnswerKind, NewAnswer
 from aczerots.errors import InputError, MissingExtraError
 from aczerots.project.folder import Project
 from aczerots.project.slides import slide_name

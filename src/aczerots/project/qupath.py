@@ -18,7 +18,7 @@ import numpy as np
 from aczerots.annotation.formats.masks import decode_mask
 from aczerots.annotation.formats.pathclass import qupath_name
 from aczerots.annotation.formats.raster import vectorise
-from aczerots.annotation.store.facts import Answer, AnswerKind, PickFact
+from aczerots.annotation.store.records import Answer, AnswerKind, PickRecord
 from aczerots.project.folder import Project
 from aczerots.slides.base import Tile
 from aczerots.storage.files import write_text_atomic
@@ -56,7 +56,7 @@ def export_qupath(project: Project, out: Path, number: int) -> list[Path]:
     return written
 
 
-def _features(project: Project, pick: PickFact, tile: Tile) -> Iterator[dict[str, Any]]:
+def _features(project: Project, pick: PickRecord, tile: Tile) -> Iterator[dict[str, Any]]:
     answer = project.store.answers.newest(pick.tile)
     yield _frame(pick, tile, answer)
     draft = project.store.rounds.draft(pick.tile)
@@ -82,7 +82,7 @@ def _features(project: Project, pick: PickFact, tile: Tile) -> Iterator[dict[str
         }
 
 
-def _frame(pick: PickFact, tile: Tile, answer: Answer | None) -> dict[str, Any]:
+def _frame(pick: PickRecord, tile: Tile, answer: Answer | None) -> dict[str, Any]:
     b = tile.box
     left, top, right, bottom = b.x, b.y, b.x + b.width, b.y + b.height
     ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]

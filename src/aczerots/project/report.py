@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aczerots.annotation.overlays import Sighting, find_unseen
-from aczerots.annotation.store.facts import AnswerKind
+from aczerots.annotation.store.records import AnswerKind
 from aczerots.project.agreement import agreement
 from aczerots.project.folder import Project
 from aczerots.project.status import class_rows, newest_metrics, round_rows

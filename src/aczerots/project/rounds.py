@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.annotation.formats.masks import decode_mask
-from aczerots.annotation.store.facts import AnswerKind, NewDraft, PickFact, RoundFact, RoundState
+from aczerots.annotation.store.records import AnswerKind, NewDraft, PickRecord, RoundRecord, RoundState
 from aczerots.errors import SettingsError
 from aczerots.loop.workbench import Workbench
 from aczerots.predict.segmenter import changed_fraction, tile_probabilities, view_pool
@@ -44,7 +44,7 @@ class Proposal:
     """
 
     number: int
-    picks: Sequence[PickFact]
+    picks: Sequence[PickRecord]
     new: bool
 
 
@@ -117,7 +117,7 @@ def propose_round(  # keyword-only: each stands in for a setting of the project
     selection = choose(chosen, replace(pool, limits=limits), budget or project.settings.budget, rng)
     readings = _readings(len(selection.tiles), project.settings.double, rng)
     picks = [
-        PickFact(
+        PickRecord(
             number,
             i + 1,
             int(tile),
@@ -153,7 +153,7 @@ def fit_round(project: Project, running: Running, *, measure: bool = True) -> Fi
     return _fit(project, open_bench(project, running), newest, running, measure)
 
 
-def _fit(project: Project, bench: Workbench, round_: RoundFact, running: Running, measure: bool) -> Fitted:
+def _fit(project: Project, bench: Workbench, round_: RoundRecord, running: Running, measure: bool) -> Fitted:
     started = time.perf_counter()
     running.progress.step("fit", 0, 0)
     number = round_.number

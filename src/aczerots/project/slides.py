@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from aczerots.annotation.store.facts import SlideFact
+from aczerots.annotation.store.records import SlideRecord
 from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import InputError
 from aczerots.slides.base import Slide, Tile
@@ -103,15 +103,15 @@ def pool_tiles(slide: Slide, tile_size: int, mpp: float | None) -> list[Tile]:
     return kept
 
 
-def describe_slide(slide: Slide, path: Path, folder: Path) -> SlideFact:
+def describe_slide(slide: Slide, path: Path, folder: Path) -> SlideRecord:
     """What the project keeps of a slide; files inside the project are named relative to it."""
     width, height = slide.size
     inside = path.is_relative_to(folder.resolve())
     place = path.relative_to(folder.resolve()).as_posix() if inside else str(path)
-    return SlideFact(slide.id, place, slide.fingerprint, width, height, slide.mpp)
+    return SlideRecord(slide.id, place, slide.fingerprint, width, height, slide.mpp)
 
 
-def reopen(fact: SlideFact, folder: Path, cache: PixelCache | None = None) -> Slide:
+def reopen(fact: SlideRecord, folder: Path, cache: PixelCache | None = None) -> Slide:
     """The slide that was imported.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aczerots.annotation.store.facts import AnswerKind, Progress, RoundState
+from aczerots.annotation.store.records import AnswerKind, Progress, RoundState
 from aczerots.project.folder import Project
 from aczerots.server.plateau import advise
 from aczerots.server.ports import Advice

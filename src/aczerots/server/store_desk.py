@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from aczerots.annotation.formats.masks import decode_mask
 from aczerots.annotation.overlays import find_unseen
 from aczerots.annotation.store.database import now_utc
-from aczerots.annotation.store.facts import WITH_MASK, AnswerKind, NewAnswer, PickFact, Sketch, StaleAnswer
-from aczerots.annotation.store.facts import Work as LentTile
 from aczerots.annotation.store.leases import LEASE
+from aczerots.annotation.store.records import WITH_MASK, AnswerKind, NewAnswer, PickRecord, Sketch, StaleAnswer
+from aczerots.annotation.store.records import Work as LentTile
 from aczerots.annotation.store.store import ProjectStore
 from aczerots.engine.progress import Progress
 from aczerots.errors import InputError
@@ -64,7 +64,7 @@ class StoreDesk:
         self._name, self._store, self._taxonomy = name, store, taxonomy
         self._open_slides, self._advance = slides, advance
         self._slides, self._pool = tuple(slides()), store.rounds.tiles()
-        self._ranked: tuple[int, Mapping[int, PickFact]] = -1, {}
+        self._ranked: tuple[int, Mapping[int, PickRecord]] = -1, {}
         self._lock = Lock()
 
     @property
@@ -97,7 +97,7 @@ class StoreDesk:
             self._slides = tuple(self._open_slides())
             self._pool = pool
 
-    def _pick(self, position: int) -> tuple[int, PickFact]:
+    def _pick(self, position: int) -> tuple[int, PickRecord]:
         """(newest round, newest pick of a tile); picks are read again when a round is new."""
         self.tile(position)
         number = self._store.rounds.last()

@@ -13,16 +13,16 @@ from aczerots.annotation.formats.masks import decode_mask, encode_mask
 from aczerots.annotation.store.batch import Batch, parts
 from aczerots.annotation.store.checks import check_position
 from aczerots.annotation.store.database import Database, now_utc
-from aczerots.annotation.store.facts import (
+from aczerots.annotation.store.lookups import newest_answer
+from aczerots.annotation.store.openings import reopen_reading
+from aczerots.annotation.store.people import log
+from aczerots.annotation.store.records import (
     Answer,
     AnswerKind,
     NewAnswer,
     RefusedAnswer,
     StaleAnswer,
 )
-from aczerots.annotation.store.lookups import newest_answer
-from aczerots.annotation.store.openings import reopen_reading
-from aczerots.annotation.store.people import log
 from aczerots.annotation.store.rows import answer_of, refused_of
 from aczerots.annotation.store.tables import AnswerRow, RefusedRow, TileRow
 from aczerots.errors import InputError

@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 from aczerots.annotation.formats.masks import encode_mask
 from aczerots.annotation.store.checks import check_answer
 from aczerots.annotation.store.database import now_utc
-from aczerots.annotation.store.facts import WITH_MASK, AnswerKind, NewAnswer, RoundState
 from aczerots.annotation.store.openings import close_readings
 from aczerots.annotation.store.people import log
+from aczerots.annotation.store.records import WITH_MASK, AnswerKind, NewAnswer, RoundState
 from aczerots.annotation.store.rows import tile_of
 from aczerots.annotation.store.tables import AnswerRow, LeaseRow, RoundRow, SketchRow, TileRow, table
 from aczerots.errors import InputError

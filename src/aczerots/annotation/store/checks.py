@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from aczerots.annotation.store.facts import NewAnswer
+from aczerots.annotation.store.records import NewAnswer
 from aczerots.errors import InputError
 
 _INTEGER = 2**31

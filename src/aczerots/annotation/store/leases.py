@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from aczerots.annotation.store.checks import check_json, check_position
 from aczerots.annotation.store.database import Database, now_utc
-from aczerots.annotation.store.facts import Sketch, Work
 from aczerots.annotation.store.lookups import (
     comments_on,
     newest_answer,
@@ -22,6 +21,7 @@ from aczerots.annotation.store.lookups import (
     sketch_by,
 )
 from aczerots.annotation.store.openings import held_opening, next_opening
+from aczerots.annotation.store.records import Sketch, Work
 from aczerots.annotation.store.rows import answer_of, draft_of, event_of, pick_of, sketch_of, tile_of
 from aczerots.annotation.store.tables import LeaseRow, SketchRow, TileRow, table
 from aczerots.errors import InputError

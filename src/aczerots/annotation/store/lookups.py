@@ -7,7 +7,7 @@ from functools import cache
 from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
-from aczerots.annotation.store.facts import RoundState
+from aczerots.annotation.store.records import RoundState
 from aczerots.annotation.store.tables import AnswerRow, DraftRow, EventRow, PickRow, RoundRow, SketchRow, TileRow
 
 _OPEN = (RoundState.PROPOSED, RoundState.ANNOTATING)

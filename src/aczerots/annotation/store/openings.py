@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import Delete, Select, bindparam, delete, exists, func, insert, select
 from sqlalchemy.orm import Session, aliased
 
-from aczerots.annotation.store.facts import AnswerKind, PickFact
+from aczerots.annotation.store.records import AnswerKind, PickRecord
 from aczerots.annotation.store.tables import AnswerRow, LeaseRow, OpeningRow, PickRow, RoundRow, TileRow, table
 
 
-def open_readings(session: Session, number: int, picks: Iterable[PickFact]) -> None:
+def open_readings(session: Session, number: int, picks: Iterable[PickRecord]) -> None:
     """Open all readings of the tiles of a new round."""
     rows = [{"round": number, "reading": r, "rank": p.rank, "tile": p.tile} for p in picks for r in range(p.readings)]
     if rows:

@@ -12,8 +12,8 @@ from sqlalchemy import Insert, Select, bindparam, insert, select
 from sqlalchemy.orm import Session
 
 from aczerots.annotation.store.database import Database, now_utc
-from aczerots.annotation.store.facts import Event, User
 from aczerots.annotation.store.lookups import comments_on
+from aczerots.annotation.store.records import Event, User
 from aczerots.annotation.store.rows import event_of
 from aczerots.annotation.store.tables import EventRow, UserRow, table
 from aczerots.errors import InputError

@@ -10,10 +10,10 @@ from sqlalchemy import func, select
 from aczerots.annotation.formats.masks import encode_mask
 from aczerots.annotation.store.batch import parts
 from aczerots.annotation.store.database import Database, now_utc
-from aczerots.annotation.store.facts import Draft, NewDraft, PickFact, RoundFact, RoundState, SlideFact
 from aczerots.annotation.store.lookups import last_number, newest_draft, newest_round
 from aczerots.annotation.store.openings import open_readings
 from aczerots.annotation.store.people import log
+from aczerots.annotation.store.records import Draft, NewDraft, PickRecord, RoundRecord, RoundState, SlideRecord
 from aczerots.annotation.store.rows import draft_of, pick_of, round_of, tile_of, without_nan
 from aczerots.annotation.store.tables import DraftRow, FactRow, PickRow, RoundRow, SlideRow, TileRow
 from aczerots.errors import InputError, SettingsError
@@ -43,7 +43,7 @@ class Rounds:
             row = s.get(FactRow, key)
             return None if row is None else dict(row.value)
 
-    def add_slide(self, slide: SlideFact, tiles: Sequence[Tile]) -> bool:
+    def add_slide(self, slide: SlideRecord, tiles: Sequence[Tile]) -> bool:
         """Add a slide and put its tiles at the end of the pool; False if it is there already, unchanged.
 
         Raises:
@@ -64,24 +64,24 @@ class Rounds:
             log(s, "", "import", {"slide": slide.id, "tiles": len(tiles)})
             return True
 
-    def slides(self) -> list[SlideFact]:
+    def slides(self) -> list[SlideRecord]:
         """All slides, by their first tile in the pool."""
         first = select(TileRow.slide, func.min(TileRow.position).label("first")).group_by(TileRow.slide).subquery()
         query = select(SlideRow).outerjoin(first, first.c.slide == SlideRow.id).order_by(first.c.first, SlideRow.id)
         with self._database.reading() as s:
-            return [SlideFact(r.id, r.path, r.fingerprint, r.width, r.height, r.mpp) for r in s.scalars(query)]
+            return [SlideRecord(r.id, r.path, r.fingerprint, r.width, r.height, r.mpp) for r in s.scalars(query)]
 
     def tiles(self) -> list[Tile]:
         """The pool; positions are places in this list."""
         with self._database.reading() as s:
             return [tile_of(r) for r in s.scalars(select(TileRow).order_by(TileRow.position))]
 
-    def all(self) -> list[RoundFact]:
+    def all(self) -> list[RoundRecord]:
         """All rounds, ascending."""
         with self._database.reading() as s:
             return [round_of(r) for r in s.scalars(select(RoundRow).order_by(RoundRow.number))]
 
-    def newest(self) -> RoundFact | None:
+    def newest(self) -> RoundRecord | None:
         """The last round, None before the first."""
         with self._database.reading() as s:
             row = newest_round(s)
@@ -93,7 +93,7 @@ class Rounds:
             number = s.scalar(last_number())
             return -1 if number is None else number
 
-    def propose(self, number: int, strategy: str, picks: Sequence[PickFact], drafts: Sequence[NewDraft] = ()) -> None:
+    def propose(self, number: int, strategy: str, picks: Sequence[PickRecord], drafts: Sequence[NewDraft] = ()) -> None:
         """Begin a round with its selection (empty for round 0) and the model's proposals for it.
 
         Raises:
@@ -150,7 +150,7 @@ class Rounds:
             row.metrics = row.metrics if metrics is None else without_nan(metrics)
             log(s, "", str(state), {"round": number})
 
-    def picks(self, number: int | None = None) -> list[PickFact]:
+    def picks(self, number: int | None = None) -> list[PickRecord]:
         """Chosen tiles by round and rank; of one round if ``number`` is given."""
         query = select(PickRow).order_by(PickRow.round, PickRow.rank)
         if number is not None:
@@ -203,7 +203,7 @@ def _draft_row(number: int, draft: NewDraft) -> DraftRow:
     )
 
 
-def _pick_row(number: int, pick: PickFact) -> PickRow:
+def _pick_row(number: int, pick: PickRecord) -> PickRow:
     return PickRow(
         round=number,
         rank=pick.rank,

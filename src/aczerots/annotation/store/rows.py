@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from aczerots.annotation.store import tables
-from aczerots.annotation.store.facts import (
+from aczerots.annotation.store.records import (
     Answer,
     AnswerKind,
     Draft,
     Event,
-    PickFact,
+    PickRecord,
     RefusedAnswer,
-    RoundFact,
+    RoundRecord,
     RoundState,
     Sketch,
 )
@@ -32,15 +32,15 @@ def tile_of(row: tables.TileRow) -> Tile:
     return Tile(row.slide, Box(row.x, row.y, row.width, row.height), window, row.size, row.mpp)
 
 
-def pick_of(row: tables.PickRow) -> PickFact:
+def pick_of(row: tables.PickRow) -> PickRecord:
     """The pick of a row."""
-    return PickFact(row.round, row.rank, row.tile, row.score, dict(row.components), row.readings)
+    return PickRecord(row.round, row.rank, row.tile, row.score, dict(row.components), row.readings)
 
 
-def round_of(row: tables.RoundRow) -> RoundFact:
+def round_of(row: tables.RoundRow) -> RoundRecord:
     """The round of a row."""
     state = RoundState(row.state)
-    return RoundFact(row.number, state, row.strategy, row.created, row.model, row.metrics, dict(row.seconds))
+    return RoundRecord(row.number, state, row.strategy, row.created, row.model, row.metrics, dict(row.seconds))
 
 
 def draft_of(row: tables.DraftRow) -> Draft:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from aczerots.annotation.store import standing
 from aczerots.annotation.store.answers import Answers
-from aczerots.annotation.store.board import BoardLine, read_board
 from aczerots.annotation.store.database import Database, sqlite_url
-from aczerots.annotation.store.facts import Progress
 from aczerots.annotation.store.leases import Leases
 from aczerots.annotation.store.openings import count_open
 from aczerots.annotation.store.people import People
+from aczerots.annotation.store.records import Progress
+from aczerots.annotation.store.round_status import RoundStatusLine, read_round_status
 from aczerots.annotation.store.rounds import Rounds
 
 
@@ -52,9 +51,9 @@ class ProjectStore:
         """Where the project stands; ``now`` is the moment that leases are judged by."""
         return standing.progress(self._database, now)
 
-    def board(self, number: int) -> list[BoardLine]:
+    def board(self, number: int) -> list[RoundStatusLine]:
         """A round as its annotators see it."""
-        return read_board(self._database, number)
+        return read_round_status(self._database, number)
 
     def left(self) -> int:
         """Readings of the newest round that nobody has answered."""

@@ -9,12 +9,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from aczerots.annotation.store.database import Database, now_utc
-from aczerots.annotation.store.facts import AnswerKind
+from aczerots.annotation.store.records import AnswerKind
 from aczerots.annotation.store.tables import AnswerRow, LeaseRow, PickRow
 
 
 @dataclass(frozen=True)
-class BoardLine:
+class RoundStatusLine:
     """One reading of one tile of a round.
 
     Attributes:
@@ -36,7 +36,7 @@ class BoardLine:
     seconds: float
 
 
-def read_board(database: Database, number: int, now: datetime | None = None) -> list[BoardLine]:
+def read_round_status(database: Database, number: int, now: datetime | None = None) -> list[RoundStatusLine]:
     """The lines of a round by reading and rank.
 
     Args:
@@ -60,11 +60,13 @@ _Place = tuple[int, int]
 _Said = tuple[AnswerKind | None, str | None, float]
 
 
-def _line(tile: int, rank: int, reading: int, answers: dict[_Place, _Said], leases: dict[_Place, str]) -> BoardLine:
+def _line(
+    tile: int, rank: int, reading: int, answers: dict[_Place, _Said], leases: dict[_Place, str]
+) -> RoundStatusLine:
     kind, author, seconds = answers.get((tile, reading), (None, None, 0.0))
     holder = leases.get((tile, reading))
     open_to = holder if kind is None else author
-    return BoardLine(tile, rank, reading, kind, open_to, holder is not None, seconds)
+    return RoundStatusLine(tile, rank, reading, kind, open_to, holder is not None, seconds)
 
 
 def _answers(session: Session, number: int) -> dict[_Place, _Said]:

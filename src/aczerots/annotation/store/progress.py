@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from aczerots.annotation.store.database import Database, now_utc
-from aczerots.annotation.store.facts import (
+from aczerots.annotation.store.records import (
     AnswerKind,
     ClassProgress,
     Progress,

@@ -46,7 +46,7 @@ WITH_MASK = (AnswerKind.DRAWN, AnswerKind.ACCEPTED)
 
 
 @dataclass(frozen=True)
-class SlideFact:
+class SlideRecord:
     """A slide of the project.
 
     Attributes:
@@ -67,7 +67,7 @@ class SlideFact:
 
 
 @dataclass(frozen=True)
-class PickFact:
+class PickRecord:
     """A chosen tile.
 
     Attributes:
@@ -88,7 +88,7 @@ class PickFact:
 
 
 @dataclass(frozen=True)
-class RoundFact:
+class RoundRecord:
     """One select-annotate-fit pass.
 
     Attributes:
@@ -291,7 +291,7 @@ class Work:
         comments: What was said about the tile, oldest first.
     """
 
-    pick: PickFact
+    pick: PickRecord
     tile: Tile
     reading: int
     expires: datetime
