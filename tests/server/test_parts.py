@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from aczerots.annotation.stopping import stopping_criterion
 from aczerots.errors import InputError
 from aczerots.server.app import WEB
 from aczerots.server.deepzoom import OVERLAP, TILE, DeepZoom, describe, tile_box, top_level
-from aczerots.server.plateau import advise
 from aczerots.server.ports import UnknownTileError
 from aczerots.server.runs import decode_runs, encode_runs
 from aczerots.slides.base import Box
@@ -125,7 +125,7 @@ def test_any_list_is_a_mask_or_refused(runs: list[int]) -> None:
     ],
 )
 def test_stopping_is_suggested_on_a_plateau(change: dict[int, float], coverage: dict[int, float], stop: bool) -> None:
-    advice = advise(change, coverage)
+    advice = stopping_criterion(change, coverage)
     assert advice.stop is stop
     assert advice.reason
 

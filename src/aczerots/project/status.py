@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aczerots.annotation.stopping import stopping_criterion
 from aczerots.annotation.store.records import AnswerKind, Progress, RoundState
 from aczerots.project.folder import Project
-from aczerots.server.plateau import advise
 from aczerots.server.ports import Advice
 
 
@@ -43,7 +43,7 @@ def round_rows(project: Project, progress: Progress) -> list[dict[str, Any]]:
 def advice(rows: Sequence[Mapping[str, Any]]) -> Advice:
     """Whether further rounds still change much, from :func:`round_rows`; the page says the same."""
     known = {key: {r["round"]: r[key] for r in rows if r[key] is not None} for key in ("change", "coverage")}
-    return advise(known["change"], known["coverage"])
+    return stopping_criterion(known["change"], known["coverage"])
 
 
 def class_rows(project: Project, progress: Progress) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from aczerots.annotation.formats.masks import decode_mask
 from aczerots.annotation.overlays import find_unseen
+from aczerots.annotation.stopping import stopping_criterion
 from aczerots.annotation.store.database import now_utc
 from aczerots.annotation.store.leases import LEASE
 from aczerots.annotation.store.records import WITH_MASK, AnswerKind, NewAnswer, PickRecord, Sketch, StaleAnswer
@@ -20,7 +21,6 @@ from aczerots.annotation.store.records import Work as LentTile
 from aczerots.annotation.store.store import ProjectStore
 from aczerots.engine.progress import Progress
 from aczerots.errors import InputError
-from aczerots.server.plateau import advise
 from aczerots.server.ports import (
     Answer,
     ConflictError,
@@ -300,7 +300,7 @@ class StoreDesk:
         newest = measured[-1][1] if measured else {}
         names = self._taxonomy.names
         ious = {i: float(v) for i, c in enumerate(names) if isinstance(v := newest.get(f"iou:{c}"), float)}
-        return Results(rows, ious, change, self._overlays(), advise(change, coverage))
+        return Results(rows, ious, change, self._overlays(), stopping_criterion(change, coverage))
 
     def _overlays(self) -> list[Overlay]:
         """Tiles of the newest round whose draft shows most of each unseen class."""

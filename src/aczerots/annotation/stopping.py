@@ -16,7 +16,7 @@ PATIENCE = 2
 """Rounds in a row below both."""
 
 
-def advise(change: Mapping[int, float], coverage: Mapping[int, float]) -> Advice:
+def stopping_criterion(change: Mapping[int, float], coverage: Mapping[int, float]) -> Advice:
     """A suggestion from the newest rounds.
 
     Args:
