@@ -18,7 +18,7 @@ _SECONDS = 5.0
 """Between two writings of the table of areas, whose size follows the cohort."""
 
 
-class Cohort:
+class SlideBatch:
     """Slides on their way through an engine.
 
     Args:

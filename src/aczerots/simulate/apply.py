@@ -16,7 +16,7 @@ from aczerots.engine.local import HereEngine
 from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import AczerotsError, InputError, SettingsError
 from aczerots.loop.workbench import check_truth, embed_split, measure
-from aczerots.predict.batch import Cohort
+from aczerots.predict.batch import SlideBatch
 from aczerots.predict.jobs import MapJob
 from aczerots.predict.segmenter import load_segmenter
 from aczerots.predict.slide_map import MapOptions
@@ -85,7 +85,7 @@ def predict_slides(  # noqa: PLR0913  # keyword-only: each names something a use
     )
     taxonomy = Taxonomy(classes=(*taxonomy.classes, *extra))
     make_folder(open_folder(job.out).local)
-    maps, failures = Cohort(places, job, taxonomy, areas, progress).run(engine)
+    maps, failures = SlideBatch(places, job, taxonomy, areas, progress).run(engine)
     rows = [{"image": name_of(p)} | dict(zip(taxonomy.names, m.shares, strict=True)) for p, m in maps.items()]
     return rows, failures
 
