@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from aczerots.backbones.feed import read_tiles
+from aczerots.backbones.loader import read_tiles
 from aczerots.engine.local import ProcessEngine
 from aczerots.predict.blend import window_batch
 from aczerots.predict.segmenter import load_segmenter

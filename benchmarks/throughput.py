@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from aczerots.backbones.cache import embed_tiles
-from aczerots.backbones.feed import batch_size
+from aczerots.backbones.loader import batch_size
 from aczerots.backbones.locate import locate_backbone, resolve_device
 from aczerots.backbones.options import BackboneOptions
 from aczerots.slides.base import Box, Tile

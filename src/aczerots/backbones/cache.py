@@ -14,9 +14,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from aczerots.backbones import feed
 from aczerots.backbones.base import Backbone, DenseFeatures
-from aczerots.backbones.feed import Pair, embed_ahead
+from aczerots.backbones.loader import Pair, embed_ahead
 from aczerots.backbones.storage import SHARD, DamagedShardError, FeatureCache, Half, Shard, bytes_per_tile
 from aczerots.errors import SettingsError
 from aczerots.slides.base import Slide, Tile

@@ -25,8 +25,8 @@ from aczerots.backbones.clip import MAX_LOGIT_SCALE
 from aczerots.backbones.dense import Method, dense_tokens, sum_layers
 from aczerots.backbones.locator import Locator
 from aczerots.backbones.sources import find_model, first_file, need
+from aczerots.backbones.tokenizers import read_wordpieces
 from aczerots.backbones.vit import VisionTransformer
-from aczerots.backbones.words import read_wordpieces
 from aczerots.errors import InputError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")

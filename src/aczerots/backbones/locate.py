@@ -10,7 +10,7 @@ from aczerots.backbones.locator import Locator, parse_locator
 from aczerots.backbones.options import BackboneOptions
 from aczerots.backbones.precision import PrecisionBackbone
 from aczerots.backbones.refine import Helper, RefinedBackbone
-from aczerots.backbones.refused import refuse_known
+from aczerots.backbones.unsupported import refuse_known
 from aczerots.errors import SettingsError
 
 GROUP = "aczerots.backbones"

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from aczerots.backbones.base import Backbone, DenseFeatures
-from aczerots.backbones.feed import batch_size, embed_ahead
+from aczerots.backbones.loader import batch_size, embed_ahead
 from aczerots.prozs.model import ProZS
 from aczerots.slides.base import Box, Slide, Tile
 from aczerots.slides.tissue import TissueMask

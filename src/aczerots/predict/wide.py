@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from aczerots.backbones.base import Backbone, SlideBackbone
-from aczerots.backbones.feed import read_tiles
+from aczerots.backbones.loader import read_tiles
 from aczerots.predict.blend import chunk_side, output_cells
 from aczerots.prozs.checkpoint import ModelCard
 from aczerots.prozs.model import ProZS

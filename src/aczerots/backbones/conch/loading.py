@@ -22,7 +22,7 @@ from aczerots.backbones.conch.modules import Conch, conch_shaped_as
 from aczerots.backbones.dense import Method, dense_tokens, sum_layers
 from aczerots.backbones.locator import Locator
 from aczerots.backbones.sources import find_model, need
-from aczerots.backbones.words import read_tokenizer
+from aczerots.backbones.tokenizers import read_tokenizer
 from aczerots.config import cache_folder
 from aczerots.errors import InputError
 from aczerots.storage.files import atomic_write

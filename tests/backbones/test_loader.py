@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from aczerots.backbones.base import BackboneInfo, DenseFeatures
-from aczerots.backbones.feed import AHEAD, CPU_BATCH, batch_size, embed_ahead, read_ahead
+from aczerots.backbones.loader import AHEAD, CPU_BATCH, batch_size, embed_ahead, read_ahead
 from aczerots.errors import InputError, SettingsError
 from aczerots.slides.base import Box, Tile
 
