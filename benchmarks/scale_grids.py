@@ -26,7 +26,7 @@ from aczerots.predict.blend import chunk_scores
 from aczerots.predict.segmenter import Segmenter
 from aczerots.predict.wide import slide_backbone
 from aczerots.prozs.checkpoint import ModelCard
-from aczerots.prozs.presets import find_preset
+from aczerots.prozs.presets import locate_preset
 from aczerots.slides.base import Slide
 from aczerots.slides.image import ArraySlide
 from aczerots.slides.open import open_slide
@@ -52,7 +52,7 @@ def fitted(pool: str) -> Segmenter:
         mode="off",
     )
     drawn = {i: bench.expert(i) for i in range(0, len(bench.pool.tiles), 2)}
-    model, info = bench.fitted(find_preset("prozs"), drawn, 0), bench.backbone.info
+    model, info = bench.fitted(locate_preset("prozs"), drawn, 0), bench.backbone.info
     facts = {"backbone": info, "backbone_hash": info.hash, "tile_size": 224, "mpp": 0.5}
     return Segmenter(model, ModelCard(preset="prozs", taxonomy=bench.taxonomy, **facts), bench.backbone)
 

@@ -16,7 +16,7 @@ from aczerots.backbones.embedded import load_embedded
 from aczerots.datasets.phantom.classes import phantom_taxonomy
 from aczerots.datasets.phantom.slide import Recipe, generate
 from aczerots.prozs.checkpoint import ModelCard, save_model
-from aczerots.prozs.presets import build_model, find_preset
+from aczerots.prozs.presets import build_model, locate_preset
 from aczerots.text.descriptions import describe_taxonomy
 from aczerots.text.prototypes import text_prototypes
 
@@ -28,7 +28,7 @@ def zeroshot_model(path: Path, tile_size: int = 224) -> Path:
     backbone = load_embedded()
     taxonomy = describe_taxonomy(phantom_taxonomy(), "descriptions")
     words = text_prototypes(backbone, taxonomy)
-    model = build_model(find_preset("zeroshot"), backbone.info, words, torch.from_numpy(taxonomy.seen), 0)
+    model = build_model(locate_preset("zeroshot"), backbone.info, words, torch.from_numpy(taxonomy.seen), 0)
     facts = {"backbone": backbone.info, "backbone_hash": backbone.info.hash, "tile_size": tile_size, "mpp": 0.5}
     save_model(path, model, ModelCard(preset="zeroshot", taxonomy=taxonomy, **facts))
     return path

@@ -26,7 +26,7 @@ from aczerots.loop.expert import read_truth
 from aczerots.loop.workbench import Workbench
 from aczerots.predict.segmenter import tile_labels
 from aczerots.prozs.model import ProZS
-from aczerots.prozs.presets import Preset, find_preset
+from aczerots.prozs.presets import Preset, locate_preset
 from aczerots.simulate.experiment.pool import one_thread
 from aczerots.taxonomy import Taxonomy
 from aczerots.text.descriptions import describe_taxonomy
@@ -107,7 +107,7 @@ def compare(name: str, data: str, backbone: str, seeds: Sequence[int], preset: P
     for words in WORDS:
         said = worded(taxonomy, words)
         bench = open_bench(parts, said, model)
-        zero = count_by_image(bench, bench.zero_shot(find_preset("zeroshot"), 0))
+        zero = count_by_image(bench, bench.zero_shot(locate_preset("zeroshot"), 0))
         fitted = [fit_once(bench, preset, SHARE, seed) for seed in seeds]
         row = Row(
             name,
@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="steps of a fit instead of the preset's, to see that it works")
     parser.add_argument("--out", type=Path, default=Path("text.json"))
     options = parser.parse_args()
-    preset = find_preset("prozs")
+    preset = locate_preset("prozs")
     if options.steps is not None and preset.recipe is not None:
         preset = replace(preset, recipe=replace(preset.recipe, steps=options.steps))
     rows: list[Row] = []

@@ -26,7 +26,7 @@ import torch
 
 from aczerots.backbones.cache import embed_tiles
 from aczerots.backbones.loader import batch_size
-from aczerots.backbones.locate import locate_backbone, resolve_device
+from aczerots.backbones.locate import locate_backbone, locate_device
 from aczerots.backbones.options import BackboneOptions
 from aczerots.slides.base import Box, Tile
 from aczerots.slides.image import ArraySlide
@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", help="part of a model's name")
     options = parser.parse_args()
-    device = resolve_device(options.device)
+    device = locate_device(options.device)
     for model in MODELS:
         if options.only is None or options.only in model.name:
             row = measure(model, device, options.precision, options.rounds)

@@ -13,7 +13,7 @@ from aczerots.backbones.embedded import load_embedded
 from aczerots.datasets.phantom.classes import phantom_taxonomy
 from aczerots.predict.slide_map import MapOptions
 from aczerots.prozs.checkpoint import ModelCard, save_model
-from aczerots.prozs.presets import build_model, find_preset
+from aczerots.prozs.presets import build_model, locate_preset
 from aczerots.text.descriptions import describe_taxonomy
 from aczerots.text.prototypes import text_prototypes
 
@@ -25,7 +25,7 @@ def save_zeroshot(path: Path) -> Path:
     backbone = load_embedded()
     taxonomy = describe_taxonomy(phantom_taxonomy(), "descriptions")
     words = text_prototypes(backbone, taxonomy)
-    zeroshot = build_model(find_preset("zeroshot"), backbone.info, words, torch.from_numpy(taxonomy.seen), 0)
+    zeroshot = build_model(locate_preset("zeroshot"), backbone.info, words, torch.from_numpy(taxonomy.seen), 0)
     facts = {"backbone": backbone.info, "backbone_hash": backbone.info.hash, "tile_size": 96, "mpp": 0.5}
     save_model(path, zeroshot, ModelCard(preset="zeroshot", taxonomy=taxonomy, **facts))
     return path

@@ -10,7 +10,7 @@ import torch
 from tiny_clip import save_tiny_clip
 from tiny_dino import save_tiny_dino
 
-from aczerots.backbones.locate import locate_backbone, resolve_device
+from aczerots.backbones.locate import locate_backbone, locate_device
 from aczerots.backbones.options import BackboneOptions
 from aczerots.errors import SettingsError
 
@@ -66,6 +66,6 @@ def test_compiled_is_the_same(folder, monkeypatch):
 
 def test_device_auto():
     expected = "cuda" if torch.cuda.is_available() else "cpu"
-    assert resolve_device("auto") == expected or torch.backends.mps.is_available()
+    assert locate_device("auto") == expected or torch.backends.mps.is_available()
     with pytest.raises(SettingsError, match="'cuda:77' is not available"):
-        resolve_device("cuda:77")
+        locate_device("cuda:77")

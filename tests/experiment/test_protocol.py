@@ -11,7 +11,7 @@ from aczerots.datasets.voc import UNSEEN_15_5
 from aczerots.errors import InputError, SettingsError
 from aczerots.selection.locate import STRATEGIES
 from aczerots.simulate.experiment.cells import expand
-from aczerots.simulate.experiment.protocol import find_protocol, narrowed, packaged_protocols, parse_protocol
+from aczerots.simulate.experiment.protocol import locate_protocol, narrowed, packaged_protocols, parse_protocol
 
 SMALL = """
 name = "small"
@@ -41,7 +41,7 @@ OF_RESULTS = sorted((Path(__file__).parents[2] / "benchmarks" / "protocols").glo
 
 @pytest.mark.parametrize("name", [*packaged_protocols(), *map(str, OF_RESULTS)])
 def test_shipped_protocols_expand_to_cells_of_their_own(name: str):
-    protocol = find_protocol(name)
+    protocol = locate_protocol(name)
     assert protocol.name == Path(name).stem
     cells = expand(protocol, Path("anywhere"))
     assert len({c.folder for c in cells}) == len(cells) > 0
@@ -53,17 +53,17 @@ def test_what_the_issue_asks_for_is_there():
         "paper-tnbc", "paper-hpbc", "paper-voc", "luad", "ebhi", "glas", "phantom", "ablations",
     }  # fmt: skip
     for name in ("luad", "ebhi", "glas", "phantom"):
-        (grid,) = find_protocol(name).grid
+        (grid,) = locate_protocol(name).grid
         assert {c.name for c in grid.strategies} == set(STRATEGIES)
         (budget,) = grid.budgets
         assert budget.model_dump() == {"initial": 0.05, "budget": 0.05, "rounds": 6, "first": "strategy"}
-    (voc,) = find_protocol("paper-voc").datasets
+    (voc,) = locate_protocol("paper-voc").datasets
     assert voc.unseen == (UNSEEN_15_5,)
 
 
 @pytest.mark.parametrize(("name", "make"), [("paper-tnbc", make_bcss), ("paper-voc", make_voc)])
 def test_the_unseen_classes_of_the_paper_exist_in_the_releases(name: str, make: Callable[[Path], Path], tmp_path: Path):
-    (source,) = find_protocol(name).datasets
+    (source,) = locate_protocol(name).datasets
     dataset = locate_dataset(source.locator.split(":")[0] + f":{make(tmp_path)}")
     for unseen in source.unseen:
         assert (~dataset.taxonomy.with_unseen(unseen).seen).sum() == len(unseen)
@@ -72,7 +72,7 @@ def test_the_unseen_classes_of_the_paper_exist_in_the_releases(name: str, make: 
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["luad", "ebhi", "glas", "phantom", "ablations", *map(str, OF_RESULTS)])
 def test_the_classes_of_our_protocols_exist(name: str, shared_data: Path):
-    for source in find_protocol(name).datasets:
+    for source in locate_protocol(name).datasets:
         dataset = locate_dataset(source.locator.replace("{data}", str(shared_data)))
         for unseen in source.unseen:
             assert (~dataset.taxonomy.with_unseen(unseen).seen).sum() == len(unseen) > 0
@@ -141,12 +141,12 @@ def test_options_of_a_run_are_checked_too():
 
 def test_what_is_neither_a_name_nor_a_file_is_explained(tmp_path: Path):
     with pytest.raises(SettingsError, match=r"'luda' is no protocol. Give a .toml file or one of: ablations"):
-        find_protocol("luda")
+        locate_protocol("luda")
     with pytest.raises(InputError, match="cannot read it"):
-        find_protocol(str(tmp_path / "none.toml"))
+        locate_protocol(str(tmp_path / "none.toml"))
     path = tmp_path / "own.toml"
     path.write_text(SMALL)
-    assert find_protocol(str(path)).title == "Small"
+    assert locate_protocol(str(path)).title == "Small"
 
 
 @pytest.mark.parametrize("key", ["common", "grid"])

@@ -12,7 +12,7 @@ from aczerots.datasets.phantom.classes import phantom_taxonomy
 from aczerots.datasets.phantom.slide import Recipe, generate
 from aczerots.predict.segmenter import Segmenter
 from aczerots.prozs.checkpoint import ModelCard, save_model
-from aczerots.prozs.presets import build_model, find_preset
+from aczerots.prozs.presets import build_model, locate_preset
 from aczerots.text.descriptions import describe_taxonomy
 from aczerots.text.prototypes import text_prototypes
 
@@ -23,7 +23,7 @@ def segmenter() -> Segmenter:
     backbone = load_embedded()
     taxonomy = describe_taxonomy(phantom_taxonomy(), "descriptions")
     seen = torch.from_numpy(taxonomy.seen)
-    model = build_model(find_preset("zeroshot"), backbone.info, text_prototypes(backbone, taxonomy), seen, 0)
+    model = build_model(locate_preset("zeroshot"), backbone.info, text_prototypes(backbone, taxonomy), seen, 0)
     card = ModelCard(
         preset="zeroshot",
         taxonomy=taxonomy,

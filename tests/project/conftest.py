@@ -14,7 +14,7 @@ from aczerots.datasets.base import Dataset
 from aczerots.datasets.locate import locate_dataset
 from aczerots.project.folder import Project, init_project, open_project
 from aczerots.project.settings import make_settings
-from aczerots.prozs.presets import Preset, find_preset
+from aczerots.prozs.presets import Preset, locate_preset
 from aczerots.slides.base import Box
 
 UNSEEN = "necrosis"
@@ -84,7 +84,7 @@ def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fits of three steps: who is fitted to what can be seen, and nobody waits."""
 
     def shortened(name: str) -> Preset:
-        preset = find_preset(name)
+        preset = locate_preset(name)
         return preset if preset.recipe is None else replace(preset, recipe=replace(preset.recipe, steps=3))
 
-    monkeypatch.setattr("aczerots.project.rounds.find_preset", shortened)
+    monkeypatch.setattr("aczerots.project.rounds.locate_preset", shortened)

@@ -22,7 +22,7 @@ from aczerots.project.part import Part
 from aczerots.project.report import write_project_report
 from aczerots.project.rounds import fit_round, measure_round, propose_round
 from aczerots.prozs.model import ProZS
-from aczerots.prozs.presets import find_preset
+from aczerots.prozs.presets import locate_preset
 from aczerots.selection.criterion import covered_fraction
 from aczerots.server.serve import project_desk
 from aczerots.slides.base import Box, Tile
@@ -85,7 +85,7 @@ def test_no_model_is_measured_on_tiles_that_it_was_fitted_to(project: Project, t
 
     def remember(part: dict[int, np.ndarray]) -> ProZS:
         fitted.append(set(part))
-        return bench.zero_shot(find_preset("zeroshot"), 0)
+        return bench.zero_shot(locate_preset("zeroshot"), 0)
 
     found = cross_validate(bench, masks, 3, remember, Silent())
     assert len(fitted) == 3
@@ -96,7 +96,7 @@ def test_no_model_is_measured_on_tiles_that_it_was_fitted_to(project: Project, t
     assert sorted(p for part in fitted for p in set(masks) - part) == sorted(masks), "each tile is left out once"
 
     # The same by hand: the model never changes here, so that it is one prediction of all tiles.
-    model = bench.zero_shot(find_preset("zeroshot"), 0)
+    model = bench.zero_shot(locate_preset("zeroshot"), 0)
     tiles = [bench.pool.tiles[p] for p in masks]
     both = [
         (masks[p][t.inner].ravel(), q.argmax(axis=0).ravel())
@@ -148,7 +148,7 @@ def test_a_project_without_folds_is_not_measured(project: Project, tissue: Datas
 
 def test_coverage_grows_with_what_is_drawn(project: Project, tissue: Dataset):
     bench = open_bench(project, Running())
-    model = bench.zero_shot(find_preset("zeroshot"), 0)
+    model = bench.zero_shot(locate_preset("zeroshot"), 0)
 
     def covered(positions: list[int]) -> float:
         masks = masks_of(project, tissue, positions)

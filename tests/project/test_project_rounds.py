@@ -110,7 +110,7 @@ def test_the_model_is_that_of_the_loop_and_does_not_depend_on_interruptions(proj
     model, card = load_model(project.model_file(1))
     assert (card.rounds, card.preset, card.taxonomy.names) == (1, "prozs", project.taxonomy.names)
     bench = open_bench(project, RUNNING)
-    expected = bench.fitted(rounds.find_preset("prozs"), drawn_masks(project, 1, bench.taxonomy), 0).state_dict()
+    expected = bench.fitted(rounds.locate_preset("prozs"), drawn_masks(project, 1, bench.taxonomy), 0).state_dict()
     for name, values in model.state_dict().items():
         torch.testing.assert_close(values, expected[name], rtol=0, atol=0)
     fit_round(project, RUNNING)  # again, with the same answers

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from aczerots.backbones.base import BackboneInfo, DenseFeatures
 from aczerots.prozs.decoder import PaperDecoder
 from aczerots.prozs.model import PrototypeScorer
-from aczerots.prozs.presets import build_model, find_preset
+from aczerots.prozs.presets import build_model, locate_preset
 from aczerots.prozs.prototypes import PrototypeBank, choose_centres, spherical_kmeans
 
 INFO = BackboneInfo("test", "0", "value", dim=6, layer_dim=5, stride=8, logit_scale=20.0)
@@ -24,7 +24,7 @@ def random_grids(batch: int = 2, seed: int = 0) -> DenseFeatures:
 @pytest.mark.parametrize("preset", ["prozs", "zeroshot"])
 def test_round_zero_is_the_zero_shot_segmenter(preset: str):
     text = F.normalize(torch.randn(3, 6, generator=torch.Generator().manual_seed(1)), dim=1)
-    model = build_model(find_preset(preset), INFO, text, torch.tensor([True, True, False]), seed=0)
+    model = build_model(locate_preset(preset), INFO, text, torch.tensor([True, True, False]), seed=0)
     grids = random_grids()
     expected = 20.0 * torch.einsum("bdhw,cd->bchw", grids.aligned, text)
     torch.testing.assert_close(model(grids), expected, atol=1e-4, rtol=1e-4)
@@ -33,9 +33,9 @@ def test_round_zero_is_the_zero_shot_segmenter(preset: str):
 def test_the_same_seed_builds_the_same_weights_and_leaves_the_global_generator_alone():
     text, seen = torch.eye(6)[:2], torch.tensor([True, False])
     before = torch.get_rng_state()
-    one = build_model(find_preset("paper"), INFO, text, seen, seed=3).state_dict()
-    two = build_model(find_preset("paper"), INFO, text, seen, seed=3).state_dict()
-    other = build_model(find_preset("paper"), INFO, text, seen, seed=4).state_dict()
+    one = build_model(locate_preset("paper"), INFO, text, seen, seed=3).state_dict()
+    two = build_model(locate_preset("paper"), INFO, text, seen, seed=3).state_dict()
+    other = build_model(locate_preset("paper"), INFO, text, seen, seed=4).state_dict()
     assert all(torch.equal(one[k], two[k]) for k in one)
     assert not torch.equal(one["projection.layers.0.weight"], other["projection.layers.0.weight"])
     assert torch.equal(before, torch.get_rng_state())

@@ -10,7 +10,7 @@ from aczerots.backbones.cache import FeatureStore, embed_tiles
 from aczerots.backbones.locate import locate_backbone
 from aczerots.predict.segmenter import changed_fraction, dropout_posteriors, view_pool
 from aczerots.prozs.model import ProZS
-from aczerots.prozs.presets import build_model, find_preset
+from aczerots.prozs.presets import build_model, locate_preset
 from aczerots.selection.base import Pool
 from aczerots.slides.base import Box, Tile
 from aczerots.slides.image import ArraySlide
@@ -31,7 +31,7 @@ def grids() -> FeatureStore:
 def model_of(preset: str, trained: bool) -> ProZS:
     info = locate_backbone("embedded", "cpu").info
     text = torch.nn.functional.normalize(torch.randn(2, info.dim, generator=torch.Generator().manual_seed(0)), dim=1)
-    model = build_model(find_preset(preset), info, text, torch.from_numpy(TAXONOMY.seen), 0)
+    model = build_model(locate_preset(preset), info, text, torch.from_numpy(TAXONOMY.seen), 0)
     if trained:
         torch.nn.init.normal_(model.decoder.correct.weight, std=0.1, generator=torch.Generator().manual_seed(1))
     return model

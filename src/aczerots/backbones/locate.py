@@ -38,7 +38,7 @@ def locate_backbone(locator: str, device: str = "cpu", options: BackboneOptions 
         InputError: The weights cannot be had or used.
         MissingExtraError: A library it needs is not installed.
     """
-    device = resolve_device(device)
+    device = locate_device(device)
     backbone = _open(parse_locator(locator), options)
     if options.refine_with is not None:
         backbone = RefinedBackbone(backbone, locate_helper(options.refine_with))
@@ -68,7 +68,7 @@ def locate_helper(locator: str) -> Helper:
     raise SettingsError(f"unknown helper '{locator}'", where="--refine-with", fix=fix)
 
 
-def resolve_device(name: str) -> str:
+def locate_device(name: str) -> str:
     """The device that a name stands for; ``auto`` is the accelerator that torch finds, else the CPU.
 
     Raises:

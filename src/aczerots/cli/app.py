@@ -149,10 +149,10 @@ def experiment(  # noqa: PLR0913, PLR0917  # one parameter per option: typer rea
     as_json: Json = False,
 ) -> None:
     """A grid of simulated runs: table, figures, page with intervals and paired tests."""
-    from aczerots.simulate.experiment.protocol import find_protocol, narrowed
+    from aczerots.simulate.experiment.protocol import locate_protocol, narrowed
     from aczerots.simulate.experiment.run import describe, plan_experiment, run_experiment
 
-    wanted = narrowed(find_protocol(protocol), seeds=seeds, strategies=strategy or ())
+    wanted = narrowed(locate_protocol(protocol), seeds=seeds, strategies=strategy or ())
     if dry_run:
         plan = plan_experiment(wanted, out, data, jobs)
         if as_json:

@@ -51,7 +51,7 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
     from aczerots.project.folder import init_project, open_project
     from aczerots.project.patients import read_patients
     from aczerots.project.settings import make_settings
-    from aczerots.prozs.presets import find_preset
+    from aczerots.prozs.presets import locate_preset
     from aczerots.selection.locate import locate_strategy
 
     settings = make_settings(
@@ -63,7 +63,7 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
         tile_size=tile_size,
         mpp=mpp,
         slide_mpp=slide_mpp,
-        preset=find_preset(preset).name,
+        preset=locate_preset(preset).name,
         strategy=locate_strategy(strategy).name,
         budget=budget,
         per_slide=per_slide,

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from aczerots.backbones.cache import FeatureStore
-from aczerots.backbones.locate import locate_backbone, resolve_device
+from aczerots.backbones.locate import locate_backbone, locate_device
 from aczerots.backbones.options import BackboneOptions
 from aczerots.backbones.storage import CELLS, SHARD, FeatureCache
 from aczerots.config import SimulateSettings, cache_folder
@@ -114,7 +114,7 @@ class DatasetJob:
         settings = self.settings
         data, tile_size, root = locate_dataset(settings.dataset), settings.tile_size, Path(self.cache)
         options = BackboneOptions(settings.refine_with, settings.precision, self.compiled, self.trust_remote_code)
-        model = locate_backbone(settings.backbone, resolve_device(device), options)
+        model = locate_backbone(settings.backbone, locate_device(device), options)
         slides = {s.slide.id: s.slide for s in data.samples}
         pool = FeatureCache(root, model.info, None if settings.cache == "dense" else CELLS)
         test = FeatureCache(root, model.info)

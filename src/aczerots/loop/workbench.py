@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aczerots.backbones.base import Backbone
 from aczerots.backbones.cache import FeatureStore
-from aczerots.backbones.locate import locate_backbone, resolve_device
+from aczerots.backbones.locate import locate_backbone, locate_device
 from aczerots.backbones.options import BackboneOptions
 from aczerots.backbones.storage import CELLS, FeatureCache
 from aczerots.config import CacheMode, TextMode
@@ -251,7 +251,7 @@ def open_workbench(  # noqa: PLR0913  # keyword-only: each names a part of the b
         InputError: Bad images, masks, splits or weights.
         SettingsError: Unknown dataset kind, backbone or class.
     """
-    device = resolve_device(device)
+    device = locate_device(device)
     data = locate_dataset(dataset)
     taxonomy = choose_classes(data, unseen, text, progress, descriptions)
     check_truth(data, ("train", "test"))

@@ -379,9 +379,9 @@ def load_segmenter(
     Raises:
         InputError: The file is not a model, or its backbone is not to be had in the same version.
     """
-    from aczerots.backbones.locate import locate_backbone, resolve_device
+    from aczerots.backbones.locate import locate_backbone, locate_device
 
-    device = resolve_device(device)
+    device = locate_device(device)
     model, card = load_model(path)
     facts = card.backbone
     if opened is not None and opened.info.hash == card.backbone_hash:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.backbones.base import Backbone
-from aczerots.backbones.locate import locate_backbone, resolve_device
+from aczerots.backbones.locate import locate_backbone, locate_device
 from aczerots.backbones.options import BackboneOptions
 from aczerots.datasets.base import Dataset, Sample
 from aczerots.engine.progress import Progress, Silent
@@ -69,7 +69,7 @@ def open_bench(project: Project, running: Running) -> Workbench:
     samples = tuple(Sample(slide, Undrawn(), "train") for slide in project.slides.values())
     pool = embed_tile_set(tiles, project.slides, model, project.cache, running.progress, stage="embed pool")
     data = Dataset(project.folder.resolve().name, taxonomy, samples)
-    return Workbench(data, taxonomy, model, words, pool, TileSet([], pool.grids), resolve_device(running.device))
+    return Workbench(data, taxonomy, model, words, pool, TileSet([], pool.grids), locate_device(running.device))
 
 
 def open_backbone(project: Project, running: Running) -> Backbone:
@@ -81,4 +81,4 @@ def open_backbone(project: Project, running: Running) -> Backbone:
     """
     settings = project.settings
     options = BackboneOptions(settings.refine_with, settings.precision, running.compiled, running.trust_remote_code)
-    return locate_backbone(settings.backbone, resolve_device(running.device), options)
+    return locate_backbone(settings.backbone, locate_device(running.device), options)

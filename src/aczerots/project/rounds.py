@@ -24,7 +24,7 @@ from aczerots.project.part import Part
 from aczerots.project.patients import round_limits
 from aczerots.prozs.checkpoint import ModelCard, load_model, save_model
 from aczerots.prozs.model import ProZS
-from aczerots.prozs.presets import find_preset
+from aczerots.prozs.presets import locate_preset
 from aczerots.selection.base import choose
 from aczerots.selection.criterion import covered_fraction
 from aczerots.selection.locate import locate_strategy
@@ -233,7 +233,7 @@ def _measure(
 
 def _coverage(project: Project, bench: Workbench, masks: dict[int, NDArray[np.uint8]]) -> float:
     """How well the drawn tiles represent the pool, as the zero-shot model sees it: the same yardstick in all rounds."""
-    model = bench.zero_shot(find_preset("zeroshot"), project.settings.seed)
+    model = bench.zero_shot(locate_preset("zeroshot"), project.settings.seed)
     return covered_fraction(view_pool(model, bench.pool.regions, bench.pool.tiles, masks, bench.taxonomy))
 
 
@@ -281,8 +281,8 @@ def _fresh(project: Project, bench: Workbench, masks: dict[int, NDArray[np.uint8
     """A model fitted from scratch; zero-shot if nothing is drawn."""
     seed = project.settings.seed
     if not _drawn(masks):
-        return bench.zero_shot(find_preset("zeroshot"), seed)
-    return bench.fitted(find_preset(project.settings.preset), masks, seed)
+        return bench.zero_shot(locate_preset("zeroshot"), seed)
+    return bench.fitted(locate_preset(project.settings.preset), masks, seed)
 
 
 def _model(project: Project, bench: Workbench, number: int) -> ProZS:

@@ -13,7 +13,7 @@ from aczerots import __version__
 from aczerots.backbones.base import BackboneInfo
 from aczerots.errors import InputError
 from aczerots.prozs.model import ProZS
-from aczerots.prozs.presets import build_model, find_preset
+from aczerots.prozs.presets import build_model, locate_preset
 from aczerots.storage.files import write_bytes_atomic
 from aczerots.taxonomy import Taxonomy
 
@@ -93,7 +93,7 @@ def _rebuild(path: Path, header: str, tensors: dict[str, torch.Tensor]) -> tuple
             )
         card = ModelCard.model_validate_json(header)
         seen = torch.from_numpy(card.taxonomy.seen)
-        model = build_model(find_preset(card.preset), card.backbone, tensors["text"], seen, seed=0)
+        model = build_model(locate_preset(card.preset), card.backbone, tensors["text"], seen, seed=0)
         own = model.state_dict()
         # Models written before this buffer was there always counted visual prototypes.
         tensors |= {k: own[k] for k in _LATER if k in own and k not in tensors}

@@ -68,7 +68,7 @@ PRESETS = {
 }
 
 
-def find_preset(name: str) -> Preset:
+def locate_preset(name: str) -> Preset:
     """The preset of that name.
 
     Raises:

@@ -6,7 +6,7 @@ import torch
 
 from aczerots.prozs.checkpoint import ModelCard
 from aczerots.prozs.model import ProZS
-from aczerots.prozs.presets import build_model, find_preset
+from aczerots.prozs.presets import build_model, locate_preset
 from aczerots.taxonomy import Taxonomy
 
 
@@ -28,7 +28,7 @@ def with_classes(model: ProZS, card: ModelCard, taxonomy: Taxonomy, text: torch.
     """
     words = torch.cat([model.text.cpu(), text.cpu()])
     seen = torch.from_numpy(taxonomy.seen)
-    grown = build_model(find_preset(card.preset), card.backbone, words, seen, seed=0)
+    grown = build_model(locate_preset(card.preset), card.backbone, words, seen, seed=0)
     state = grown.state_dict()
     before = len(model.text)
     for name, value in model.state_dict().items():

@@ -22,7 +22,7 @@ from aczerots.loop.workbench import Workbench
 from aczerots.predict.segmenter import view_pool
 from aczerots.prozs.checkpoint import ModelCard, load_model, save_model
 from aczerots.prozs.model import ProZS
-from aczerots.prozs.presets import Preset, find_preset
+from aczerots.prozs.presets import Preset, locate_preset
 from aczerots.selection.base import Selection, Strategy, choose
 from aczerots.selection.limits import Limit, tile_limits
 from aczerots.selection.locate import locate_strategy
@@ -67,7 +67,7 @@ def simulate(  # noqa: PLR0913  # keyword-only: each is a choice of its own
             saved stays.
     """
     progress, cache = progress or Silent(), cache or cache_folder()
-    preset, strategy = find_preset(settings.preset), locate_strategy(settings.strategy, settings.without)
+    preset, strategy = locate_preset(settings.preset), locate_strategy(settings.strategy, settings.without)
     folder = RunFolder(out)
     with alone_in(out), closing(folder.open_store()) as store:
         _same_run(store, settings, out)
@@ -195,7 +195,7 @@ class _Run:
 
     def _fresh(self, number: int) -> ProZS:
         """The model of a round, computed from its annotations; round 0 has none and is zero-shot."""
-        zero = find_preset("zeroshot")
+        zero = locate_preset("zeroshot")
         if number == 0:
             return self.bench.zero_shot(zero, self.settings.seed)
         annotations = self.store.annotations(number)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, V
 
 from aczerots.config import First, TextMode
 from aczerots.errors import AczerotsError, InputError, SettingsError
-from aczerots.prozs.presets import find_preset
+from aczerots.prozs.presets import locate_preset
 from aczerots.selection.locate import locate_strategy
 
 
@@ -110,7 +110,7 @@ def packaged_protocols() -> tuple[str, ...]:
     return tuple(sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")))
 
 
-def find_protocol(name: str) -> Protocol:
+def locate_protocol(name: str) -> Protocol:
     """The packaged protocol of that name, or the one in a TOML file.
 
     Raises:
@@ -182,7 +182,7 @@ def _check_names(protocol: Protocol, where: str) -> None:
                 )
         try:
             for preset in grid.presets:
-                find_preset(preset)
+                locate_preset(preset)
             for choice in grid.strategies:
                 locate_strategy(choice.name, choice.without)
         except AczerotsError as error:
