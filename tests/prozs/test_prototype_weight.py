@@ -61,9 +61,9 @@ def test_prototypes_that_mislead_on_other_slides_do_not():
 def test_parts_share_no_group_and_both_have_all_classes():
     labels = torch.tensor([[[0]], [[1]], [[0]], [[1]], [[0]]], dtype=torch.uint8)
     data = TrainingSet(ListGrids(torch.zeros(5, 8, 1, 1), torch.zeros(5, 6, 1, 1)), list(range(5)), labels)
-    assert weigh._halves(data, ["x", "x", "y", "y", "y"], 3) == ([2, 3, 4], [0, 1])
-    assert weigh._halves(data, ["x"] * 5, 3) is None, "one slide"
-    assert weigh._halves(data, ["x", "y", "x", "y", "x"], 3) is None, "a class on one slide only"
+    assert prototype_weight._halves(data, ["x", "x", "y", "y", "y"], 3) == ([2, 3, 4], [0, 1])
+    assert prototype_weight._halves(data, ["x"] * 5, 3) is None, "one slide"
+    assert prototype_weight._halves(data, ["x", "y", "x", "y", "x"], 3) is None, "a class on one slide only"
     # Then nothing is fitted, and prototypes count as they always did.
     assert cross_validated_weight(lambda: model_for(torch.eye(3, 8), "prozs", SEEN), data, ["x"] * 5, RECIPE) == 1
 
@@ -78,8 +78,8 @@ def test_held_out_iou_by_hand(monkeypatch: pytest.MonkeyPatch):
     def drawn_only(model: ProZS, *_: object, **__: object) -> None:
         model.scorer.bank.counts.copy_(torch.tensor([1.0, 1.0, 0.0]))
 
-    monkeypatch.setattr(weigh, "fit", drawn_only)
-    found = weigh._held_out_iou(lambda: model_for(text, "prozs", SEEN), data, ([0, 2], [1, 3]), RECIPE, 0.0)
+    monkeypatch.setattr(prototype_weight, "fit", drawn_only)
+    found = prototype_weight._held_out_iou(lambda: model_for(text, "prozs", SEEN), data, ([0, 2], [1, 3]), RECIPE, 0.0)
     # Class 0: one right, one too many; class 1: two right, one missed.
     assert found == pytest.approx((1 / 2 + 2 / 3) / 2)
 

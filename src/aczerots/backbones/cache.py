@@ -1,4 +1,4 @@
-"""DenseFeatures are computed once per tile, ever: a store that reads them from the cache and computes what is missing."""
+"""Dense features are computed once per tile: a store reads them from the cache and computes what is missing."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 from aczerots.backbones.base import Backbone, DenseFeatures
 from aczerots.backbones.loader import Pair, embed_ahead
+from aczerots.backbones.loader import batch_size as batch_size_of
 from aczerots.backbones.storage import SHARD, DamagedShardError, FeatureCache, Half, Shard, bytes_per_tile
 from aczerots.errors import SettingsError
 from aczerots.slides.base import Slide, Tile
@@ -85,7 +86,7 @@ class FeatureStore:
         _check(tiles, backbone, cache)
         self._tiles, self._slides, self._backbone, self._cache = tiles, slides, backbone, cache
         size = tiles[0].size if tiles else 1
-        self._batch_size = batch_size or feed.batch_size(backbone.info, size, backbone.device)
+        self._batch_size = batch_size or batch_size_of(backbone.info, size, backbone.device)
         self._memory = _default_memory() if memory is None else memory
         self._position = {t.id: i for i, t in enumerate(tiles)}
         self._keys = [tile_key(t, slides[t.slide]) for t in tiles]

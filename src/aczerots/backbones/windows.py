@@ -65,7 +65,7 @@ def encode_large(
         overlap: Least share of its side that a window has in common with the next, 0 <= overlap < 1.
 
     Returns:
-        DenseFeatures of h / stride by w / stride cells. Where windows overlap: the weighted mean of their cells, ``aligned``
+        Features of h / stride by w / stride cells. Where windows overlap: the weighted mean of their cells, ``aligned``
         scaled back to unit length; elsewhere the cells of the one window.
     """
     h, w = pixels.shape[-2:]

@@ -310,7 +310,7 @@ def _same_run(store: Store, settings: SimulateSettings, out: Path) -> None:
     if known is not None:
         # Settings that are newer than the run were at their defaults.
         known = read_settings(dataset=settings.dataset).model_dump(mode="json") | known
-        # DenseFeatures are the same on disk and in memory.
+        # Dense features are the same on disk and in memory.
         alike = {known["cache"], now["cache"]} <= {"dense", "off"}
         different = [k for k in now if known.get(k) != now[k] and k != "rounds" and not (k == "cache" and alike)]
         if different:

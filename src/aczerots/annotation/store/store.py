@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
+from aczerots.annotation.store import progress
 from aczerots.annotation.store.answers import Answers
 from aczerots.annotation.store.database import Database, sqlite_url
 from aczerots.annotation.store.leases import Leases
@@ -49,7 +50,7 @@ class ProjectStore:
 
     def progress(self, now: datetime | None = None) -> Progress:
         """Where the project stands; ``now`` is the moment that leases are judged by."""
-        return standing.progress(self._database, now)
+        return progress.progress(self._database, now)
 
     def board(self, number: int) -> list[RoundStatusLine]:
         """A round as its annotators see it."""
