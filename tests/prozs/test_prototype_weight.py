@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tests.prozs.test_fit import INFO, ListGrids, make_set, model_for
 
+from aczerots.prozs import prototype_weight
 from aczerots.prozs.checkpoint import ModelCard, load_model, save_model
 from aczerots.prozs.fit import TrainingSet, fit
 from aczerots.prozs.model import ProZS
