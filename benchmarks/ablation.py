@@ -91,7 +91,7 @@ VARIANTS: dict[str, Preset] = {
     "visual prototypes only": variant("only", parts=partial(usual, even=1e-6), weigh=False),
     "no Dice": variant("no dice", loss=partial(prozs_loss, dice=0.0)),
     "no contrast": variant("no contrast", loss=partial(prozs_loss, contrast=0.0)),
-    "no keep": variant("no keep", loss=partial(prozs_loss, keep=0.0)),
+    "no keep": variant("no keep", loss=partial(prozs_loss, distillation=0.0)),
     "gamma 0": variant("gamma 0", gamma=None),
     "decoder that learns nothing": variant("fixed", parts=fixed),
     "every row and column": variant("whole", thin=1),

@@ -39,7 +39,7 @@ def test_soft_targets_are_averages_of_one_mask_per_class(side: tuple[int, int], 
     masks = torch.stack([labels == i for i in (0, 1, 2, NO_SEEN)], dim=1).float()
     expected = torch.nn.functional.adaptive_avg_pool2d(masks, cells)
     torch.testing.assert_close(losses.soft_targets(labels, 3, cells), expected[:, :3])
-    torch.testing.assert_close(losses.excluded_mass(labels, cells), expected[:, 3:])
+    torch.testing.assert_close(losses.complementary_mass(labels, cells), expected[:, 3:])
 
 
 def test_cross_entropy_counts_only_annotated_pixels():
@@ -82,13 +82,13 @@ def test_keep_is_the_kl_divergence_on_free_pixels():
     reference = torch.tensor([0.9, 0.5, 0.1, 0.5]).view(1, 2, 1, 2)
     weight = torch.tensor([1.0, 0.0]).view(1, 1, 1, 2)
     expected = 0.9 * math.log(0.9 / 0.5) + 0.1 * math.log(0.1 / 0.5)
-    assert losses.keep(logits, reference, weight).item() == pytest.approx(expected, rel=1e-5)
+    assert losses.zero_shot_distillation(logits, reference, weight).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_excluded_mass_counts_the_pixels_without_a_seen_class():
     labels = torch.tensor([[0, NO_SEEN, 1, IGNORE], [NO_SEEN, NO_SEEN, IGNORE, IGNORE]], dtype=torch.uint8)[None]
-    assert losses.excluded_mass(labels, (1, 2))[0, 0, 0].tolist() == [0.75, 0.0]
-    assert losses.excluded_mass(labels, (2, 4))[0, 0].tolist() == [[0, 1, 0, 0], [1, 1, 0, 0]]
+    assert losses.complementary_mass(labels, (1, 2))[0, 0, 0].tolist() == [0.75, 0.0]
+    assert losses.complementary_mass(labels, (2, 4))[0, 0].tolist() == [[0, 1, 0, 0], [1, 1, 0, 0]]
     assert losses.soft_targets(labels, 2, (1, 2)).sum(dim=1)[0, 0].tolist() == [0.25, 0.25]
 
 
@@ -98,12 +98,12 @@ def test_exclusion_by_hand():
     reference = torch.tensor([0.6, 0.3, 0.1]).view(1, 3, 1, 1)
     seen = torch.tensor([True, False, False])
     known = torch.ones(1, 1, 1, 1)
-    assert losses.exclude(logits, reference, known, seen).item() == pytest.approx(math.log(4.0))
+    assert losses.complementary_label(logits, reference, known, seen).item() == pytest.approx(math.log(4.0))
     shifted = torch.tensor([0.0, math.log(2.0), 0.0]).view(1, 3, 1, 1)
     expected = -(0.75 * math.log(0.5) + 0.25 * math.log(0.25))
-    assert losses.exclude(shifted, reference, known, seen).item() == pytest.approx(expected)
-    assert losses.exclude(logits, reference, known * 0, seen).item() == 0
-    assert losses.exclude(logits, reference, known, torch.ones(3, dtype=torch.bool)).item() == 0
+    assert losses.complementary_label(shifted, reference, known, seen).item() == pytest.approx(expected)
+    assert losses.complementary_label(logits, reference, known * 0, seen).item() == 0
+    assert losses.complementary_label(logits, reference, known, torch.ones(3, dtype=torch.bool)).item() == 0
 
 
 def test_class_weights_favour_rare_classes_within_the_limit():

@@ -99,7 +99,7 @@ class Recipe:
 
 
 def prozs_loss(
-    model: ProZS, batch: Batch, *, dice: float = _DICE, contrast: float = _CONTRAST, keep: float = 1.0
+    model: ProZS, batch: Batch, *, dice: float = _DICE, contrast: float = _CONTRAST, distillation: float = 1.0
 ) -> torch.Tensor:
     """Cross-entropy + Dice + pixel-to-centroid contrast, and zero-shot answers kept where nothing is drawn.
 
@@ -112,8 +112,8 @@ def prozs_loss(
     reference = (scorer.kappa * model.zero_shot(batch.grids)).softmax(dim=1)
     free = torch.ones_like(logits[:, :1])
     free[:n] = 1 - batch.targets.sum(dim=1, keepdim=True) - batch.excluded
-    loss = loss + losses.exclude(logits[:n], reference[:n], batch.excluded, model.seen)
-    return loss + keep * losses.keep(logits, reference, free)
+    loss = loss + losses.complementary_label(logits[:n], reference[:n], batch.excluded, model.seen)
+    return loss + distillation * losses.zero_shot_distillation(logits, reference, free)
 
 
 def seen_loss(model: ProZS, batch: Batch) -> torch.Tensor:
@@ -170,7 +170,7 @@ class _Targets:
 
     def _make(self, labels: torch.Tensor) -> torch.Tensor:
         known = losses.soft_targets(labels, self.classes, self.size)
-        return torch.cat([known, losses.excluded_mass(labels, self.size)], dim=1)
+        return torch.cat([known, losses.complementary_mass(labels, self.size)], dim=1)
 
     def __getitem__(self, index: Sequence[int]) -> torch.Tensor:
         """Label mass of these annotated tiles and the share of no seen class [b, C + 1, H, W]."""

@@ -27,7 +27,7 @@ def soft_targets(labels: torch.Tensor, classes: int, size: tuple[int, int]) -> t
     return _shares(labels, range(classes), size)
 
 
-def excluded_mass(labels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+def complementary_mass(labels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Share of each cell's pixels that are of no seen class, float32 [b, 1, H, W]; arguments as above."""
     return _shares(labels, [NO_SEEN], size)
 
@@ -130,7 +130,9 @@ def contrast(phi: torch.Tensor, targets: torch.Tensor, temperature: float) -> to
     return -(mass * F.log_softmax(affinity, dim=1)).sum() / mass.sum().clamp_min(_EPS)
 
 
-def exclude(logits: torch.Tensor, reference: torch.Tensor, excluded: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+def complementary_label(
+    logits: torch.Tensor, reference: torch.Tensor, excluded: torch.Tensor, seen: torch.Tensor
+) -> torch.Tensor:
     """Cross-entropy where the expert says "none of the seen classes", to the zero-shot answer among the others.
 
     The label is a set of classes; within it the zero-shot answer decides (as pseudo-labels of undrawn pixels do in
@@ -152,7 +154,7 @@ def exclude(logits: torch.Tensor, reference: torch.Tensor, excluded: torch.Tenso
     return -(goal * F.log_softmax(logits, dim=1)[:, ~seen] * excluded).sum() / excluded.sum().clamp_min(_EPS)
 
 
-def keep(logits: torch.Tensor, reference: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def zero_shot_distillation(logits: torch.Tensor, reference: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """KL divergence from the zero-shot answer on pixels without labels, so that undrawn classes survive.
 
     Args:
