@@ -86,7 +86,7 @@ def test_drift_moves_only_the_nearest_centre():
     bank.centres[0, :2] = torch.eye(2)
     bank.used[0, :2] = True
     point = F.normalize(torch.tensor([[1.0, 0.5]]), dim=1)
-    bank.drift(point, torch.ones(1, 1))
+    bank.ema_update(point, torch.ones(1, 1))
     expected = F.normalize(0.5 * torch.eye(2)[0] + 0.5 * point[0], dim=0)
     torch.testing.assert_close(bank.centres[0, 0], expected)
     assert bank.centres[0, 1].tolist() == [0.0, 1.0]
@@ -102,7 +102,7 @@ def test_drift_moves_every_class_by_its_own_points():
     points = F.normalize(torch.randn(9, 5, generator=generator), dim=1)
     label = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, 0])
     share = torch.tensor([1.0, 0.9, 1.0, 0.6, 1.0, 0.7, 1.0, 1.0, 0.4])
-    bank.drift(points, F.one_hot(label, 3) * share[:, None])
+    bank.ema_update(points, F.one_hot(label, 3) * share[:, None])
     for c, used in ((0, 2), (1, 1)):
         mine = points[(label == c) & (share > 0.5)]
         owner = (mine @ before[c, :used].T).argmax(dim=1)

@@ -105,7 +105,7 @@ def prozs_loss(
 
     The weights of the terms were chosen on the phantom and on splits inside the luad pool.
     """
-    phi, scorer = _drifted(model, batch)
+    phi, scorer = _updated_features(model, batch)
     n = len(batch.targets)
     logits = model.scores(phi)
     loss = _drawn_loss(logits[:n], phi[:n], batch.targets, batch.weights, dice, contrast)
@@ -118,12 +118,12 @@ def prozs_loss(
 
 def seen_loss(model: ProZS, batch: Batch) -> torch.Tensor:
     """The part of :func:`prozs_loss` on drawn pixels, over the seen classes only: plain supervised learning."""
-    phi, _ = _drifted(model, batch)
+    phi, _ = _updated_features(model, batch)
     seen = model.seen
     return _drawn_loss(model.scores(phi)[:, seen], phi, batch.targets[:, seen], batch.weights[seen])
 
 
-def _drifted(model: ProZS, batch: Batch) -> tuple[torch.Tensor, PrototypeScorer]:
+def _updated_features(model: ProZS, batch: Batch) -> tuple[torch.Tensor, PrototypeScorer]:
     """Features [b, d_p, H, W] of all tiles, after the visual prototypes moved towards the annotated ones."""
     scorer = model.scorer
     if not isinstance(scorer, PrototypeScorer):
@@ -131,7 +131,7 @@ def _drifted(model: ProZS, batch: Batch) -> tuple[torch.Tensor, PrototypeScorer]
     phi = model.features(batch.grids)
     if model.training:
         points = phi[: len(batch.targets)].detach().movedim(1, -1).flatten(0, 2)
-        scorer.bank.drift(points, batch.targets.movedim(1, -1).flatten(0, 2))
+        scorer.bank.ema_update(points, batch.targets.movedim(1, -1).flatten(0, 2))
     return phi, scorer
 
 
@@ -203,7 +203,7 @@ def _optimiser(model: ProZS, recipe: Recipe, steps: int) -> tuple[torch.optim.Op
 
 
 @torch.no_grad()
-def _estimate(model: ProZS, data: TrainingSet, targets: _Targets, generator: torch.Generator) -> None:
+def _refit_prototypes(model: ProZS, data: TrainingSet, targets: _Targets, generator: torch.Generator) -> None:
     """Re-estimate the visual prototypes from a sample of labelled cells."""
     scorer = model.scorer
     if not isinstance(scorer, PrototypeScorer):
@@ -220,7 +220,7 @@ def _estimate(model: ProZS, data: TrainingSet, targets: _Targets, generator: tor
             keep = torch.randperm(len(f), generator=generator)[:_CELLS_PER_TILE]
             points.append(f[keep])
             mass.append(g[keep])
-    scorer.bank.estimate(torch.cat(points), torch.cat(mass), generator)
+    scorer.bank.refit(torch.cat(points), torch.cat(mass), generator)
     scorer.bank.counts.mul_(scale)
 
 
@@ -251,13 +251,13 @@ def fit(model: ProZS, data: TrainingSet, recipe: Recipe, seed: int, steps: int |
     weights = losses.class_weights(mass).to(device)
     if isinstance(model.decoder, ResidualDecoder):
         model.decoder.standardise(_sample_layers(data, generator))
-    _estimate(model, data, targets, generator)
+    _refit_prototypes(model, data, targets, generator)
     per_pass = -(-len(data.labelled) // recipe.batch)
     steps = steps or recipe.steps or recipe.epochs * per_pass
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         _optimise(model, data, targets, weights, recipe, steps, generator)
-    _estimate(model, data, targets, generator)
+    _refit_prototypes(model, data, targets, generator)
     model.eval()
 
 

@@ -108,7 +108,7 @@ class PrototypeBank(nn.Module):
         """Bool [C]: classes that have labels. A seen class that nobody has drawn yet has words only."""
         return self.counts > 0
 
-    def estimate(self, points: torch.Tensor, targets: torch.Tensor, generator: torch.Generator) -> None:
+    def refit(self, points: torch.Tensor, targets: torch.Tensor, generator: torch.Generator) -> None:
         """Set all centres from labelled features.
 
         Args:
@@ -128,8 +128,8 @@ class PrototypeBank(nn.Module):
                 self.used[c, : len(centres)] = True
 
     @torch.no_grad()
-    def drift(self, points: torch.Tensor, targets: torch.Tensor) -> None:
-        """Moving-average update of the nearest centre of each class; arguments as in ``estimate``."""
+    def ema_update(self, points: torch.Tensor, targets: torch.Tensor) -> None:
+        """Moving-average update of the nearest centre of each class; arguments as in ``refit``."""
         share, label = targets.max(dim=1)
         mine = (share > 0.5) & self.used.any(dim=1)[label]
         points, label = points[mine], label[mine]
