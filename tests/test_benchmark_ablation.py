@@ -33,5 +33,5 @@ def test_variants_change_what_they_say():
     for name in ("no Dice", "no contrast", "no keep"):
         assert ablation.VARIANTS[name].recipe.loss is not usual.recipe.loss
         assert ablation.VARIANTS[name].weigh
-    assert ablation.VARIANTS["gamma 0"].recipe.gamma is None
+    assert ablation.VARIANTS["gamma 0"].recipe.calibrate is None
     assert not ablation.VARIANTS["visual prototypes always"].weigh

@@ -122,7 +122,7 @@ def test_gamma_gives_undrawn_classes_the_share_of_the_pool_that_zero_shot_gives_
         data = TrainingSet(data.grids, data.labelled, data.labels)
     model = model_for(text, "prozs", [True, True, False])
     fit(model, data, PRESETS["prozs"].recipe, seed=0)
-    model.scorer.gamma.fill_(match_prior(model, data))
+    model.scorer.calibration_bias.fill_(match_prior(model, data))
     pool = data.grids[[*data.labelled, *data.unlabelled]]
     with torch.no_grad():
         zero = torch.einsum("bdhw,cd->bchw", pool.aligned, text).argmax(dim=1) == 2
@@ -136,7 +136,7 @@ def test_a_model_that_knows_drawn_classes_only_never_answers_another():
     model = model_for(text, "seen-only", [True, True, False])
     recipe = PRESETS["seen-only"].recipe
     fit(model, data, recipe, seed=0)
-    model.scorer.gamma.fill_(recipe.gamma(model, data))
+    model.scorer.calibration_bias.fill_(recipe.calibrate(model, data))
     with torch.no_grad():
         answer = model(data.grids[range(32)]).argmax(dim=1)
     assert bool((answer < 2).all())

@@ -48,7 +48,7 @@ def test_the_score_by_hand():
     bank.used[0, :2] = True
     bank.counts[0] = 10.0
     scorer = PrototypeScorer(bank, kappa=4.0)
-    scorer.gamma.fill_(0.5)
+    scorer.calibration_bias.fill_(0.5)
     vectors = torch.eye(3)[[0, 2]]
     delta = (torch.tensor([0.5, 0.5, 0.0]) - vectors[0]) * 0.5
     unseen = F.normalize(vectors[1] + delta, dim=0)

@@ -104,8 +104,8 @@ class Workbench:
             weight = cross_validated_weight(lambda: self.zero_shot(preset, seed), data, slides, preset.recipe)
             model.scorer.bank.weight.fill_(weight)
         fit(model, data, preset.recipe, seed)
-        if preset.recipe.gamma is not None and isinstance(model.scorer, PrototypeScorer):
-            model.scorer.gamma.fill_(preset.recipe.gamma(model, data))
+        if preset.recipe.calibrate is not None and isinstance(model.scorer, PrototypeScorer):
+            model.scorer.calibration_bias.fill_(preset.recipe.calibrate(model, data))
         return model
 
     def _context(self, annotations: Container[int], seed: int) -> list[int]:

@@ -37,7 +37,7 @@ def match_prior(model: ProZS, data: TrainingSet) -> float:
     scorer = model.scorer
     if not isinstance(scorer, PrototypeScorer) or bool(scorer.bank.drawn.all()) or not bool(scorer.bank.drawn.any()):
         return 0.0
-    scorer.gamma.zero_()
+    scorer.calibration_bias.zero_()
     drawn = scorer.bank.drawn.cpu()
     margins, wins = [], []
     tiles = [*data.labelled, *data.unlabelled]
@@ -50,7 +50,7 @@ def match_prior(model: ProZS, data: TrainingSet) -> float:
     return float(-torch.quantile(margin[::step], 1 - share).clamp(-LIMIT, LIMIT))
 
 
-def never_undrawn(model: ProZS, data: TrainingSet) -> float:
+def never_unseen(model: ProZS, data: TrainingSet) -> float:
     """The gamma of a model that knows drawn classes only."""
     del model, data
     return NEVER

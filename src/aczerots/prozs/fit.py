@@ -80,7 +80,7 @@ class Recipe:
         context: Not annotated tiles per step.
         steps: Number of steps, or None to take ``epochs``.
         epochs: Passes over the annotated tiles where ``steps`` is None.
-        gamma: (fitted model, what it was fitted to) -> bias against drawn classes in logits (calibrate.py); None
+        calibrate: (fitted model, what it was fitted to) -> bias against drawn classes in logits (calibrate.py); None
             leaves it at 0.
         thin: A step looks at every ``thin``-th row and column of the grid, from a random start: neighbouring cells
             say much the same, and a step costs ``thin`` squared less. 1 for decoders that look at neighbours.
@@ -94,7 +94,7 @@ class Recipe:
     context: int = 0
     steps: int | None = None
     epochs: int = 100
-    gamma: Callable[[ProZS, TrainingSet], float] | None = None
+    calibrate: Callable[[ProZS, TrainingSet], float] | None = None
     thin: int = 1
 
 

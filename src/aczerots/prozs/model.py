@@ -43,8 +43,8 @@ class PrototypeScorer(nn.Module):
         super().__init__()
         self.bank = bank
         self.kappa = kappa
-        self.register_buffer("gamma", torch.zeros(()))
-        self.gamma: torch.Tensor
+        self.register_buffer("calibration_bias", torch.zeros(()))
+        self.calibration_bias: torch.Tensor
 
     def displaced(self, vectors: torch.Tensor) -> torch.Tensor:
         """Class vectors [C, d_p]; those of undrawn classes follow the text-to-visual displacement."""
@@ -63,7 +63,7 @@ class PrototypeScorer(nn.Module):
         trust = self.bank.trust
         text = points @ self.displaced(vectors).T
         score = self.kappa * ((1 - trust) * text + trust * self.bank.similarity(points, self.kappa))
-        return (score - self.gamma * self.bank.drawn).movedim(-1, 1)
+        return (score - self.calibration_bias * self.bank.drawn).movedim(-1, 1)
 
 
 class ProZS(nn.Module):

@@ -9,7 +9,7 @@ import torch
 
 from aczerots.backbones.base import BackboneInfo
 from aczerots.errors import SettingsError
-from aczerots.prozs.calibrate import match_prior, never_undrawn
+from aczerots.prozs.calibrate import match_prior, never_unseen
 from aczerots.prozs.decoder import PaperDecoder, PaperProjection, ResidualDecoder, ResidualProjection
 from aczerots.prozs.fit import Recipe, paper_loss, prozs_loss, seen_loss
 from aczerots.prozs.model import DotScorer, PrototypeScorer, ProZS
@@ -54,10 +54,10 @@ _PROZS = Recipe(
     batch=8,
     context=4,
     steps=200,
-    gamma=match_prior,
+    calibrate=match_prior,
     thin=2,
 )
-_SEEN_ONLY = replace(_PROZS, loss=seen_loss, context=0, gamma=never_undrawn)
+_SEEN_ONLY = replace(_PROZS, loss=seen_loss, context=0, calibrate=never_unseen)
 _PAPER = Recipe(loss=paper_loss, optimiser="sgd", rate=7e-3, weight_decay=5e-4, batch=64, epochs=100)
 
 PRESETS = {
