@@ -21,7 +21,7 @@ from torch import nn
 from aczerots.backbones.base import BackboneInfo, DenseFeatures
 from aczerots.backbones.locate import locate_backbone
 from aczerots.prozs.decoder import PaperDecoder, PaperProjection, ResidualDecoder, ResidualProjection
-from aczerots.prozs.fit import Recipe, prozs_loss
+from aczerots.prozs.fit import TrainingRecipe, prozs_loss
 from aczerots.prozs.model import DotScorer, PrototypeScorer, ProZS
 from aczerots.prozs.presets import PRESETS, Preset
 from aczerots.prozs.prototypes import PrototypeBank
@@ -65,10 +65,10 @@ def variant(
     return Preset(name, build, recipe_of("prozs", **recipe), weigh)
 
 
-def recipe_of(preset: str, **changes: object) -> Recipe:
+def recipe_of(preset: str, **changes: object) -> TrainingRecipe:
     """The recipe of a preset with some fields changed."""
     known = PRESETS[preset].recipe
-    assert isinstance(known, Recipe)
+    assert isinstance(known, TrainingRecipe)
     return replace(known, **changes)  # type: ignore[arg-type]  # checked by the dataclass
 
 

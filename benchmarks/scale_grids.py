@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from aczerots.datasets.phantom.slide import Recipe, generate
+from aczerots.datasets.phantom.slide import TrainingRecipe, generate
 from aczerots.engine.progress import Silent
 from aczerots.loop.workbench import open_workbench
 from aczerots.predict.blend import chunk_scores
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     one = fitted(options.pool)
     slides: list[Slide] = [
-        ArraySlide(f"phantom {i}", generate(Recipe(11, i, (1200, 1200), 0.5))[0], 0.5) for i in (3, 6)
+        ArraySlide(f"phantom {i}", generate(TrainingRecipe(11, i, (1200, 1200), 0.5))[0], 0.5) for i in (3, 6)
     ]
     slides += [open_slide(path, options.mpp) for path in options.slides]
     for slide in slides:

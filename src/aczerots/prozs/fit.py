@@ -68,7 +68,7 @@ Loss = Callable[[ProZS, Batch], torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingRecipe:
     """How to optimise.
 
     Attributes:
@@ -191,7 +191,7 @@ def _draw(count: int, batch: int, generator: torch.Generator) -> Iterator[list[i
         queue = queue[batch:]
 
 
-def _optimiser(model: ProZS, recipe: Recipe, steps: int) -> tuple[torch.optim.Optimizer, Callable[[], None]]:
+def _optimiser(model: ProZS, recipe: TrainingRecipe, steps: int) -> tuple[torch.optim.Optimizer, Callable[[], None]]:
     """The optimiser and what to call after each step."""
     if recipe.optimiser == "sgd":
         # Momentum is not stated in the paper; 0.9 is the field's habit with these rates.
@@ -224,7 +224,7 @@ def _refit_prototypes(model: ProZS, data: TrainingSet, targets: _Targets, genera
     scorer.bank.counts.mul_(scale)
 
 
-def fit(model: ProZS, data: TrainingSet, recipe: Recipe, seed: int, steps: int | None = None) -> None:
+def fit(model: ProZS, data: TrainingSet, recipe: TrainingRecipe, seed: int, steps: int | None = None) -> None:
     """Fit ``model`` in place; the same arguments give the same weights.
 
     Args:
@@ -273,7 +273,7 @@ def _optimise(
     data: TrainingSet,
     targets: _Targets,
     weights: torch.Tensor,
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     steps: int,
     generator: torch.Generator,
 ) -> None:

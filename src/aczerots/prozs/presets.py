@@ -11,7 +11,7 @@ from aczerots.backbones.base import BackboneInfo
 from aczerots.errors import SettingsError
 from aczerots.prozs.calibrate import match_prior, never_unseen
 from aczerots.prozs.decoder import PaperDecoder, PaperProjection, ResidualDecoder, ResidualProjection
-from aczerots.prozs.fit import Recipe, paper_loss, prozs_loss, seen_loss
+from aczerots.prozs.fit import TrainingRecipe, paper_loss, prozs_loss, seen_loss
 from aczerots.prozs.model import DotScorer, PrototypeScorer, ProZS
 from aczerots.prozs.prototypes import PrototypeBank
 
@@ -30,7 +30,7 @@ class Preset:
 
     name: str
     build: Callable[[BackboneInfo, torch.Tensor, torch.Tensor], ProZS]
-    recipe: Recipe | None
+    recipe: TrainingRecipe | None
     weigh: bool = False
 
 
@@ -46,7 +46,7 @@ def _paper(info: BackboneInfo, text: torch.Tensor, seen: torch.Tensor) -> ProZS:
     return ProZS(PaperDecoder(info.layer_dim, info.stride), PaperProjection(info.dim), DotScorer(), text, seen)
 
 
-_PROZS = Recipe(
+_PROZS = TrainingRecipe(
     loss=prozs_loss,
     optimiser="adamw",
     rate=1e-3,
@@ -58,7 +58,7 @@ _PROZS = Recipe(
     thin=2,
 )
 _SEEN_ONLY = replace(_PROZS, loss=seen_loss, context=0, calibrate=never_unseen)
-_PAPER = Recipe(loss=paper_loss, optimiser="sgd", rate=7e-3, weight_decay=5e-4, batch=64, epochs=100)
+_PAPER = TrainingRecipe(loss=paper_loss, optimiser="sgd", rate=7e-3, weight_decay=5e-4, batch=64, epochs=100)
 
 PRESETS = {
     "prozs": Preset("prozs", _residual, _PROZS, weigh=True),

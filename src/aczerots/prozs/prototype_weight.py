@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from aczerots.prozs.fit import Recipe, TrainingSet, fit
+from aczerots.prozs.fit import TrainingRecipe, TrainingSet, fit
 from aczerots.prozs.losses import soft_targets
 from aczerots.prozs.model import PrototypeScorer, ProZS
 
@@ -34,7 +34,7 @@ def divide(groups: Sequence[Sequence[int]], number: int) -> list[list[int]]:
 
 
 def cross_validated_weight(
-    build: Callable[[], ProZS], data: TrainingSet, groups: Sequence[str], recipe: Recipe
+    build: Callable[[], ProZS], data: TrainingSet, groups: Sequence[str], recipe: TrainingRecipe
 ) -> float:
     """1 if visual prototypes raise the mean IoU of drawn classes on tiles that were not fitted to, else 0.
 
@@ -70,7 +70,11 @@ def _halves(data: TrainingSet, groups: Sequence[str], classes: int) -> tuple[lis
 
 
 def _held_out_iou(
-    build: Callable[[], ProZS], data: TrainingSet, halves: tuple[list[int], list[int]], recipe: Recipe, weight: float
+    build: Callable[[], ProZS],
+    data: TrainingSet,
+    halves: tuple[list[int], list[int]],
+    recipe: TrainingRecipe,
+    weight: float,
 ) -> float:
     """Mean IoU of the drawn classes on each half by a model of the other one."""
     found = []
