@@ -19,6 +19,8 @@ from aczerots.taxonomy import Taxonomy
 
 _LATER = ("scorer.bank.weight",)
 _FORMAT = 1
+_RENAMED = {"scorer.gamma": "scorer.calibration_bias"}
+"""Tensors of older files by the name that they have now."""
 
 
 class ModelCard(BaseModel):
@@ -94,6 +96,7 @@ def _rebuild(path: Path, header: str, tensors: dict[str, torch.Tensor]) -> tuple
         card = ModelCard.model_validate_json(header)
         seen = torch.from_numpy(card.taxonomy.seen)
         model = build_model(locate_preset(card.preset), card.backbone, tensors["text"], seen, seed=0)
+        tensors = {_RENAMED.get(name, name): value for name, value in tensors.items()}
         own = model.state_dict()
         # Models written before this buffer was there always counted visual prototypes.
         tensors |= {k: own[k] for k in _LATER if k in own and k not in tensors}

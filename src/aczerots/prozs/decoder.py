@@ -1,4 +1,4 @@
-"""Decoders: backbone grids to pixel features; and the projections of text into the same space."""
+"""Decoders: backbone dense to pixel features; and the projections of text into the same space."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class ResidualDecoder(nn.Module):
     Args:
         dim: Joint-space dimension d; also the feature dimension d_p.
         layer_dim: Dimension d_v of the layer tokens.
-        dropout: Share of the inputs that a training step hides, the same ones in all cells of a tile: neighbouring
-            cells say much the same, so that one could stand in for another (Tompson et al., 2015).
+        dropout: Fraction of the inputs that a training step hides, the same in all patches of a tile: neighbouring
+            patches say much the same, so that one could stand in for another (Tompson et al., 2015).
     """
 
     def __init__(self, dim: int, layer_dim: int, dropout: float = 0.3) -> None:
@@ -40,11 +40,11 @@ class ResidualDecoder(nn.Module):
         self.mean.copy_(layers.mean(dim=(0, 2, 3)))
         self.std.copy_(layers.std(dim=(0, 2, 3)).clamp_min(1e-6))
 
-    def forward(self, grids: DenseFeatures) -> torch.Tensor:
+    def forward(self, dense: DenseFeatures) -> torch.Tensor:
         """Unit pixel features [b, d, gh, gw]."""
-        layers = (grids.layers - self.mean[:, None, None]) / self.std[:, None, None]
-        x = torch.cat([grids.aligned * math.sqrt(grids.aligned.shape[1]), layers], dim=1)
-        return F.normalize(grids.aligned + self.correct(self.drop(x)), dim=1)
+        layers = (dense.layers - self.mean[:, None, None]) / self.std[:, None, None]
+        x = torch.cat([dense.aligned * math.sqrt(dense.aligned.shape[1]), layers], dim=1)
+        return F.normalize(dense.aligned + self.correct(self.drop(x)), dim=1)
 
 
 def _conv_block(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
@@ -78,10 +78,10 @@ class PaperDecoder(nn.Module):
         blocks += [_conv_block(dim, dim, 3), _conv_block(dim, dim, 3)]
         self.blocks = nn.Sequential(*blocks)
 
-    def forward(self, grids: DenseFeatures) -> torch.Tensor:
+    def forward(self, dense: DenseFeatures) -> torch.Tensor:
         """Pixel features [b, 64, gh * stride, gw * stride], not normalised."""
         # Channels last is 1.7 times as fast on a processor.
-        out: torch.Tensor = self.blocks(grids.layers.contiguous(memory_format=torch.channels_last))
+        out: torch.Tensor = self.blocks(dense.layers.contiguous(memory_format=torch.channels_last))
         return out
 
 

@@ -1,4 +1,4 @@
-"""Losses on soft cell targets: the label mass of each class in a cell, zero where nothing is annotated."""
+"""Losses on soft targets: the label mass of each class in a patch, zero where nothing is annotated."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ _EPS = 1e-6
 
 
 def soft_targets(labels: torch.Tensor, classes: int, size: tuple[int, int]) -> torch.Tensor:
-    """Label mass per cell.
+    """Label mass per patch.
 
     Args:
         labels: Label ids uint8 [b, h, w]; ids >= classes (IGNORE) count as not annotated.
         classes: Number of classes C.
-        size: (H, W) of the cells; each cell averages the pixels that it covers.
+        size: (H, W) in patches; each averages the pixels that it covers.
 
     Returns:
-        Float32 [b, C, H, W]: share of the cell's pixels labelled with each class; sums to <= 1 over C.
+        Float32 [b, C, H, W]: fraction of the patch's pixels labelled with each class; sums to <= 1 over C.
     """
-    return _shares(labels, range(classes), size)
+    return _fractions(labels, range(classes), size)
 
 
 def complementary_mass(labels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Share of each cell's pixels that are of no seen class, float32 [b, 1, H, W]; arguments as above."""
-    return _shares(labels, [NO_SEEN], size)
+    """Fraction of each patch's pixels that are of no seen class, float32 [b, 1, H, W]; arguments as above."""
+    return _fractions(labels, [NO_SEEN], size)
 
 
-def _shares(labels: torch.Tensor, ids: Sequence[int], size: tuple[int, int]) -> torch.Tensor:
-    """Share of each cell's pixels that have each of some ids, float32 [b, len(ids), H, W]."""
+def _fractions(labels: torch.Tensor, ids: Sequence[int], size: tuple[int, int]) -> torch.Tensor:
+    """Fraction of each patch's pixels that have each of some ids, float32 [b, len(ids), H, W]."""
     b, h, w = labels.shape
     rows, columns = size
     wanted = torch.as_tensor(ids, device=labels.device)
@@ -42,14 +42,14 @@ def _shares(labels: torch.Tensor, ids: Sequence[int], size: tuple[int, int]) -> 
         return onehot if (h, w) == size else F.adaptive_avg_pool2d(onehot, size)
     # Counting ids is several times faster than averaging one mask per id.
     bins = len(wanted) + 1
-    cells = b * rows * columns
-    kind = torch.int32 if cells * bins < 2**31 else torch.int64
+    patches = b * rows * columns
+    kind = torch.int32 if patches * bins < 2**31 else torch.int64
     count = partial(torch.arange, dtype=kind, device=labels.device)
     place = torch.full((256,), len(wanted), dtype=kind, device=labels.device)
     place[wanted] = count(len(wanted))
     row, column = count(h) // (h // rows), count(w) // (w // columns)
-    cell = count(b)[:, None, None] * (rows * columns) + (row[:, None] * columns + column)
-    counts = torch.bincount((cell * bins + place[labels.int()]).flatten(), minlength=cells * bins)
+    patch = count(b)[:, None, None] * (rows * columns) + (row[:, None] * columns + column)
+    counts = torch.bincount((patch * bins + place[labels.int()]).flatten(), minlength=patches * bins)
     found = counts.view(b, rows, columns, bins)[..., :-1].movedim(-1, 1)
     return found.float() * (rows * columns / (h * w))
 
@@ -131,36 +131,36 @@ def contrast(phi: torch.Tensor, targets: torch.Tensor, temperature: float) -> to
 
 
 def complementary_label(
-    logits: torch.Tensor, reference: torch.Tensor, excluded: torch.Tensor, seen: torch.Tensor
+    logits: torch.Tensor, reference: torch.Tensor, no_seen: torch.Tensor, seen: torch.Tensor
 ) -> torch.Tensor:
     """Cross-entropy where the expert says "none of the seen classes", to the zero-shot answer among the others.
 
-    The label is a set of classes; within it the zero-shot answer decides (as pseudo-labels of undrawn pixels do in
+    The label is a set of classes; within it the zero-shot answer decides (as pseudo-labels do in
     transductive zero-shot segmentation; Zhou et al., 2023).
 
     Args:
         logits: The model's scores [b, C, H, W].
         reference: Zero-shot posterior [b, C, H, W].
-        excluded: Share of each cell that is of no seen class [b, 1, H, W].
+        no_seen: Fraction of each patch that is of no seen class [b, 1, H, W].
         seen: Which classes are seen [C].
 
     Returns:
-        Mean over the share; 0 where it is 0 everywhere, or no class is unseen.
+        Mean over that fraction; 0 where it is 0 everywhere, or no class is unseen.
     """
     if bool(seen.all()):
         return logits.sum() * 0
     goal = reference[:, ~seen]
     goal = goal / goal.sum(dim=1, keepdim=True).clamp_min(1e-8)
-    return -(goal * F.log_softmax(logits, dim=1)[:, ~seen] * excluded).sum() / excluded.sum().clamp_min(_EPS)
+    return -(goal * F.log_softmax(logits, dim=1)[:, ~seen] * no_seen).sum() / no_seen.sum().clamp_min(_EPS)
 
 
 def zero_shot_distillation(logits: torch.Tensor, reference: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """KL divergence from the zero-shot answer on pixels without labels, so that undrawn classes survive.
+    """KL divergence from the zero-shot answer on pixels without labels, so that unseen classes survive (distillation).
 
     Args:
         logits: The model's scores [b, C, H, W].
         reference: Zero-shot posterior [b, C, H, W].
-        weight: Share of each cell that is not annotated [b, 1, H, W].
+        weight: Fraction of each patch that is not annotated [b, 1, H, W].
 
     Returns:
         Mean of KL(reference || model) over the weight.

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from aczerots.backbones.base import DenseFeatures
 from aczerots.prozs.prototypes import PrototypeBank
-
-
-class Scorer(Protocol):
-    """Turns pixel features and class vectors into class scores; an ``nn.Module``."""
-
-    def __call__(self, phi: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-        """Scores [b, C, H, W] from features [b, d_p, H, W] and class vectors [C, d_p]."""
 
 
 class DotScorer(nn.Module):
@@ -30,9 +21,9 @@ class DotScorer(nn.Module):
 class PrototypeScorer(nn.Module):
     """Scores from text and visual prototypes.
 
-    ``s_pc = kappa [(1 - a_c) cos(phi_p, v_c) + a_c softmax_m cos(phi_p, mu_cm)] - gamma [c drawn]`` (design,
-    ProZS; a seen class that nobody has drawn yet is treated as unseen). Undrawn classes have only v_c, moved by
-    the mean displacement mu - v of the drawn ones.
+    ``s_pc = kappa [(1 - a_c) cos(phi_p, v_c) + a_c softmax_m cos(phi_p, mu_cm)] - b [c has labels]`` with the
+    calibration bias b. A seen class without labels yet is treated as unseen. Classes without labels have only v_c,
+    moved by the mean displacement mu - v of the others.
 
     Args:
         bank: The visual prototypes.
@@ -47,15 +38,15 @@ class PrototypeScorer(nn.Module):
         self.calibration_bias: torch.Tensor
 
     def displaced(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Class vectors [C, d_p]; those of undrawn classes follow the text-to-visual displacement."""
-        trust = self.bank.trust * self.bank.drawn
-        if not bool(self.bank.drawn.any()):
+        """Class vectors [C, d_p]; those without labels follow the text-to-visual displacement."""
+        trust = self.bank.trust * self.bank.labelled
+        if not bool(self.bank.labelled.any()):
             return vectors
         weight = self.bank.used.float()
         mean = (self.bank.centres * weight[..., None]).sum(dim=1) / weight.sum(dim=1).clamp_min(1)[:, None]
-        delta = ((mean - vectors) * trust[:, None]).sum(dim=0) / self.bank.drawn.sum()
+        delta = ((mean - vectors) * trust[:, None]).sum(dim=0) / self.bank.labelled.sum()
         moved = F.normalize(vectors + delta, dim=1)
-        return torch.where(self.bank.drawn[:, None], vectors, moved)
+        return torch.where(self.bank.labelled[:, None], vectors, moved)
 
     def forward(self, phi: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """Scores [b, C, H, W]."""
@@ -63,7 +54,7 @@ class PrototypeScorer(nn.Module):
         trust = self.bank.trust
         text = points @ self.displaced(vectors).T
         score = self.kappa * ((1 - trust) * text + trust * self.bank.similarity(points, self.kappa))
-        return (score - self.calibration_bias * self.bank.drawn).movedim(-1, 1)
+        return (score - self.calibration_bias * self.bank.labelled).movedim(-1, 1)
 
 
 class ProZS(nn.Module):
@@ -94,13 +85,13 @@ class ProZS(nn.Module):
         self.text: torch.Tensor
         self.seen: torch.Tensor
 
-    def zero_shot(self, grids: DenseFeatures) -> torch.Tensor:
+    def zero_shot(self, dense: DenseFeatures) -> torch.Tensor:
         """Cosines [b, C, H, W] of dense embeddings to text prototypes: what words alone say, whatever was fitted."""
-        return torch.einsum("bdhw,cd->bchw", grids.aligned, self.text)
+        return torch.einsum("bdhw,cd->bchw", dense.aligned, self.text)
 
-    def features(self, grids: DenseFeatures) -> torch.Tensor:
+    def features(self, dense: DenseFeatures) -> torch.Tensor:
         """Pixel features phi [b, d_p, H, W]."""
-        phi: torch.Tensor = self.decoder(grids)
+        phi: torch.Tensor = self.decoder(dense)
         return phi
 
     def scores(self, phi: torch.Tensor) -> torch.Tensor:
@@ -108,6 +99,6 @@ class ProZS(nn.Module):
         out: torch.Tensor = self.scorer(phi, self.projection(self.text))
         return out
 
-    def forward(self, grids: DenseFeatures) -> torch.Tensor:
+    def forward(self, dense: DenseFeatures) -> torch.Tensor:
         """Class scores (logits) [b, C, H, W]."""
-        return self.scores(self.features(grids))
+        return self.scores(self.features(dense))

@@ -11,8 +11,9 @@ from aczerots.backbones.base import BackboneInfo
 from aczerots.errors import SettingsError
 from aczerots.prozs.calibrate import match_prior, never_unseen
 from aczerots.prozs.decoder import PaperDecoder, PaperProjection, ResidualDecoder, ResidualProjection
-from aczerots.prozs.fit import TrainingRecipe, paper_loss, prozs_loss, seen_loss
+from aczerots.prozs.fit import TrainingRecipe
 from aczerots.prozs.model import DotScorer, PrototypeScorer, ProZS
+from aczerots.prozs.objectives import paper_loss, prozs_loss, seen_loss
 from aczerots.prozs.prototypes import PrototypeBank
 
 
@@ -25,13 +26,13 @@ class Preset:
         build: (backbone facts, text prototypes [C, d], seen [C]) -> untrained model. Draws initial weights
             from torch's global generator.
         recipe: How to fit it; None for a model without training.
-        weigh: Whether cross-validation on drawn tiles decides if visual prototypes count.
+        cross_validate_prototypes: Whether cross-validation on the annotated tiles decides if visual prototypes count.
     """
 
     name: str
     build: Callable[[BackboneInfo, torch.Tensor, torch.Tensor], ProZS]
     recipe: TrainingRecipe | None
-    weigh: bool = False
+    cross_validate_prototypes: bool = False
 
 
 def _residual(info: BackboneInfo, text: torch.Tensor, seen: torch.Tensor) -> ProZS:
@@ -61,7 +62,7 @@ _SEEN_ONLY = replace(_PROZS, loss=seen_loss, context=0, calibrate=never_unseen)
 _PAPER = TrainingRecipe(loss=paper_loss, optimiser="sgd", rate=7e-3, weight_decay=5e-4, batch=64, epochs=100)
 
 PRESETS = {
-    "prozs": Preset("prozs", _residual, _PROZS, weigh=True),
+    "prozs": Preset("prozs", _residual, _PROZS, cross_validate_prototypes=True),
     "paper": Preset("paper", _paper, _PAPER),
     "zeroshot": Preset("zeroshot", _residual, None),
     "seen-only": Preset("seen-only", _residual, _SEEN_ONLY),

@@ -77,8 +77,8 @@ class PrototypeBank(nn.Module):
     Args:
         classes: Number of classes C.
         dim: Feature dimension d_p.
-        even: n_0, the label count (in labelled cells) at which text and visual prototypes weigh the same.
-        momentum: Share of the old centre kept at a moving-average step.
+        even: n_0, the label count (in labelled patches) at which text and visual prototypes weigh the same.
+        momentum: Fraction of the old centre kept by an EMA update.
         most: Prototypes of a class at most; their number is chosen from the data.
     """
 
@@ -91,7 +91,7 @@ class PrototypeBank(nn.Module):
         self.register_buffer("centres", torch.zeros(classes, most, dim))
         self.register_buffer("used", torch.zeros(classes, most, dtype=torch.bool))
         self.register_buffer("counts", torch.zeros(classes))
-        # 1, or 0 where words alone do better on drawn tiles that were held out (weigh.py).
+        # 1, or 0 where words alone do better on held-out tiles (prototype_weight.py).
         self.register_buffer("weight", torch.ones(()))
         self.weight: torch.Tensor
         self.centres: torch.Tensor
@@ -100,12 +100,12 @@ class PrototypeBank(nn.Module):
 
     @property
     def trust(self) -> torch.Tensor:
-        """a_c = w n_c / (n_c + n_0), float [C]: weight of the visual prototypes (design, ProZS; w is 1 there)."""
+        """a_c = w n_c / (n_c + n_0), float [C]: weight of the visual prototypes."""
         return self.weight * self.counts / (self.counts + self.even)
 
     @property
-    def drawn(self) -> torch.Tensor:
-        """Bool [C]: classes that have labels. A seen class that nobody has drawn yet has words only."""
+    def labelled(self) -> torch.Tensor:
+        """Bool [C]: classes that have labels. A seen class without labels has words only."""
         return self.counts > 0
 
     def refit(self, points: torch.Tensor, targets: torch.Tensor, generator: torch.Generator) -> None:
@@ -113,7 +113,7 @@ class PrototypeBank(nn.Module):
 
         Args:
             points: Unit features [n, d_p], on the CPU.
-            targets: Label mass [n, C]: per cell the share of its pixels labelled with each class.
+            targets: Label mass [n, C]: per patch the fraction of its pixels labelled with each class.
             generator: For clustering.
         """
         self.used.zero_()
@@ -129,9 +129,9 @@ class PrototypeBank(nn.Module):
 
     @torch.no_grad()
     def ema_update(self, points: torch.Tensor, targets: torch.Tensor) -> None:
-        """Moving-average update of the nearest centre of each class; arguments as in ``refit``."""
-        share, label = targets.max(dim=1)
-        mine = (share > 0.5) & self.used.any(dim=1)[label]
+        """Exponential moving average of the nearest centre of each class; arguments as in :meth:`refit`."""
+        fraction, label = targets.max(dim=1)
+        mine = (fraction > 0.5) & self.used.any(dim=1)[label]
         points, label = points[mine], label[mine]
         classes, most, dim = self.centres.shape
         near = torch.einsum("nd,cmd->ncm", points, self.centres)[torch.arange(len(points)), label]
@@ -146,7 +146,7 @@ class PrototypeBank(nn.Module):
     def similarity(self, phi: torch.Tensor, kappa: float) -> torch.Tensor:
         """Soft maximum over a class's centres of the cosine.
 
-        ``(1 / kappa) * log mean_m exp(kappa * cos(phi, mu_cm))``: the design's logsumexp brought to the scale
+        ``(1 / kappa) * log mean_m exp(kappa * cos(phi, mu_cm))``: a logsumexp on the scale
         of a cosine, so that classes with many centres have no head start.
 
         Args:
