@@ -21,8 +21,9 @@ from torch import nn
 from aczerots.backbones.base import BackboneInfo, DenseFeatures
 from aczerots.backbones.locate import locate_backbone
 from aczerots.prozs.decoder import PaperDecoder, PaperProjection, ResidualDecoder, ResidualProjection
-from aczerots.prozs.fit import TrainingRecipe, prozs_loss
+from aczerots.prozs.fit import TrainingRecipe
 from aczerots.prozs.model import DotScorer, PrototypeScorer, ProZS
+from aczerots.prozs.objectives import prozs_loss
 from aczerots.prozs.presets import PRESETS, Preset
 from aczerots.prozs.prototypes import PrototypeBank
 from aczerots.simulate.experiment.pool import one_thread
@@ -53,7 +54,7 @@ class FixedDecoder(nn.Module):
 
 
 def variant(
-    name: str, *, parts: Callable[..., tuple[nn.Module, ...]] = usual, weigh: bool = True, **recipe: object
+    name: str, *, parts: Callable[..., tuple[nn.Module, ...]] = usual, cross_validate: bool = True, **recipe: object
 ) -> Preset:
     """The preset ``prozs`` with other parts, another recipe, or a fixed weight of visual prototypes."""
 
@@ -62,7 +63,7 @@ def variant(
         assert isinstance(bank, PrototypeBank)
         return ProZS(decoder, projection, PrototypeScorer(bank, info.logit_scale), text, seen)
 
-    return Preset(name, build, recipe_of("prozs", **recipe), weigh)
+    return Preset(name, build, recipe_of("prozs", **recipe), cross_validate)
 
 
 def recipe_of(preset: str, **changes: object) -> TrainingRecipe:
@@ -86,13 +87,13 @@ def quarter(info: BackboneInfo, text: torch.Tensor, seen: torch.Tensor) -> ProZS
 VARIANTS: dict[str, Preset] = {
     "prozs": PRESETS["prozs"],
     "one visual prototype per class": variant("one", parts=partial(usual, most=1)),
-    "visual prototypes always": variant("always", weigh=False),
-    "no visual prototypes": variant("none", parts=partial(usual, even=float("inf")), weigh=False),
-    "visual prototypes only": variant("only", parts=partial(usual, even=1e-6), weigh=False),
+    "visual prototypes always": variant("always", cross_validate=False),
+    "no visual prototypes": variant("none", parts=partial(usual, even=float("inf")), cross_validate=False),
+    "visual prototypes only": variant("only", parts=partial(usual, even=1e-6), cross_validate=False),
     "no Dice": variant("no dice", loss=partial(prozs_loss, dice=0.0)),
     "no contrast": variant("no contrast", loss=partial(prozs_loss, contrast=0.0)),
     "no keep": variant("no keep", loss=partial(prozs_loss, distillation=0.0)),
-    "gamma 0": variant("gamma 0", gamma=None),
+    "gamma 0": variant("gamma 0", calibrate=None),
     "decoder that learns nothing": variant("fixed", parts=fixed),
     "every row and column": variant("whole", thin=1),
     "seen-only": PRESETS["seen-only"],

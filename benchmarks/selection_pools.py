@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aczerots.selection.base import Pool
+from aczerots.selection.base import PoolView
 
 CELLS, DIM, CLASSES, MODES = 16, 128, 6, 300
 DRAWN = 100
@@ -51,13 +51,13 @@ def _open(path: Path, shape: tuple[int, ...]) -> np.memmap:
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
 
 
-def open_pool(place: Path) -> Pool:
+def open_pool(place: Path) -> PoolView:
     """The pool in a folder; 100 of its tiles are drawn, and the last class is unseen."""
     features, scores = (np.load(place / f"{name}.npy", mmap_mode="r") for name in ("features", "scores"))
     tiles = len(features)
     labelled = np.zeros(tiles, dtype=bool)
     labelled[np.random.default_rng(1).choice(tiles, min(DRAWN, tiles // 10), replace=False)] = True
-    return Pool(
+    return PoolView(
         features=features,
         scores=scores,
         inside=np.ones((tiles, CELLS), dtype=bool),
@@ -75,10 +75,10 @@ def tile_points(place: Path) -> np.ndarray:
     return np.asarray(mean / np.linalg.norm(mean, axis=1, keepdims=True))
 
 
-def pool_of_points(points: np.ndarray) -> Pool:
+def pool_of_points(points: np.ndarray) -> PoolView:
     """A pool with one cell per tile [n, d], nothing drawn and no opinion on classes."""
     tiles = len(points)
-    return Pool(
+    return PoolView(
         features=points[:, None],
         scores=np.zeros((tiles, 1, 2), dtype=np.float32),
         inside=np.ones((tiles, 1), dtype=bool),

@@ -130,7 +130,7 @@ def test_a_run_may_go_on_in_memory_but_not_pooled(rows):
 
 def test_pooled_computes_whole_grids_only_of_what_a_fit_sees(tmp_path: Path, monkeypatch):
     monkeypatch.setattr("aczerots.loop.workbench.CONTEXT", 1)
-    monkeypatch.setattr("aczerots.loop.workbench.fit", partial(fit, steps=2))
+    monkeypatch.setattr("aczerots.prozs.train.fit", partial(fit, steps=2))
     progress = Spoken()
     settings = read_settings(
         **RUN | {"dataset": "phantom:10,size=64", "tile_size": 64, "rounds": 1, "initial": 0.3, "preset": "prozs"}

@@ -101,7 +101,7 @@ def test_arrows_point_down() -> None:
     [
         ("slides", "from aczerots.datasets.base import Dataset"),
         ("annotation", "import aczerots.prozs.model"),
-        ("prozs", "from aczerots.selection.base import Pool"),
+        ("prozs", "from aczerots.selection.base import PoolView"),
         ("taxonomy", "def f():\n    from aczerots.config import read_settings"),
         ("report", "if TYPE_CHECKING:\n    from aczerots import loop"),
     ],

@@ -15,7 +15,7 @@ from test_strategy_contract import (  # noqa: F401  # pytest runs what it finds 
 )
 
 from aczerots.errors import SettingsError
-from aczerots.selection.base import Pool, Strategy
+from aczerots.selection.base import PoolView, Strategy
 from aczerots.selection.limits import Limit
 from aczerots.selection.locate import locate_strategy
 from aczerots.selection.skactiveml import PREFIX, USABLE
@@ -41,7 +41,7 @@ def test_the_answer_does_not_depend_on_the_order_of_the_pool(strategy: Strategy,
 def test_it_keeps_to_limits(strategy: Strategy):
     pool = make_pool(labelled=0)
     limit = Limit(np.arange(len(pool)) // 5, 2)
-    limited = Pool(**{k: getattr(pool, k) for k in Pool.__dataclass_fields__ if k != "limits"}, limits=(limit,))
+    limited = PoolView(**{k: getattr(pool, k) for k in PoolView.__dataclass_fields__ if k != "limits"}, limits=(limit,))
     found = strategy.select(limited, 100, np.random.default_rng(0)).tiles
     assert limit.kept(found)
     assert len(found) == 2 * (int(limit.group.max()) + 1)

@@ -14,7 +14,7 @@ from aczerots.datasets.base import Dataset
 from aczerots.engine.progress import Silent
 from aczerots.errors import InputError, SettingsError
 from aczerots.loop.expert import draw
-from aczerots.predict.segmenter import tile_probabilities, view_pool
+from aczerots.predict.segmenter import tile_probabilities
 from aczerots.project.bench import Running, open_bench
 from aczerots.project.folder import Project, newest_model
 from aczerots.project.measure import cross_validate, split_folds
@@ -24,6 +24,7 @@ from aczerots.project.rounds import fit_round, measure_round, propose_round
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import locate_preset
 from aczerots.selection.criterion import covered_fraction
+from aczerots.selection.pool_view import view_pool
 from aczerots.server.serve import project_desk
 from aczerots.slides.base import Box, Tile
 from aczerots.taxonomy import IGNORE

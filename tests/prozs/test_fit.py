@@ -10,9 +10,10 @@ from aczerots.backbones.base import BackboneInfo, DenseFeatures
 from aczerots.errors import InputError
 from aczerots.prozs.calibrate import match_prior
 from aczerots.prozs.checkpoint import ModelCard, load_model, save_model
-from aczerots.prozs.fit import TrainingSet, fit
+from aczerots.prozs.fit import fit
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import PRESETS, build_model
+from aczerots.prozs.training_set import TrainingSet
 from aczerots.taxonomy import IGNORE, NO_SEEN, Taxonomy, TissueClass
 
 INFO = BackboneInfo("test", "0", "value", dim=8, layer_dim=6, stride=8, logit_scale=10.0)
@@ -57,7 +58,7 @@ def accuracy(model: ProZS, data: TrainingSet, truth: torch.Tensor, classes: list
     """Share of right cells of the tiles not annotated, among those of ``classes``."""
     rest = list(data.unlabelled)
     with torch.no_grad():
-        logits = model(data.grids[rest])
+        logits = model(data.features[rest])
     cells = F.adaptive_avg_pool2d(logits, (4, 4)).argmax(dim=1)
     mask = torch.isin(truth[rest], torch.tensor(classes))
     return float((cells == truth[rest])[mask].float().mean())
@@ -84,11 +85,11 @@ def test_tiles_without_a_seen_class_teach_the_unseen_one():
     data, truth, text = make_set()
     told = data.labels.clone()
     told[24:] = NO_SEEN
-    layers = data.grids.layers.clone()
+    layers = data.features.layers.clone()
     # Those eight tiles hold class 2 only, and the others never show it.
     layers[24:32] = 0
     layers[24:32, 2] = 1
-    grids = ListGrids(data.grids.aligned, layers)
+    grids = ListGrids(data.features.aligned, layers)
     found = []
     for labels in (torch.where(told == NO_SEEN, torch.tensor(IGNORE, dtype=torch.uint8), told), told):
         model = model_for(text, "prozs", [True, True, False])
@@ -109,7 +110,7 @@ def test_equal_arguments_give_equal_weights():
 
 def test_no_seen_pixel_is_one_clear_error():
     data, _, text = make_set()
-    empty = TrainingSet(data.grids, data.labelled, torch.full_like(data.labels, IGNORE), data.unlabelled)
+    empty = TrainingSet(data.features, data.labelled, torch.full_like(data.labels, IGNORE), data.unlabelled)
     with pytest.raises(InputError, match="no pixel of a seen class"):
         fit(model_for(text, "prozs", [True, True, False]), empty, PRESETS["prozs"].recipe, seed=0)
 
@@ -119,11 +120,11 @@ def test_gamma_gives_undrawn_classes_the_share_of_the_pool_that_zero_shot_gives_
     """Also when nothing is left to draw, where nearly all cells without an answer are of undrawn classes."""
     data, _, text = make_set()
     if whole:
-        data = TrainingSet(data.grids, data.labelled, data.labels)
+        data = TrainingSet(data.features, data.labelled, data.labels)
     model = model_for(text, "prozs", [True, True, False])
     fit(model, data, PRESETS["prozs"].recipe, seed=0)
     model.scorer.calibration_bias.fill_(match_prior(model, data))
-    pool = data.grids[[*data.labelled, *data.unlabelled]]
+    pool = data.features[[*data.labelled, *data.unlabelled]]
     with torch.no_grad():
         zero = torch.einsum("bdhw,cd->bchw", pool.aligned, text).argmax(dim=1) == 2
         fitted = model(pool).argmax(dim=1) == 2
@@ -138,7 +139,7 @@ def test_a_model_that_knows_drawn_classes_only_never_answers_another():
     fit(model, data, recipe, seed=0)
     model.scorer.calibration_bias.fill_(recipe.calibrate(model, data))
     with torch.no_grad():
-        answer = model(data.grids[range(32)]).argmax(dim=1)
+        answer = model(data.features[range(32)]).argmax(dim=1)
     assert bool((answer < 2).all())
     drawn = truth[:32] < 2
     assert float((answer == truth[:32])[drawn].float().mean()) > 0.9
@@ -148,7 +149,7 @@ def test_gamma_is_zero_when_every_class_is_drawn_or_none():
     data, truth, text = make_set()
     untrained = model_for(text, "prozs", [True, True, False])
     assert match_prior(untrained, data) == 0
-    full = TrainingSet(data.grids, data.labelled, truth[:32].repeat_interleave(8, 1).repeat_interleave(8, 2).byte())
+    full = TrainingSet(data.features, data.labelled, truth[:32].repeat_interleave(8, 1).repeat_interleave(8, 2).byte())
     model = model_for(text, "prozs", [True, True, True])
     fit(model, full, PRESETS["prozs"].recipe, seed=0, steps=5)
     assert match_prior(model, full) == 0
@@ -167,7 +168,7 @@ def test_a_model_file_round_trips_exactly(tmp_path: Path):
     save_model(tmp_path / "m.safetensors", model, card())
     again, found = load_model(tmp_path / "m.safetensors")
     assert found == card()
-    assert torch.equal(model(data.grids[[0, 3]]), again(data.grids[[0, 3]]))
+    assert torch.equal(model(data.features[[0, 3]]), again(data.features[[0, 3]]))
 
 
 def test_bad_model_files_are_named(tmp_path: Path):

@@ -1,5 +1,6 @@
 """Whether visual prototypes count is told by tiles that were held out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,17 +12,18 @@ from tests.prozs.test_fit import INFO, ListGrids, make_set, model_for
 
 from aczerots.prozs import prototype_weight
 from aczerots.prozs.checkpoint import ModelCard, load_model, save_model
-from aczerots.prozs.fit import TrainingSet, fit
+from aczerots.prozs.fit import fit
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import PRESETS
 from aczerots.prozs.prototype_weight import cross_validated_weight
+from aczerots.prozs.training_set import TrainingSet
 from aczerots.taxonomy import Taxonomy, TissueClass
 
 RECIPE = PRESETS["prozs"].recipe
 SEEN = [True, True, False]
 
 
-def strange_slides(words: float, own: float, common: float) -> tuple[TrainingSet, list[str], torch.Tensor]:
+def strange_slides(words: float, own: float, common: float) -> tuple[TrainingSet, torch.Tensor]:
     """Twelve tiles of two classes on six slides.
 
     Args:
@@ -38,8 +40,9 @@ def strange_slides(words: float, own: float, common: float) -> tuple[TrainingSet
     aligned = features.movedim(-1, 1) + 0.1 * torch.randn(12, 8, 4, 4, generator=g)
     layers = torch.randn(12, 6, 4, 4, generator=g)
     labels = truth.repeat_interleave(8, 1).repeat_interleave(8, 2).to(torch.uint8)
-    data = TrainingSet(ListGrids(F.normalize(aligned, dim=1), layers), list(range(12)), labels)
-    return data, [f"slide {int(i)}" for i in slide], text
+    groups = [f"slide {int(i)}" for i in slide]
+    data = TrainingSet(ListGrids(F.normalize(aligned, dim=1), layers), list(range(12)), labels, (), groups)
+    return data, text
 
 
 def eager(text: torch.Tensor) -> ProZS:
@@ -50,23 +53,26 @@ def eager(text: torch.Tensor) -> ProZS:
 
 
 def test_prototypes_that_hold_on_other_slides_count():
-    data, groups, text = strange_slides(words=0.3, own=1.0, common=1.0)
-    assert cross_validated_weight(lambda: eager(text), data, groups, RECIPE) == 1
+    data, text = strange_slides(words=0.3, own=1.0, common=1.0)
+    assert cross_validated_weight(lambda: eager(text), data, RECIPE) == 1
 
 
 def test_prototypes_that_mislead_on_other_slides_do_not():
-    data, groups, text = strange_slides(words=0.3, own=1.0, common=0.0)
-    assert cross_validated_weight(lambda: eager(text), data, groups, RECIPE) == 0
+    data, text = strange_slides(words=0.3, own=1.0, common=0.0)
+    assert cross_validated_weight(lambda: eager(text), data, RECIPE) == 0
 
 
 def test_parts_share_no_group_and_both_have_all_classes():
     labels = torch.tensor([[[0]], [[1]], [[0]], [[1]], [[0]]], dtype=torch.uint8)
     data = TrainingSet(ListGrids(torch.zeros(5, 8, 1, 1), torch.zeros(5, 6, 1, 1)), list(range(5)), labels)
-    assert prototype_weight._halves(data, ["x", "x", "y", "y", "y"], 3) == ([2, 3, 4], [0, 1])
-    assert prototype_weight._halves(data, ["x"] * 5, 3) is None, "one slide"
-    assert prototype_weight._halves(data, ["x", "y", "x", "y", "x"], 3) is None, "a class on one slide only"
+    assert prototype_weight._halves(replace(data, groups=["x", "x", "y", "y", "y"]), 3) == ([2, 3, 4], [0, 1])
+    assert prototype_weight._halves(replace(data, groups=["x"] * 5), 3) is None, "one slide"
+    assert prototype_weight._halves(replace(data, groups=["x", "y", "x", "y", "x"]), 3) is None, (
+        "a class on one slide only"
+    )
     # Then nothing is fitted, and prototypes count as they always did.
-    assert cross_validated_weight(lambda: model_for(torch.eye(3, 8), "prozs", SEEN), data, ["x"] * 5, RECIPE) == 1
+    one = replace(data, groups=["x"] * 5)
+    assert cross_validated_weight(lambda: model_for(torch.eye(3, 8), "prozs", SEEN), one, RECIPE) == 1
 
 
 def test_held_out_iou_by_hand(monkeypatch: pytest.MonkeyPatch):
@@ -96,7 +102,7 @@ def test_the_weight_travels_with_the_model(tmp_path: Path):
     path = tmp_path / "model.safetensors"
     save_model(path, model, card)
     loaded, _ = load_model(path)
-    grids = data.grids[[0]]
+    grids = data.features[[0]]
     assert torch.equal(loaded(grids), model(grids))
     with torch.no_grad():
         model.scorer.bank.weight.fill_(1.0)

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from aczerots.selection.base import Pool, softmax
+from aczerots.selection.base import PoolView, softmax
 from aczerots.taxonomy import IGNORE
 
 
-def make_pool(tiles: int = 14, labelled: int = 4, seed: int = 0, cells: int = 9, classes: int = 4) -> Pool:
+def make_pool(tiles: int = 14, labelled: int = 4, seed: int = 0, cells: int = 9, classes: int = 4) -> PoolView:
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(tiles, cells, 12)).astype(np.float32)
     features /= np.linalg.norm(features, axis=-1, keepdims=True)
@@ -20,10 +20,10 @@ def make_pool(tiles: int = 14, labelled: int = 4, seed: int = 0, cells: int = 9,
     seen = np.arange(classes) < classes - 1
     vectors = rng.normal(size=(classes, 12)).astype(np.float32)
     scores = (8 * features @ vectors.T).astype(np.float32)
-    return Pool(features.astype(np.float16), scores, inside, done, seen, vectors, np.ones(tiles, np.float32))
+    return PoolView(features.astype(np.float16), scores, inside, done, seen, vectors, np.ones(tiles, np.float32))
 
 
-def make_rich_pool(tiles: int = 14, labelled: int = 4, seed: int = 0, cells: int = 9, classes: int = 4) -> Pool:
+def make_rich_pool(tiles: int = 14, labelled: int = 4, seed: int = 0, cells: int = 9, classes: int = 4) -> PoolView:
     """The same with all that a run knows: keys, drawn labels, disturbed states."""
     pool = make_pool(tiles, labelled, seed, cells, classes)
     rng = np.random.default_rng([seed, 1])
@@ -38,7 +38,7 @@ def make_rich_pool(tiles: int = 14, labelled: int = 4, seed: int = 0, cells: int
     )
 
 
-def permuted(pool: Pool, order: np.ndarray) -> Pool:
+def permuted(pool: PoolView, order: np.ndarray) -> PoolView:
     """The same tiles in another order."""
     samples = pool.samples
 
@@ -61,7 +61,7 @@ def permuted(pool: Pool, order: np.ndarray) -> Pool:
     )
 
 
-def points_and_scores(pool: Pool, scores: np.ndarray, features: np.ndarray | None = None) -> Pool:
+def points_and_scores(pool: PoolView, scores: np.ndarray, features: np.ndarray | None = None) -> PoolView:
     """The pool with other scores, and other features if given."""
     changed = pool.features if features is None else features
     return dataclasses.replace(pool, scores=scores.astype(np.float32), features=changed)

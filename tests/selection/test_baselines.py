@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from pools import make_pool, make_rich_pool, permuted
 
-from aczerots.selection.base import Pool
+from aczerots.selection.base import PoolView
 from aczerots.selection.baselines import BaldStrategy, LeastConfidenceStrategy, MarginStrategy, RandomStrategy
 from aczerots.selection.uncertainty import confidence_gap, mutual_information
 
 TWO = np.array([[0.5, 0.3, 0.2], [0.9, 0.06, 0.04]])
 
 
-def pool_of(posteriors: list[list[list[float]]]) -> Pool:
+def pool_of(posteriors: list[list[list[float]]]) -> PoolView:
     """A pool of tiles with these posteriors [n, m, C], nothing drawn."""
     p = np.array(posteriors, dtype=np.float32)
     n, m, c = p.shape
-    return Pool(
+    return PoolView(
         features=np.ones((n, m, 2), np.float32),
         scores=np.log(p),
         inside=np.ones((n, m), bool),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pools import make_pool
 
-from aczerots.selection.base import Pool
+from aczerots.selection.base import PoolView
 from aczerots.selection.coverage import CoverageState, class_demand
 from aczerots.selection.criterion import AczerotsStrategy
 from aczerots.selection.diversity import best_similarity, region_features
@@ -17,7 +17,7 @@ from aczerots.selection.locate import locate_strategy
 ONLY_COVERAGE = AczerotsStrategy(("coverage",))
 
 
-def coverage_value(pool: Pool, chosen: tuple[int, ...]) -> float:
+def coverage_value(pool: PoolView, chosen: tuple[int, ...]) -> float:
     """Covered demand with ``chosen`` drawn, computed without greedy or laziness."""
     spread = -(pool.posterior() * np.log(np.maximum(pool.posterior(), 1e-12))).sum(-1) / np.log(len(pool.seen))
     state, _ = ONLY_COVERAGE._states(pool, pool.posterior(), spread.astype(np.float32), np.random.default_rng(0))
@@ -111,7 +111,7 @@ def test_uncertainty_weighs_the_demand_for_coverage_and_is_not_added_to_it():
 
 def test_cost_prefers_cheap_tiles_of_equal_gain():
     pool = make_pool(tiles=6, labelled=0, seed=1)
-    twins = Pool(
+    twins = PoolView(
         np.repeat(pool.features[:1], 6, axis=0),
         np.repeat(pool.scores[:1], 6, axis=0),
         np.ones_like(pool.inside),

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pools import make_pool
 
-from aczerots.selection.base import Pool
+from aczerots.selection.base import PoolView
 from aczerots.selection.clusters import kmeans, nearest_distance, plus_plus, sample_one, square_distances
 from aczerots.selection.geometry import CoresetStrategy, ProbcoverStrategy, TypiclustStrategy, pure_radius, typicality
 
 
-def points_pool(points: list[list[float]], labelled: list[int]) -> Pool:
+def points_pool(points: list[list[float]], labelled: list[int]) -> PoolView:
     """One cell per tile, at these points."""
     features = np.array(points, dtype=np.float32)[:, None]
     n = len(features)

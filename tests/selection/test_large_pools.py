@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pools import make_pool, permuted
 
 from aczerots.selection import base, criterion, diversity, geometry, uncertainty
-from aczerots.selection.base import Pool
+from aczerots.selection.base import PoolView
 from aczerots.selection.clusters import kmeans, plus_plus
 from aczerots.selection.coverage import CoverageState, condense
 from aczerots.selection.criterion import AczerotsStrategy
@@ -67,7 +67,7 @@ def test_the_highest_by_hand():
     assert sorted(highest(values, ties, 9).tolist()) == [0, 1, 2, 3, 4]
 
 
-def on_disk(pool: Pool, folder: Path) -> Pool:
+def on_disk(pool: PoolView, folder: Path) -> PoolView:
     """The same pool with features and scores in memory maps."""
     maps = {}
     for name in ("features", "scores"):

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from pools import make_pool, make_rich_pool
 
 from aczerots.errors import SettingsError
-from aczerots.selection.base import Pool
+from aczerots.selection.base import PoolView
 from aczerots.selection.limits import Allowance, Limit, limit_by
 from aczerots.selection.locate import STRATEGIES, locate_strategy
 
 
-def limited(pool: Pool, per_slide: int | None, per_patient: int | None, seed: int) -> Pool:
+def limited(pool: PoolView, per_slide: int | None, per_patient: int | None, seed: int) -> PoolView:
     """The pool on seven slides of three patients."""
     slide = np.random.default_rng(seed).integers(0, 7, len(pool))
     limits = [limit_by(slide.tolist(), per_slide)] if per_slide else []
@@ -22,7 +22,7 @@ def limited(pool: Pool, per_slide: int | None, per_patient: int | None, seed: in
     return dataclasses.replace(pool, limits=tuple(limits))
 
 
-def room(pool: Pool) -> int:
+def room(pool: PoolView) -> int:
     """How many tiles there are to choose: of each patient what the slides have to give."""
     free = ~pool.labelled
     if len(pool.limits) == 1:

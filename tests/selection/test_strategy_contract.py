@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pools import make_pool, make_rich_pool, permuted
 
 from aczerots.errors import SettingsError
-from aczerots.selection.base import Pool, Strategy
+from aczerots.selection.base import PoolView, Strategy
 from aczerots.selection.locate import STRATEGIES, locate_strategy
 
-MakePool = Callable[..., Pool]
+MakePool = Callable[..., PoolView]
 
 
 @pytest.fixture(params=STRATEGIES)
@@ -76,7 +76,7 @@ def test_the_answer_does_not_depend_on_the_order_of_the_pool(seed: int, labelled
 
 def test_equal_tiles_are_taken_without_repeats(strategy: Strategy):
     one = make_pool(tiles=1, labelled=0)
-    pool = Pool(
+    pool = PoolView(
         *(np.repeat(x, 6, axis=0) for x in (one.features, one.scores, one.inside)),
         labelled=np.arange(6) == 2,
         seen=one.seen,

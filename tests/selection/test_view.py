@@ -8,10 +8,10 @@ import torch
 
 from aczerots.backbones.cache import FeatureStore, embed_tiles
 from aczerots.backbones.locate import locate_backbone
-from aczerots.predict.segmenter import changed_fraction, dropout_posteriors, view_pool
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import build_model, locate_preset
-from aczerots.selection.base import Pool
+from aczerots.selection.base import PoolView
+from aczerots.selection.pool_view import changed_fraction, dropout_posteriors, view_pool
 from aczerots.slides.base import Box, Tile
 from aczerots.slides.image import ArraySlide
 from aczerots.taxonomy import IGNORE, Taxonomy, TissueClass
@@ -37,7 +37,7 @@ def model_of(preset: str, trained: bool) -> ProZS:
     return model
 
 
-def view(model: ProZS, grids: FeatureStore) -> Pool:
+def view(model: ProZS, grids: FeatureStore) -> PoolView:
     mask = np.full((64, 64), IGNORE, dtype=np.uint8)
     mask[:, :32] = 0
     return view_pool(model, grids, TILES, {1: mask}, TAXONOMY)

@@ -23,10 +23,10 @@ from aczerots.errors import SettingsError
 from aczerots.evaluate import ConfusionMatrix, Metrics
 from aczerots.loop.expert import draw, read_truth
 from aczerots.predict.segmenter import tile_labels
-from aczerots.prozs.fit import TrainingSet, fit
-from aczerots.prozs.model import PrototypeScorer, ProZS
-from aczerots.prozs.presets import Preset, build_model
-from aczerots.prozs.prototype_weight import cross_validated_weight
+from aczerots.prozs.model import ProZS
+from aczerots.prozs.presets import Preset
+from aczerots.prozs.train import JointSpace, train, untrained
+from aczerots.prozs.training_set import TrainingSet
 from aczerots.slides.base import Box, Slide, Tile
 from aczerots.storage.machine import available_memory, free_space, size_text
 from aczerots.taxonomy import Taxonomy
@@ -84,29 +84,23 @@ class Workbench:
         tile = self.pool.tiles[position]
         return draw(self.dataset[tile.slide].truth, tile, self.taxonomy)
 
+    @property
+    def space(self) -> JointSpace:
+        """What models are built on."""
+        return JointSpace(self.backbone.info, self.text, torch.from_numpy(self.taxonomy.seen), self.device)
+
     def zero_shot(self, preset: Preset, seed: int) -> ProZS:
         """The untrained model of a preset."""
-        seen = torch.from_numpy(self.taxonomy.seen)
-        return build_model(preset, self.backbone.info, self.text, seen, seed).to(self.device)
+        return untrained(preset, self.space, seed)
 
     def fitted(self, preset: Preset, annotations: dict[int, NDArray[np.uint8]], seed: int) -> ProZS:
         """A model fitted from scratch to annotations by pool position; equal arguments give equal weights."""
-        if preset.recipe is None:
-            return self.zero_shot(preset, seed)
         labels = torch.from_numpy(np.stack(list(annotations.values())))
         rest = self._context(annotations, seed)
         if self.pool.pooled is not None:
             self.pool.grids.fill([*annotations, *rest])
-        data = TrainingSet(self.pool.grids, list(annotations), labels, rest)
-        model = self.zero_shot(preset, seed)
-        if preset.weigh and isinstance(model.scorer, PrototypeScorer):
-            slides = [self.pool.tiles[i].slide for i in annotations]
-            weight = cross_validated_weight(lambda: self.zero_shot(preset, seed), data, slides, preset.recipe)
-            model.scorer.bank.weight.fill_(weight)
-        fit(model, data, preset.recipe, seed)
-        if preset.recipe.calibrate is not None and isinstance(model.scorer, PrototypeScorer):
-            model.scorer.calibration_bias.fill_(preset.recipe.calibrate(model, data))
-        return model
+        slides = [self.pool.tiles[i].slide for i in annotations]
+        return train(preset, self.space, TrainingSet(self.pool.grids, list(annotations), labels, rest, slides), seed)
 
     def _context(self, annotations: Container[int], seed: int) -> list[int]:
         """Positions of tiles without annotation that a fit may see: all, or of a pooled pool a random part.

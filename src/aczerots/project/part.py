@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import final
 
 from aczerots.backbones.base import DenseFeatures
-from aczerots.prozs.fit import FeatureSource
+from aczerots.prozs.training_set import FeatureSource
 
 
 @final

@@ -15,7 +15,7 @@ from aczerots.annotation.formats.masks import decode_mask
 from aczerots.annotation.store.records import AnswerKind, NewDraft, PickRecord, RoundRecord, RoundState
 from aczerots.errors import SettingsError
 from aczerots.loop.workbench import Workbench
-from aczerots.predict.segmenter import changed_fraction, tile_probabilities, view_pool
+from aczerots.predict.segmenter import tile_probabilities
 from aczerots.project.bench import Running, open_bench
 from aczerots.project.drafts import draft_geometry, draft_mask
 from aczerots.project.folder import Project
@@ -28,6 +28,7 @@ from aczerots.prozs.presets import locate_preset
 from aczerots.selection.base import choose
 from aczerots.selection.criterion import covered_fraction
 from aczerots.selection.locate import locate_strategy
+from aczerots.selection.pool_view import changed_fraction, view_pool
 from aczerots.taxonomy import IGNORE, NO_SEEN, Taxonomy
 
 _OPEN = (RoundState.PROPOSED, RoundState.ANNOTATING)

@@ -20,7 +20,7 @@ _BLOCK = 1024
 
 
 @dataclass(frozen=True)
-class Pool:
+class PoolView:
     """All tiles of the pool as the current model sees them, on a grid of m cells per tile.
 
     Features and scores of a large pool may be memory maps: strategies for large pools read them by blocks.
@@ -151,7 +151,7 @@ class Strategy(Protocol):
     def name(self) -> str:
         """Name for tables and the command line."""
 
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
         """Choose min(budget, candidates) tiles, fewer if the limits allow no more.
 
         The same pool and generator state give the same answer.
@@ -183,7 +183,7 @@ def min_max(values: NDArray[np.floating], over: NDArray[np.intp]) -> NDArray[np.
 
 
 def take_top(
-    pool: Pool, budget: int, score: NDArray[np.float64], utilities: dict[str, NDArray[np.float64]]
+    pool: PoolView, budget: int, score: NDArray[np.float64], utilities: dict[str, NDArray[np.float64]]
 ) -> Selection:
     """The selection of the highest scores; ties go to the lower key.
 
@@ -200,7 +200,7 @@ def take_top(
 
 
 def report(
-    pool: Pool, tiles: NDArray[np.intp], score: NDArray[np.float64], utilities: Mapping[str, NDArray[np.float64]]
+    pool: PoolView, tiles: NDArray[np.intp], score: NDArray[np.float64], utilities: Mapping[str, NDArray[np.float64]]
 ) -> Selection:
     """The selection of ``tiles`` whose components are the utilities of the whole pool.
 
@@ -224,7 +224,7 @@ def check_budget(budget: int) -> None:
         raise SettingsError(f"budget {budget} asks for no tile", fix="Ask for at least one")
 
 
-def choose(strategy: Strategy, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+def choose(strategy: Strategy, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
     """What a strategy selects, if it keeps to the limits of the pool; one of another package may not know them.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aczerots.selection.base import Pool, Selection, check_budget, take_top
+from aczerots.selection.base import PoolView, Selection, check_budget, take_top
 from aczerots.selection.uncertainty import confidence_gap, entropy, mutual_information
 
 
@@ -13,7 +13,7 @@ class RandomStrategy:
 
     name = "random"
 
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
         """See :class:`~aczerots.selection.base.Strategy`."""
         check_budget(budget)
         draw = pool.draw(rng)
@@ -25,7 +25,7 @@ class EntropyStrategy:
 
     name = "entropy"
 
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
         """See :class:`~aczerots.selection.base.Strategy`; the answer does not depend on ``rng``."""
         check_budget(budget)
         del rng
@@ -38,7 +38,7 @@ class MarginStrategy:
 
     name = "margin"
 
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
         """See :class:`~aczerots.selection.base.Strategy`; the answer does not depend on ``rng``."""
         check_budget(budget)
         del rng
@@ -51,7 +51,7 @@ class LeastConfidenceStrategy:
 
     name = "least-confidence"
 
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
         """See :class:`~aczerots.selection.base.Strategy`; the answer does not depend on ``rng``."""
         check_budget(budget)
         del rng
@@ -68,7 +68,7 @@ class BaldStrategy:
 
     name = "bald"
 
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
         """See :class:`~aczerots.selection.base.Strategy`; the answer does not depend on ``rng``."""
         check_budget(budget)
         del rng

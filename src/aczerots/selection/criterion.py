@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from aczerots.errors import SettingsError
-from aczerots.selection.base import Floats, Pool, Selection, check_budget, min_max
+from aczerots.selection.base import Floats, PoolView, Selection, check_budget, min_max
 from aczerots.selection.coverage import CoverageState, DiversityState, class_demand, condense, distance_to_drawn
 from aczerots.selection.diversity import best_similarity, region_features
 from aczerots.selection.greedy import TERMS, LazyGreedy
@@ -59,7 +59,7 @@ class AczerotsStrategy:
         self.max_demand = max_demand
         self.groups = groups
 
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
         """See :class:`~aczerots.selection.base.Strategy`."""
         check_budget(budget)
         posterior = pool.posterior()
@@ -83,7 +83,7 @@ class AczerotsStrategy:
         return Selection(tiles, np.array([c.score for c in chosen], dtype=np.float64), full, parts)
 
     def _states(
-        self, pool: Pool, posterior: Floats, spread: Floats, rng: np.random.Generator
+        self, pool: PoolView, posterior: Floats, spread: Floats, rng: np.random.Generator
     ) -> tuple[CoverageState, DiversityState]:
         """Coverage and diversity with everything labelled already drawn."""
         regions, cells = region_features(pool, self.per_tile, self.axes, rng)
@@ -105,7 +105,7 @@ class AczerotsStrategy:
         return coverage, distance_to_drawn(means, pool.labelled)
 
 
-def covered_fraction(pool: Pool) -> float:
+def covered_fraction(pool: PoolView) -> float:
     """How well the drawn tiles represent the pool, 0 (nothing is drawn) to 1.
 
     The demand of :class:`CoverageState` times the best cosine to a drawn region. Only values from one model can be

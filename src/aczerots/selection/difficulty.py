@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.selection.base import Floats, Pool
+from aczerots.selection.base import Floats, PoolView
 from aczerots.taxonomy import IGNORE
 
 _MOST_CELLS = 50_000
@@ -47,7 +47,7 @@ def logistic(x: NDArray[np.float64], wrong: NDArray[np.bool_], steps: int = 20) 
     return w
 
 
-def difficulty(pool: Pool, posterior: Floats) -> NDArray[np.float64]:
+def difficulty(pool: PoolView, posterior: Floats) -> NDArray[np.float64]:
     """Learned probability that the model is wrong, [n, m]; 1 - max p while no error is known.
 
     A linear layer on the probabilities before and after attention, fitted to the error mask of the drawn cells.

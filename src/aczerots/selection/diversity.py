@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.selection.base import Floats, Pool
+from aczerots.selection.base import Floats, PoolView
 
 _BLOCK = 1024
 _SAMPLE = 16_384
@@ -37,7 +37,7 @@ def principal_axes(blocks: Callable[[], Iterable[NDArray[np.floating]]], k: int)
 
 
 def region_features(
-    pool: Pool, per_tile: int, axes: int, rng: np.random.Generator
+    pool: PoolView, per_tile: int, axes: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.floating], NDArray[np.intp]]:
     """Centred unit features of a few cells of each tile.
 
@@ -67,12 +67,12 @@ def region_features(
     return out, cells
 
 
-def _picked(pool: Pool, cells: NDArray[np.intp], part: slice | NDArray[np.intp]) -> Floats:
+def _picked(pool: PoolView, cells: NDArray[np.intp], part: slice | NDArray[np.intp]) -> Floats:
     """Features of the picked cells of some tiles, float32 [b, r, d]."""
     return np.take_along_axis(pool.features[part], cells[part][..., None], axis=1).astype(np.float32)
 
 
-def _axes_of(pool: Pool, cells: NDArray[np.intp], axes: int) -> tuple[Floats, Floats]:
+def _axes_of(pool: PoolView, cells: NDArray[np.intp], axes: int) -> tuple[Floats, Floats]:
     """Mean and principal axes of the picked cells [n, r] of the pool, or of an even sample of its tiles."""
     if len(pool) <= _SAMPLE:
         sample = np.arange(len(pool))

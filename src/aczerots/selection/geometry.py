@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.selection.base import Pool, Selection, check_budget, report
+from aczerots.selection.base import PoolView, Selection, check_budget, report
 from aczerots.selection.clusters import Points, kmeans, nearest_distance, owners, square_distances, unit
 from aczerots.selection.lazy import LazyMaximum
 from aczerots.selection.limits import Allowance
@@ -40,7 +40,7 @@ class CoresetStrategy:
 
     name = "coreset"
 
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
         """See :class:`~aczerots.selection.base.Strategy`; the answer does not depend on ``rng``."""
         check_budget(budget)
         del rng
@@ -139,7 +139,7 @@ class TypiclustStrategy:
 
     name = "typiclust"
 
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
         """See :class:`~aczerots.selection.base.Strategy`."""
         check_budget(budget)
         points, rank = unit(pool.tile_features()), pool.rank
@@ -171,7 +171,7 @@ class TypiclustStrategy:
         return np.array(chosen, dtype=np.intp)
 
     @staticmethod
-    def _typicality(pool: Pool, points: Points, groups: list[NDArray[np.intp]]) -> NDArray[np.float64]:
+    def _typicality(pool: PoolView, points: Points, groups: list[NDArray[np.intp]]) -> NDArray[np.float64]:
         """Typicality of each tile among the tiles of its cluster that are not drawn; 0 for drawn ones."""
         score = np.zeros(len(pool))
         for group in groups:
@@ -184,7 +184,7 @@ class TypiclustStrategy:
 
     @staticmethod
     def _queues(
-        pool: Pool, groups: list[NDArray[np.intp]], rank: NDArray[np.intp], score: NDArray[np.float64]
+        pool: PoolView, groups: list[NDArray[np.intp]], rank: NDArray[np.intp], score: NDArray[np.float64]
     ) -> list[tuple[list[int], bool]]:
         """(tiles to take from the end, whether it is small) per cluster: fewest drawn first, then the largest."""
         queues = []
@@ -196,7 +196,7 @@ class TypiclustStrategy:
         return [queue for _, queue in sorted(queues, key=lambda pair: pair[0])]
 
 
-def _clustered(pool: Pool, points: Points, clusters: int, rng: np.random.Generator) -> NDArray[np.intp]:
+def _clustered(pool: PoolView, points: Points, clusters: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """Cluster of each tile [n]."""
     most = max(_SAMPLE, _PER_CLUSTER * clusters)
     if len(pool) <= most:
@@ -250,7 +250,7 @@ class ProbcoverStrategy:
     def __init__(self, purity: float = 0.95) -> None:
         self.purity = purity
 
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
         """See :class:`~aczerots.selection.base.Strategy`."""
         check_budget(budget)
         points, rank = unit(pool.tile_features()), pool.rank

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.selection.base import Pool, Selection, check_budget, report, softmax
+from aczerots.selection.base import PoolView, Selection, check_budget, report, softmax
 from aczerots.selection.clusters import sample_one, square_distances
 
 _BLOCK = 64
 
 
-def gradient_embedding(pool: Pool) -> NDArray[np.float64]:
+def gradient_embedding(pool: PoolView) -> NDArray[np.float64]:
     """Gradient of each tile's loss with respect to the last layer, if the predictions were right.
 
     With scores ``W phi`` and the mean cross-entropy over the cells inside the tile against the predicted classes
@@ -41,7 +41,7 @@ class BadgeStrategy:
 
     name = "badge"
 
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
         """See :class:`~aczerots.selection.base.Strategy`."""
         check_budget(budget)
         points = gradient_embedding(pool)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.selection.base import Pool, Selection, check_budget, min_max, take_top
+from aczerots.selection.base import PoolView, Selection, check_budget, min_max, take_top
 from aczerots.selection.uncertainty import evidential
 
 _BLOCK = 4096
@@ -78,7 +78,7 @@ class PaperStrategy:
         self.neighbours = neighbours
         self.reservoir = reservoir
 
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
         """See :class:`~aczerots.selection.base.Strategy`."""
         check_budget(budget)
         features = pool.features.astype(np.float32)
@@ -91,7 +91,7 @@ class PaperStrategy:
         total = np.sum([scaled[k] for k in self.terms], axis=0) if self.terms else np.zeros(len(pool))
         return take_top(pool, budget, total, scaled)
 
-    def _contrast(self, pool: Pool, features: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def _contrast(self, pool: PoolView, features: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         """COT per tile [n]; 0 without labelled tiles."""
         out = np.zeros(len(pool), dtype=np.float32)
         known = pool.inside & pool.labelled[:, None]

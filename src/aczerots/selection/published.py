@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.selection.base import Floats, Pool, Selection, check_budget, take_top
+from aczerots.selection.base import Floats, PoolView, Selection, check_budget, take_top
 from aczerots.selection.clusters import kmeans, square_distances
 from aczerots.selection.difficulty import difficulty
 from aczerots.selection.regions import region_sums
@@ -27,7 +27,7 @@ class DealStrategy:
 
     name = "deal"
 
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
         """See :class:`~aczerots.selection.base.Strategy`; the answer does not depend on ``rng``."""
         check_budget(budget)
         del rng
@@ -38,7 +38,7 @@ class DealStrategy:
         return take_top(pool, budget, means["product"], means)
 
 
-def class_centroids(pool: Pool, classes: NDArray[np.integer]) -> NDArray[np.float64]:
+def class_centroids(pool: PoolView, classes: NDArray[np.integer]) -> NDArray[np.float64]:
     """Mean feature per class of each tile, one after the other; zero for a class that the tile does not hold.
 
     Args:
@@ -73,7 +73,7 @@ class MadaStrategy:
     def __init__(self, anchors: int = 10) -> None:
         self.anchors = anchors
 
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
         """See :class:`~aczerots.selection.base.Strategy`."""
         check_budget(budget)
         predicted = pool.posterior().argmax(axis=-1)
@@ -86,7 +86,7 @@ class MadaStrategy:
         return take_top(pool, budget, score, {"anchor_distance": score})
 
 
-def rarity(pool: Pool) -> NDArray[np.float64]:
+def rarity(pool: PoolView) -> NDArray[np.float64]:
     """Weight of each class, [C], mean 1: one over the share it has of the drawn cells, smoothed by one part.
 
     All weights are 1 where nothing is known to be drawn.
@@ -109,7 +109,7 @@ class S4alStrategy:
 
     name = "s4al"
 
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
         """See :class:`~aczerots.selection.base.Strategy`; the answer does not depend on ``rng``."""
         check_budget(budget)
         del rng
@@ -124,7 +124,7 @@ class S4alStrategy:
         return take_top(pool, budget, score, parts)
 
 
-def _mean(pool: Pool) -> Floats:
+def _mean(pool: PoolView) -> Floats:
     """Mean posterior over the disturbed states, float32 [n, m, C]."""
     total, number = np.zeros((), dtype=np.float64), 0
     for p in pool.disturbed():
@@ -148,7 +148,7 @@ class PbalStrategy:
 
     name = "pbal"
 
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
         """See :class:`~aczerots.selection.base.Strategy`; the answer does not depend on ``rng``."""
         check_budget(budget)
         del rng
@@ -156,7 +156,7 @@ class PbalStrategy:
         return take_top(pool, budget, score, {"discrepancy": score})
 
 
-def discrepancy(pool: Pool) -> NDArray[np.float64]:
+def discrepancy(pool: PoolView) -> NDArray[np.float64]:
     """Mean KL divergence in nats from the posterior to those of the disturbed states, [n, m]."""
     p = np.maximum(pool.posterior().astype(np.float64), 1e-12)
     total, number = np.zeros(p.shape[:2]), 0

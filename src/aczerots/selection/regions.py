@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.selection.base import Pool, Selection, check_budget, take_top
+from aczerots.selection.base import PoolView, Selection, check_budget, take_top
 from aczerots.selection.uncertainty import entropy
 
 _BLOCK = 64
@@ -70,7 +70,7 @@ class RipuStrategy:
     def __init__(self, radius: int = 1) -> None:
         self.radius = radius
 
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
         """See :class:`~aczerots.selection.base.Strategy`; the answer does not depend on ``rng``."""
         check_budget(budget)
         del rng

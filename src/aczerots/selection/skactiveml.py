@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.errors import MissingExtraError, SettingsError
-from aczerots.selection.base import Pool, Selection, check_budget, report, take_top
+from aczerots.selection.base import PoolView, Selection, check_budget, report, take_top
 
 PREFIX = "skactiveml:"
 USABLE = (
@@ -46,7 +46,7 @@ class SkactivemlStrategy:
             raise MissingExtraError("skactiveml", f"strategy '{PREFIX}{query}'") from error
         self.name = PREFIX + query
 
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
         """See :class:`~aczerots.selection.base.Strategy`."""
         check_budget(budget)
         order = np.argsort(pool.rank)
@@ -93,7 +93,7 @@ class SkactivemlStrategy:
         return {wants.pop(): classifier(classes=list(range(classes)), random_state=0)}
 
 
-def _main_class(pool: Pool) -> NDArray[np.float64]:
+def _main_class(pool: PoolView) -> NDArray[np.float64]:
     """The class of most drawn cells of each tile [n]; NaN for tiles that are not drawn.
 
     A drawn tile without a drawn cell counts as what the model takes it for, so that it is not asked for again.

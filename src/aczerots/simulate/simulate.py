@@ -19,13 +19,13 @@ from aczerots.config import SimulateSettings, cache_folder, read_settings
 from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import InputError, SettingsError
 from aczerots.loop.workbench import Workbench
-from aczerots.predict.segmenter import view_pool
 from aczerots.prozs.checkpoint import ModelCard, load_model, save_model
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import Preset, locate_preset
 from aczerots.selection.base import Selection, Strategy, choose
 from aczerots.selection.limits import Limit, tile_limits
 from aczerots.selection.locate import locate_strategy
+from aczerots.selection.pool_view import view_pool
 from aczerots.simulate.run_folder import RunFolder
 from aczerots.simulate.shared import Sharing, bench_for
 from aczerots.slides.tiling import common_mpp
