@@ -18,7 +18,7 @@ from aczerots.simulate.experiment.pool import Job, Message, Place, Workers, run_
 from aczerots.simulate.experiment.protocol import Protocol
 from aczerots.simulate.experiment.summary import summarise
 from aczerots.simulate.experiment.table import Done, finished, rows_of, write_table
-from aczerots.simulate.shared import bench_for
+from aczerots.simulate.shared import open_bench
 from aczerots.storage.files import alone_in, make_folder
 
 _ROUND_SECONDS = 5.0
@@ -155,7 +155,7 @@ def _spoilt(cell: Cell, embedded: bool, device: str, progress: Progress) -> str 
             locate_dataset(cell.settings.dataset).taxonomy.with_unseen(cell.settings.unseen)
         else:
             options = BackboneOptions(cell.settings.refine_with, cell.settings.precision)
-            bench_for(cell.settings, options, device, cache_folder(), progress)
+            open_bench(cell.settings, options, device, cache_folder(), progress)
     except AczerotsError as error:
         return str(error)
     return None
