@@ -134,7 +134,7 @@ def main() -> None:
     for name in options.datasets:
         trial = open_trial(SETTINGS[name][0].format(data=options.data), backbone)
         for unseen in SETTINGS[name][1][: options.sets]:
-            said = describe_taxonomy(trial.pool.taxonomy.with_unseen(unseen), "descriptions")
+            said = describe_taxonomy(trial.evaluation.dataset.taxonomy.with_unseen(unseen), "descriptions")
             described = trial.under(said)
             for word in options.variants:
                 for seed in range(options.seeds):

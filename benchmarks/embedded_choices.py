@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from tools.train_embedded import cells as measured
 from tools.train_embedded.data import Source, crops, sources
-from tools.train_embedded.fit import Trainer, TrainingRecipe
+from tools.train_embedded.fit import Recipe, Trainer
 from torch import Tensor
 
 from aczerots.text.descriptions import bundled_descriptions
@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a run of seconds, to try the command")
     options = parser.parse_args()
     recipe = (
-        TrainingRecipe(tiles=2, phantom=1, drawn=8, warm=20, steps=20) if options.quick else TrainingRecipe(tiles=80)
+        Recipe(tiles=2, phantom=1, drawn=8, warm=20, steps=20) if options.quick else Recipe(tiles=80)
     )
     known = {name: type(value) for name, value in vars(recipe).items()}
     for pair in options.set:

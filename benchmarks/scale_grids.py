@@ -29,7 +29,6 @@ from aczerots.slides.image import ArraySlide
 from aczerots.slides.open import open_slide
 from aczerots.slides.tissue import everything, find_tissue
 from aczerots.slides.windows import OVERLAP
-from aczerots.text.descriptions import describe_taxonomy
 from benchmarks.trials import open_trial
 
 WHOLE = ((64, 80), (16, 32), (256, 272))
@@ -40,10 +39,8 @@ PARTS = ((7, 9), (8, 8))
 def fitted(pool: str) -> Segmenter:
     """A segmenter fitted to every second tile of a pool of phantoms."""
     trial = open_trial(pool, locate_backbone("embedded"))
-    described = trial.under(describe_taxonomy(trial.pool.taxonomy, "descriptions"))
-    drawn = {i: described.draw(i) for i in range(0, len(described.pool.tiles), 2)}
-    model = described.pool.train(locate_preset("prozs"), drawn, 0)
-    return Segmenter(model, described.pool.card("prozs", 1), described.pool.backbone)
+    drawn = {i: trial.draw(i) for i in range(0, len(trial.pool.tiles), 2)}
+    return trial.segmenter(trial.pool.train(locate_preset("prozs"), drawn, 0))
 
 
 def labels(one: Segmenter, slide: Slide, overlap: float | None, shift: tuple[int, int]) -> NDArray[np.uint8]:
