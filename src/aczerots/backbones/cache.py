@@ -125,6 +125,11 @@ class FeatureStore:
         return DenseFeatures(F.normalize(aligned, dim=1), layers)
 
     @property
+    def cache(self) -> FeatureCache | None:
+        """Where features are kept; None for memory only."""
+        return self._cache
+
+    @property
     def size(self) -> int:
         """Bytes that the grids of all tiles take, equal tiles counted once."""
         return self._size * len(self._first)
