@@ -19,6 +19,7 @@ import numpy as np
 
 from aczerots.backbones.locate import locate_backbone
 from aczerots.engine.progress import Silent
+from aczerots.engine.threads import use_threads
 from aczerots.loop.workbench import Workbench
 from aczerots.prozs.presets import PRESETS
 from aczerots.selection.annotation_cost import annotation_cost
@@ -27,7 +28,6 @@ from aczerots.selection.baselines import RandomStrategy
 from aczerots.selection.criterion import AczerotsStrategy
 from aczerots.selection.paper import PaperStrategy
 from aczerots.selection.pool_view import view_pool
-from aczerots.simulate.experiment.pool import one_thread
 from aczerots.text.descriptions import describe_taxonomy
 from benchmarks.ablation import SETTINGS
 from benchmarks.trials import open_bench, open_parts, plain, signed
@@ -121,7 +121,7 @@ def _areas(curves: Sequence[Curve], peers: Sequence[Curve]) -> tuple[list[float]
     return tiles, effort, spent
 
 
-@one_thread()
+@use_threads(1)
 def main() -> None:
     """Run what the command line asks for, print the table and write the curves."""
     parser = argparse.ArgumentParser(description="Variants of the selection criteria.")

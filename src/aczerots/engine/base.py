@@ -1,4 +1,8 @@
-"""What an engine is: it runs units of work somewhere, and what comes out does not depend on where."""
+"""What an engine is: it runs units of work somewhere, and the results do not depend on where.
+
+Words: a *job* says what is to be done; a *worker* (a process, a Ray actor, or this process) opens the job once, which
+loads what all units need; a *unit* is one piece of the job (a slide, a shard of tiles, a simulated run).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 from aczerots.errors import AczerotsError
 
 TRIES = 3
-"""How often a unit is begun whose worker dies each time; then it is the unit that kills workers."""
+"""How often a unit is begun if its worker dies each time; then the unit is what kills workers."""
 
 _DEFECTS = (OSError, MemoryError, RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, AssertionError)
 
@@ -33,7 +37,7 @@ class Failure:
 
 
 class Job(Protocol[UnitIn_contra, ResultOut_co]):
-    """What workers do. Workers get it by value, so it holds paths, URLs and settings, never pixels or weights."""
+    """What workers do. Workers get a copy, so it holds paths, URLs and settings, never pixels or weights."""
 
     def open(self, device: str) -> Callable[[UnitIn_contra], ResultOut_co]:
         """Load what all units need, once per worker.
@@ -51,11 +55,11 @@ class Job(Protocol[UnitIn_contra, ResultOut_co]):
 
 @runtime_checkable
 class Engine(Protocol):
-    """Runs units of work."""
+    """Runs the units of a job."""
 
     @property
     def workers(self) -> int:
-        """Units that may be in work at the same time."""
+        """Units that may run at the same time."""
 
     @property
     def here(self) -> bool:
@@ -89,11 +93,5 @@ def attempt(work: Callable[[Unit], Result], unit: Unit) -> Result | Failure:
     except AczerotsError as error:
         return Failure(type(error).__name__, str(error))
     except _DEFECTS as error:
-        # A defect that one slide brings to light must not cost the others their night; its kind helps to report it.
+        # A defect that one unit brings to light must not stop the others; its kind helps to report it.
         return Failure(type(error).__name__, f"{type(error).__name__}: {error}")
-
-
-def lost(tries: int) -> Failure:
-    """Of a unit whose workers all died."""
-    times = "once" if tries == 1 else f"{tries} times"
-    return Failure("lost", f"the worker that had it died {times}; memory may have run out")

@@ -10,10 +10,10 @@ from pathlib import Path
 from aczerots.report.compare import Estimate
 from aczerots.report.figures import budget_figure, difference_figure
 from aczerots.report.page import render
-from aczerots.simulate.experiment.cells import Cell
+from aczerots.simulate.experiment.planned import PlannedRun
 from aczerots.simulate.experiment.protocol import Protocol
 from aczerots.simulate.experiment.summary import GOAL, Arm, Overall, Scenario, mean_defined, overall
-from aczerots.simulate.experiment.table import Done
+from aczerots.simulate.experiment.table import FinishedRun
 from aczerots.storage.files import make_folder, write_text_atomic
 
 _NONE = "\N{EN DASH}"
@@ -44,18 +44,18 @@ def differences_figure(scenario: Scenario) -> str | None:
 
 def write_pages(
     protocol: Protocol,
-    done: Sequence[Done],
+    done: Sequence[FinishedRun],
     scenarios: Sequence[Scenario],
-    failures: Sequence[tuple[Cell, str]],
+    failures: Sequence[tuple[PlannedRun, str]],
     out: Path,
 ) -> list[Path]:
     """Write ``index.html``, ``results.md`` and the figures.
 
     Args:
         protocol: The experiment.
-        done: Finished cells.
+        done: Finished runs.
         scenarios: Their statistics.
-        failures: (cell, reason) of failed ones.
+        failures: (run, reason) of failed ones.
         out: Folder of the experiment.
 
     Returns:
@@ -91,7 +91,7 @@ def write_pages(
     return [*(out / name for name in pages), *written]
 
 
-def markdown(protocol: Protocol, done: Sequence[Done], scenarios: Sequence[Scenario]) -> str:
+def markdown(protocol: Protocol, done: Sequence[FinishedRun], scenarios: Sequence[Scenario]) -> str:
     """The tables as Markdown, for ``docs/results.md``."""
     hashes = sorted({d.run.record.hashes.get("backbone", "?") for d in done})
     head = [

@@ -18,7 +18,7 @@ from aczerots.report.compare import (
     paired_test,
 )
 from aczerots.report.figures import Curve
-from aczerots.simulate.experiment.table import Done
+from aczerots.simulate.experiment.table import FinishedRun
 
 GOAL = 0.97
 """Share of the full-label hIoU that label efficiency asks for."""
@@ -118,43 +118,43 @@ def crossing(shares: Sequence[float], scores: Sequence[float | None], goal: floa
     return None
 
 
-def label_of(done: Done, peers: Sequence[Done]) -> str:
+def label_of(done: FinishedRun, peers: Sequence[FinishedRun]) -> str:
     """Strategy with what is switched off, and what else is not the same in all peers."""
-    s = done.cell.settings
+    s = done.planned.settings
     parts = [s.strategy + "".join(f" \N{MINUS SIGN} {t}" for t in s.without)]
     for name, value in s:
-        if name not in _SAME and len({repr(getattr(p.cell.settings, name)) for p in peers}) > 1:
+        if name not in _SAME and len({repr(getattr(p.planned.settings, name)) for p in peers}) > 1:
             parts.append(value if isinstance(value, str) else f"{name} {value}")
     return " · ".join(parts)
 
 
-def summarise(done: Sequence[Done], reference: str) -> list[Scenario]:
+def summarise(done: Sequence[FinishedRun], reference: str) -> list[Scenario]:
     """All scenarios in the order of their first run.
 
     Args:
-        done: Finished cells.
+        done: Finished runs.
         reference: Strategy that differences are taken to; the first arm where it was not run.
     """
-    scenarios: dict[tuple[str, ...], list[Done]] = {}
+    scenarios: dict[tuple[str, ...], list[FinishedRun]] = {}
     for d in done:
-        scenarios.setdefault(d.cell.scenario, []).append(d)
+        scenarios.setdefault(d.planned.scenario, []).append(d)
     return [_scenario(key, members, reference) for key, members in scenarios.items()]
 
 
-def _scenario(key: tuple[str, ...], members: Sequence[Done], reference: str) -> Scenario:
+def _scenario(key: tuple[str, ...], members: Sequence[FinishedRun], reference: str) -> Scenario:
     """One scenario; with several presets or texts the reference is that of the first."""
-    groups: dict[str, list[Done]] = {}
+    groups: dict[str, list[FinishedRun]] = {}
     for d in members:
         groups.setdefault(label_of(d, members), []).append(d)
     made = [
-        (Group(label, tuple(d.run for d in sorted(part, key=lambda d: d.cell.settings.seed))), part[0])
+        (Group(label, tuple(d.run for d in sorted(part, key=lambda d: d.planned.settings.seed))), part[0])
         for label, part in groups.items()
     ]
-    base = next((g for g, d in made if d.cell.settings.strategy == reference), made[0][0])
+    base = next((g for g, d in made if d.planned.settings.strategy == reference), made[0][0])
     dataset, unseen, initial, budget, rounds, first = key
     text = f"{100 * float(initial):g} % + {100 * float(budget):g} %, {rounds} rounds"
     text += "" if first == "random" else ", the strategy chooses from the start"
-    arms = tuple(_arm(group, first.cell.settings.strategy, base) for group, first in made)
+    arms = tuple(_arm(group, first.planned.settings.strategy, base) for group, first in made)
     return Scenario(dataset, unseen, text, base.label, arms)
 
 
