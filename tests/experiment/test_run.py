@@ -2,8 +2,8 @@
 
 import csv
 import json
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from aczerots.config import read_settings
 from aczerots.engine.local import HereEngine, ProcessEngine
 from aczerots.engine.progress import Silent
 from aczerots.engine.threads import use_threads
+from aczerots.prozs.fit import fit
 from aczerots.simulate.experiment.planned import plan_runs
 from aczerots.simulate.experiment.protocol import parse_protocol
 from aczerots.simulate.experiment.run import ExperimentJob, run_experiment, run_on
@@ -40,14 +41,14 @@ options = { tile_size = 64 }
 UNTRAINED = TINY.replace("seeds = 1", 'seeds = 1\npresets = ["zeroshot"]')
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def _use_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ACZEROTS_CACHE", str(cache))
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of this module's own, and fits of a few steps in this process: who is fitted to what still shows."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACZEROTS_CACHE", str(folder))
+        patch.setattr("aczerots.prozs.train.fit", partial(fit, steps=3))
+        yield folder
 
 
 def run(*arguments: object) -> int:
@@ -62,10 +63,9 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.fixture(scope="session")
-def finished(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Output folder of a finished experiment."""
-    os.environ["ACZEROTS_CACHE"] = str(cache)
     out = tmp_path_factory.mktemp("experiment") / "out"
     outcome = run_experiment(parse_protocol(TINY, "tiny.toml"), out)
     assert outcome.failures == []
