@@ -13,7 +13,7 @@ from tests.report.fake import write_fake_run
 from aczerots.config import read_settings
 from aczerots.report.compare import area_under_curve, paired_test
 from aczerots.report.runs import read_run
-from aczerots.simulate.experiment.page import markdown, write_pages
+from aczerots.simulate.experiment.page import write_pages
 from aczerots.simulate.experiment.planned import PlannedRun
 from aczerots.simulate.experiment.protocol import Protocol
 from aczerots.simulate.experiment.summary import Scenario, crossing, overall, summarise
@@ -40,12 +40,12 @@ def done(tmp_path: Path) -> list[FinishedRun]:
 
 
 def test_crossing_interpolates_between_rounds():
-    shares, scores = [0.0, 0.1, 0.2, 0.3], [0.2, 0.4, None, 0.5]
-    assert crossing(shares, scores, 0.3) == pytest.approx(0.05)
-    assert crossing(shares, scores, 0.4) == pytest.approx(0.1)
-    assert crossing(shares, scores, 0.45) == pytest.approx(0.2)
-    assert crossing(shares, scores, 0.1) == 0.0
-    assert crossing(shares, scores, 0.51) is None
+    fractions, scores = [0.0, 0.1, 0.2, 0.3], [0.2, 0.4, None, 0.5]
+    assert crossing(fractions, scores, 0.3) == pytest.approx(0.05)
+    assert crossing(fractions, scores, 0.4) == pytest.approx(0.1)
+    assert crossing(fractions, scores, 0.45) == pytest.approx(0.2)
+    assert crossing(fractions, scores, 0.1) == 0.0
+    assert crossing(fractions, scores, 0.51) is None
     # The first crossing counts, even if the curve falls again.
     assert crossing([0, 1, 2, 3], [0.0, 0.6, 0.1, 0.9], 0.3) == pytest.approx(0.5)
 
@@ -68,12 +68,12 @@ def test_arms_are_compared_with_the_reference_seed_by_seed(done: list[FinishedRu
     assert ours.difference is not None
     assert ours.difference.mean == pytest.approx(np.mean(areas[0]) - np.mean(areas[1]))
     assert random.difference is None
-    # Share and ratio: the mean curve against 97 % of the mean full-label hIoU.
+    # Fraction and ratio: the mean curve against 97 % of the mean full-label hIoU.
     goal = 0.97 * np.mean([r.full_hiou or 0.0 for r in ours.group.runs])
     mean = [np.mean([r.rounds[k].hiou or 0.0 for r in ours.group.runs]) for k in range(4)]
-    assert mean[-2] < goal < mean[-1] or ours.share is None
-    if ours.share is not None:
-        assert np.interp(ours.share, ours.curve.share, mean) == pytest.approx(goal)
+    assert mean[-2] < goal < mean[-1] or ours.fraction is None
+    if ours.fraction is not None:
+        assert np.interp(ours.fraction, ours.curve.fraction, mean) == pytest.approx(goal)
 
 
 def test_means_over_unseen_sets_pair_by_seed(done: list[FinishedRun]):
@@ -95,20 +95,20 @@ def test_means_over_unseen_sets_pair_by_seed(done: list[FinishedRun]):
     assert rows["random"].difference is None
 
 
-def test_over_sets_the_share_is_a_mean_of_those_that_reach_the_goal(
+def test_over_sets_the_fraction_is_a_mean_of_those_that_reach_the_goal(
     done: list[FinishedRun], monkeypatch: pytest.MonkeyPatch
 ):
     (first, *_) = overall(summarise(done, "random"))
-    assert (first.shares, first.reached, first.share) == ((None, None), 0, None)
+    assert (first.fractions, first.reached, first.fraction) == ((None, None), 0, None)
     monkeypatch.setattr("aczerots.simulate.experiment.summary.GOAL", 0.6)
     scenarios = summarise(done, "random")
     ours = next(o for o in overall(scenarios) if o.label == "aczerots")
-    shares = [next(a.share for a in s.arms if a.strategy == "aczerots") for s in scenarios]
-    assert list(ours.shares) == shares
-    assert (ours.reached, ours.share) == (2, pytest.approx(np.mean(shares)))
-    assert 0 < ours.share < 1
-    half = replace(ours, shares=(None, 0.2))
-    assert (half.reached, half.share) == (1, 0.2)
+    fractions = [next(a.fraction for a in s.arms if a.strategy == "aczerots") for s in scenarios]
+    assert list(ours.fractions) == fractions
+    assert (ours.reached, ours.fraction) == (2, pytest.approx(np.mean(fractions)))
+    assert 0 < ours.fraction < 1
+    half = replace(ours, fractions=(None, 0.2))
+    assert (half.reached, half.fraction) == (1, 0.2)
 
 
 def test_one_unseen_set_has_no_mean_over_sets(done: list[FinishedRun]):
@@ -125,7 +125,7 @@ def test_budgets_are_no_sets_to_average_over(tmp_path: Path, done: list[Finished
 
 
 def test_datasets_weigh_the_same_whatever_their_sets(done: list[FinishedRun]):
-    # luad with two sets, glas with one, which starts at another share.
+    # luad with two sets, glas with one, which starts at another fraction.
     glas = [
         replace(
             d,
@@ -203,7 +203,7 @@ def test_a_run_counts_only_with_all_its_rounds(tmp_path: Path):
     assert finished(done.planned, tmp_path) is None
 
 
-def page_of(done: list[FinishedRun], out: Path) -> tuple[Protocol, list[Scenario], str]:
+def page_of(done: list[FinishedRun], out: Path) -> tuple[list[Scenario], str]:
     protocol = Protocol.model_validate(
         {
             "name": "fake",
@@ -214,11 +214,11 @@ def page_of(done: list[FinishedRun], out: Path) -> tuple[Protocol, list[Scenario
     )
     scenarios = summarise(done, "random")
     write_pages(protocol, done, scenarios, [(done[0].planned, "disk full")], out)
-    return protocol, scenarios, (out / "index.html").read_text()
+    return scenarios, (out / "index.html").read_text()
 
 
 def test_the_page_has_figures_tables_and_failures(done: list[FinishedRun], tmp_path: Path):
-    _, scenarios, page = page_of(done, tmp_path / "out")
+    scenarios, page = page_of(done, tmp_path / "out")
     assert "A &lt;made up&gt; experiment" in page
     assert page.count("<svg") == 4
     assert "disk full" in page
@@ -232,9 +232,8 @@ def test_the_page_has_figures_tables_and_failures(done: list[FinishedRun], tmp_p
 
 
 def test_markdown_marks_what_is_clear(done: list[FinishedRun], tmp_path: Path):
-    protocol, scenarios, _ = page_of(done, tmp_path / "out")
-    text = markdown(protocol, done, scenarios)
-    assert text == (tmp_path / "out" / "results.md").read_text()
+    scenarios, _ = page_of(done, tmp_path / "out")
+    text = (tmp_path / "out" / "results.md").read_text()
     ours = next(a for a in scenarios[0].arms if a.strategy == "aczerots")
     assert ours.difference is not None
     assert ours.difference.low is not None
