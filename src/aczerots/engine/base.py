@@ -36,6 +36,10 @@ class Failure:
     reason: str
 
 
+Ended = Callable[[Unit, Result | Failure], Sequence[Unit]]
+"""Told of a unit and its result; returns units that are to be run next."""
+
+
 class Job(Protocol[UnitIn_contra, ResultOut_co]):
     """What workers do. Workers get a copy, so it holds paths, URLs and settings, never pixels or weights."""
 
@@ -65,12 +69,7 @@ class Engine(Protocol):
     def here(self) -> bool:
         """Whether units run in this process, one after the other."""
 
-    def run(
-        self,
-        job: Job[Unit, Result],
-        units: Sequence[Unit],
-        ended: Callable[[Unit, Result | Failure], Sequence[Unit]],
-    ) -> None:
+    def run(self, job: Job[Unit, Result], units: Sequence[Unit], ended: Ended[Unit, Result]) -> None:
         """Run all units, in any order.
 
         A unit that raises fails alone. A unit whose worker dies is begun again elsewhere, up to :data:`TRIES` times.
@@ -78,8 +77,7 @@ class Engine(Protocol):
         Args:
             job: What to do; it and the units must be such that they can be sent to another process.
             units: The units.
-            ended: Told, in this thread, of each unit that ends, once; returns units that are to be run next. What it
-                raises ends everything.
+            ended: Called in this thread once for each unit that ends; what it raises ends everything.
 
         Raises:
             AczerotsError: The job cannot be opened, or there are no workers.

@@ -5,14 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, final
 
-from aczerots.engine.base import TRIES, Failure, Job, Result, Unit, attempt
+from aczerots.engine.base import TRIES, Ended, Failure, Job, Result, Unit, attempt
 from aczerots.engine.queue import QueuedUnit, UnitQueue
 from aczerots.engine.threads import use_threads
 from aczerots.errors import AczerotsError
@@ -37,12 +37,7 @@ class HereEngine:
     def __init__(self, device: str = "cpu", threads: int | None = None) -> None:
         self._device, self._threads = device, threads
 
-    def run(
-        self,
-        job: Job[Unit, Result],
-        units: Sequence[Unit],
-        ended: Callable[[Unit, Result | Failure], Sequence[Unit]],
-    ) -> None:
+    def run(self, job: Job[Unit, Result], units: Sequence[Unit], ended: Ended[Unit, Result]) -> None:
         """Run all units; the arguments are those of :meth:`aczerots.engine.base.Engine.run`."""
         if not units:
             return
@@ -93,12 +88,7 @@ class ProcessEngine:
         """Units that may run at the same time."""
         return len(self._devices)
 
-    def run(
-        self,
-        job: Job[Unit, Result],
-        units: Sequence[Unit],
-        ended: Callable[[Unit, Result | Failure], Sequence[Unit]],
-    ) -> None:
+    def run(self, job: Job[Unit, Result], units: Sequence[Unit], ended: Ended[Unit, Result]) -> None:
         """Run all units; the arguments are those of :meth:`aczerots.engine.base.Engine.run`."""
         if not units:
             return

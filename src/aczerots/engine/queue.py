@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
-from aczerots.engine.base import TRIES, Failure, Result, Unit
+from aczerots.engine.base import TRIES, Ended, Failure, Result, Unit
 
 _AHEAD = 2
 """Units that a worker holds: the one it does and the next, so that it never waits. More would be lost with it."""
@@ -26,13 +26,13 @@ class UnitQueue(Generic[Unit, Result]):
 
     Args:
         units: What to begin with.
-        ended: As in :meth:`aczerots.engine.base.Engine.run`.
+        ended: Told of each unit that ends.
 
     Attributes:
         unfinished: Units that wait or are being done.
     """
 
-    def __init__(self, units: Sequence[Unit], ended: Callable[[Unit, Result | Failure], Sequence[Unit]]) -> None:
+    def __init__(self, units: Sequence[Unit], ended: Ended[Unit, Result]) -> None:
         self._waiting: deque[QueuedUnit[Unit]] = deque(QueuedUnit(unit) for unit in units)
         self._ended = ended
         self.unfinished = len(self._waiting)

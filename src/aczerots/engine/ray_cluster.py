@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, final
 
-from aczerots.engine.base import TRIES, Failure, Job, Result, Unit, attempt
+from aczerots.engine.base import TRIES, Ended, Failure, Job, Result, Unit, attempt
 from aczerots.engine.queue import QueuedUnit, UnitQueue
 from aczerots.errors import AczerotsError, MissingExtraError, SettingsError
 
@@ -86,12 +86,7 @@ class RayEngine:
         """Units that may run at the same time; at least 2 where the cluster decides."""
         return self._workers or 2
 
-    def run(
-        self,
-        job: Job[Unit, Result],
-        units: Sequence[Unit],
-        ended: Callable[[Unit, Result | Failure], Sequence[Unit]],
-    ) -> None:
+    def run(self, job: Job[Unit, Result], units: Sequence[Unit], ended: Ended[Unit, Result]) -> None:
         """Run all units; the arguments are those of :meth:`aczerots.engine.base.Engine.run`."""
         if not units:
             return
