@@ -20,13 +20,13 @@ from torch import nn
 
 from aczerots.backbones.base import BackboneInfo, DenseFeatures
 from aczerots.backbones.locate import locate_backbone
+from aczerots.engine.threads import use_threads
 from aczerots.prozs.decoder import PaperDecoder, PaperProjection, ResidualDecoder, ResidualProjection
 from aczerots.prozs.fit import TrainingRecipe
 from aczerots.prozs.model import DotScorer, PrototypeScorer, ProZS
 from aczerots.prozs.objectives import prozs_loss
 from aczerots.prozs.presets import PRESETS, Preset
 from aczerots.prozs.prototypes import PrototypeBank
-from aczerots.simulate.experiment.pool import one_thread
 from aczerots.text.descriptions import describe_taxonomy
 from benchmarks.trials import fit_once, open_trial, plain, signed
 
@@ -152,7 +152,7 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-@one_thread()
+@use_threads(1)
 def main() -> None:
     """Run what the command line asks for, print the table and write the numbers."""
     parser = argparse.ArgumentParser(description="Effect of the parts of ProZS.")

@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from aczerots.backbones.locate import locate_backbone
+from aczerots.engine.threads import use_threads
 from aczerots.prozs.presets import PRESETS
 from aczerots.selection.annotation_cost import annotation_cost
 from aczerots.selection.base import Strategy, choose
 from aczerots.selection.baselines import RandomStrategy
 from aczerots.selection.criterion import AczerotsStrategy
 from aczerots.selection.paper import PaperStrategy
-from aczerots.simulate.experiment.pool import one_thread
 from aczerots.text.descriptions import describe_taxonomy
 from benchmarks.ablation import SETTINGS
 from benchmarks.trials import Trial, open_trial, plain, signed
@@ -118,7 +118,7 @@ def _areas(curves: Sequence[Curve], peers: Sequence[Curve]) -> tuple[list[float]
     return tiles, effort, spent
 
 
-@one_thread()
+@use_threads(1)
 def main() -> None:
     """Run what the command line asks for, print the table and write the curves."""
     parser = argparse.ArgumentParser(description="Variants of the selection criteria.")

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from aczerots.backbones.locate import locate_backbone
 from aczerots.config import TextMode
+from aczerots.engine.threads import use_threads
 from aczerots.evaluate import ConfusionMatrix, harmonic_mean
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import Preset, locate_preset
-from aczerots.simulate.experiment.pool import one_thread
 from aczerots.taxonomy import Taxonomy
 from aczerots.text.descriptions import describe_taxonomy
 from benchmarks.measures import Counts, Score, bootstrap, iou, mean_iou
@@ -132,7 +132,7 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-@one_thread()
+@use_threads(1)
 def main() -> None:
     """Run what the command line asks for, print the table and write the numbers."""
     parser = argparse.ArgumentParser(description="Effect of the words for classes.")
