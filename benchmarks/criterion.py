@@ -21,12 +21,12 @@ from aczerots.backbones.locate import locate_backbone
 from aczerots.engine.progress import Silent
 from aczerots.loop.workbench import Workbench
 from aczerots.prozs.presets import PRESETS
+from aczerots.selection.aczerots import AczerotsStrategy
 from aczerots.selection.annotation_cost import annotation_cost
 from aczerots.selection.base import Strategy, choose
-from aczerots.selection.baselines import RandomStrategy
-from aczerots.selection.criterion import AczerotsStrategy
 from aczerots.selection.paper import PaperStrategy
 from aczerots.selection.pool_view import view_pool
+from aczerots.selection.random import RandomStrategy
 from aczerots.simulate.experiment.pool import one_thread
 from aczerots.text.descriptions import describe_taxonomy
 from benchmarks.ablation import SETTINGS

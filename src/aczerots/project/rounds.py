@@ -25,8 +25,8 @@ from aczerots.project.patients import round_limits
 from aczerots.prozs.checkpoint import ModelCard, load_model, save_model
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import locate_preset
+from aczerots.selection.aczerots import covered_fraction
 from aczerots.selection.base import choose
-from aczerots.selection.criterion import covered_fraction
 from aczerots.selection.locate import locate_strategy
 from aczerots.selection.pool_view import changed_fraction, view_pool
 from aczerots.taxonomy import IGNORE, NO_SEEN, Taxonomy
