@@ -17,7 +17,7 @@ from aczerots.backbones.loader import batch_size, embed_ahead
 from aczerots.prozs.model import ProZS
 from aczerots.slides.base import Box, Slide, Tile
 from aczerots.slides.tissue import TissueMask
-from aczerots.slides.windows import TIFF_TILE, Chunk, Plan
+from aczerots.slides.windows import TIFF_TILE, Chunk, WindowPlan
 
 _CHUNKS = (8192, 4096, 2048, 1024, 512)
 _SCORE_BYTES = 256 * 2**20
@@ -73,7 +73,7 @@ class ChunkScores:
         corner: Cell (x, y) of the plan that the first one is.
     """
 
-    plan: Plan
+    plan: WindowPlan
     scores: torch.Tensor
     corner: tuple[int, int]
 
@@ -122,7 +122,7 @@ class ChunkScores:
 
 @torch.no_grad()
 def chunk_scores(
-    model: ProZS, backbone: Backbone, slide: Slide, plan: Plan, tissue: TissueMask, chunk: Chunk
+    model: ProZS, backbone: Backbone, slide: Slide, plan: WindowPlan, tissue: TissueMask, chunk: Chunk
 ) -> ChunkScores:
     """Class scores around a chunk from all windows that have a share in it and show tissue.
 

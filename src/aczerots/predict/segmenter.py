@@ -25,7 +25,7 @@ from aczerots.selection.uncertainty import entropy
 from aczerots.slides.base import Slide, Tile
 from aczerots.slides.image import ImageSlide
 from aczerots.slides.tissue import everything
-from aczerots.slides.windows import OVERLAP, Plan, plan_windows
+from aczerots.slides.windows import OVERLAP, WindowPlan, plan_windows
 from aczerots.taxonomy import Taxonomy, TissueClass
 
 _BATCH = 8
@@ -148,7 +148,7 @@ class Segmenter:
         overlap: float | None = None,
         chunk: int | None = None,
         shift: tuple[int, int] = (0, 0),
-    ) -> Plan:
+    ) -> WindowPlan:
         """Windows over a slide at the resolution the model was fitted at; see :func:`plan_windows`.
 
         Args:

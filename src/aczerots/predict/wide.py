@@ -11,7 +11,7 @@ from aczerots.prozs.checkpoint import ModelCard
 from aczerots.prozs.model import ProZS
 from aczerots.slides.base import Box, Slide, Tile
 from aczerots.slides.tissue import TissueMask
-from aczerots.slides.windows import TIFF_TILE, Plan, plan_windows
+from aczerots.slides.windows import TIFF_TILE, WindowPlan, plan_windows
 
 SAMPLE = 32
 """Tiles of a slide that its stain is measured on, at most."""
@@ -26,7 +26,7 @@ def wide_windows(  # one per fact that decides a plan
     slide: Slide,
     chunk: int | None = None,
     shift: tuple[int, int] = (0, 0),
-) -> Plan:
+) -> WindowPlan:
     """Windows whose cells see all that they need, so that it cannot be told where windows lie.
 
     The middle part of a window is a tile of the files that are written, which chunks are made of. A cell of the
@@ -52,7 +52,7 @@ def wide_windows(  # one per fact that decides a plan
     return plan_windows(slide, tile, cells, card.mpp, chunk=side, overlap=shared, shift=shift, rim=rim)
 
 
-def slide_backbone(backbone: Backbone, slide: Slide, plan: Plan, tissue: TissueMask) -> Backbone:
+def slide_backbone(backbone: Backbone, slide: Slide, plan: WindowPlan, tissue: TissueMask) -> Backbone:
     """The backbone as it is to see the windows of a plan: with the stain of the slide if they have a rim.
 
     Args:
@@ -69,7 +69,7 @@ def slide_backbone(backbone: Backbone, slide: Slide, plan: Plan, tissue: TissueM
     return backbone.on_slide(read_tiles(sample_tiles(slide, plan, tissue), {slide.id: slide}))
 
 
-def sample_tiles(slide: Slide, plan: Plan, tissue: TissueMask) -> list[Tile]:
+def sample_tiles(slide: Slide, plan: WindowPlan, tissue: TissueMask) -> list[Tile]:
     """Tiles spread evenly over the tissue, or over the slide if it has none; the windows of the plan do not matter.
 
     One for every second that would cover the tissue, at most :data:`SAMPLE`.
