@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from aczerots.backbones.locate import locate_backbone
-from aczerots.datasets.phantom.slide import Recipe, generate
+from aczerots.datasets.phantom.slide import SlideRecipe, generate
 from aczerots.predict.blend import box_scores
 from aczerots.predict.segmenter import Segmenter
 from aczerots.prozs.presets import locate_preset
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     one = fitted(options.pool)
     slides: list[Slide] = [
-        ArraySlide(f"phantom {i}", generate(Recipe(11, i, (1200, 1200), 0.5))[0], 0.5) for i in (3, 6)
+        ArraySlide(f"phantom {i}", generate(SlideRecipe(11, i, (1200, 1200), 0.5))[0], 0.5) for i in (3, 6)
     ]
     slides += [open_slide(path, options.mpp) for path in options.slides]
     for slide in slides:

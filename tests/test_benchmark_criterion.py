@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from benchmarks import criterion, trials
 
-from aczerots.selection.baselines import RandomStrategy
+from aczerots.selection.random import RandomStrategy
 
 
 def test_a_small_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

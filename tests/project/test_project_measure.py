@@ -22,7 +22,7 @@ from aczerots.project.report import write_project_report
 from aczerots.project.rounds import fit_round, measure_round, propose_round
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import locate_preset
-from aczerots.selection.criterion import covered_fraction
+from aczerots.selection.aczerots import covered_fraction
 from aczerots.server.serve import project_desk
 from aczerots.slides.base import Box, Tile
 from aczerots.taxonomy import IGNORE
