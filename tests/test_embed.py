@@ -151,7 +151,7 @@ def keys_of(shard: Path) -> list[str]:
 
 def test_no_room_is_said_with_the_estimate(tmp_path: Path, monkeypatch, count: list[int]):
     monkeypatch.setattr("aczerots.backbones.storage.free_space", lambda folder: 1000)
-    with pytest.raises(StorageError, match=r"the cache needs .* for these \w+, and 1\.0 kB are free"):
+    with pytest.raises(StorageError, match=r"the cache needs .* for these features, and 1\.0 kB are free"):
         embed_dataset(SMALL, cache=tmp_path)
     monkeypatch.setattr("aczerots.loop.embed.available_memory", lambda: 1000)
     with pytest.raises(SettingsError, match=r"--cache: the \w+ need .* of memory, 1\.0 kB are free"):
