@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -27,10 +27,28 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_COMMANDS = (demo, simulate, experiment, predict, evaluate, report, embed, describe, doctor, annotate)
-_COMMANDS += (init, bring_in, select, export, ingest, fit, status, run)
-for _command in _COMMANDS:
-    app.command("import" if _command is bring_in else None)(with_groups(_command))
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "demo": demo,
+    "simulate": simulate,
+    "experiment": experiment,
+    "predict": predict,
+    "evaluate": evaluate,
+    "report": report,
+    "embed": embed,
+    "describe": describe,
+    "doctor": doctor,
+    "annotate": annotate,
+    "init": init,
+    "import": bring_in,
+    "select": select,
+    "export": export,
+    "ingest": ingest,
+    "fit": fit,
+    "status": status,
+    "run": run,
+}
+for _name, _command in _COMMANDS.items():
+    app.command(_name)(with_groups(_command))
 
 _INTERRUPTED = 130
 
