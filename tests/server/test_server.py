@@ -15,7 +15,7 @@ from aczerots.server.access import Tokens
 from aczerots.server.app import guarded, make_app
 from aczerots.server.runs import decode_runs, encode_runs
 from aczerots.taxonomy import IGNORE
-from tests.server.desks import PICKS, TOKENS, SmallProject
+from tests.server.small_project import PICKS, TOKENS, SmallProject
 
 
 class Site:

@@ -9,7 +9,6 @@ from aczerots.engine.progress import Progress
 from aczerots.errors import AczerotsError, ConflictError
 from aczerots.server.models import JobInfo
 
-
 _IDLE = JobInfo(state="idle", user="", stage="", done=0, total=0, message="")
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,12 @@ PICKS = [1, 2, 5]
 """Tiles of the round of :func:`small_round`, in its order."""
 
 
+@cache
+def _phantom(slides: int, size: int) -> Dataset:
+    """Slides whose pixels are drawn once."""
+    return phantom_dataset(slides, size=size, seed=3)
+
+
 class SmallProject:
     """A project on PNG files of phantom slides; drafts are the truth, shifted: right in the main, wrong at the edges.
 
@@ -50,7 +57,7 @@ class SmallProject:
     def __init__(
         self, folder: Path, database: str | None = None, *, slides: int = 2, size: int = 896, tile: int = 224
     ) -> None:
-        data = phantom_dataset(slides, size=size, seed=3)
+        data = _phantom(slides, size)
         taxonomy = data.taxonomy.with_unseen(["necrosis"])
         self.data = Dataset("phantom", taxonomy, data.samples)
         self.taxonomy, self.folder = taxonomy, folder
