@@ -25,8 +25,8 @@ from aczerots.loop.expert import draw, read_truth
 from aczerots.project.folder import Project
 from aczerots.project.settings import make_settings
 from aczerots.project.slides import describe_slide
-from aczerots.server.access import Tokens
-from aczerots.server.app import guarded, make_app
+from aczerots.server.access import Gate, Tokens
+from aczerots.server.app import make_app
 from aczerots.server.served import ServedProject
 from aczerots.slides.base import Box, Slide
 from aczerots.slides.open import open_slide
@@ -158,7 +158,7 @@ def small_round(folder: Path) -> Iterator[SmallProject]:
 @contextmanager
 def serving(project: SmallProject, tokens: dict[str, str] | None = None) -> Any:
     """The server on a free port in a thread; gives its address."""
-    app = guarded(make_app(project.served), Tokens(tokens or TOKENS))
+    app = Gate(make_app(project.served), Tokens(tokens or TOKENS))
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
