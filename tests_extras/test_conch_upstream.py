@@ -14,9 +14,7 @@ from open_clip.transformer import AttentionalPooler, TextTransformer
 from timm.models.vision_transformer import VisionTransformer
 from tiny_conch import CONTEXT, DIM, GRID, LAYERS, PATCH, WIDTH, conch_state, save_tiny_conch
 
-from aczerots.backbones.checkpoints import fill
-from aczerots.backbones.conch.loading import load_conch
-from aczerots.backbones.conch.modules import Conch, conch_shaped_as
+from aczerots.backbones.conch import Conch, build_conch, load_conch
 from aczerots.backbones.locator import parse_locator
 
 
@@ -26,7 +24,7 @@ def part(prefix: str) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def ours() -> Conch:
-    return fill(conch_shaped_as, conch_state(), "conch")
+    return build_conch(conch_state(), "conch")
 
 
 @pytest.fixture(scope="module")

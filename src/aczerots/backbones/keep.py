@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any, cast, final
 
@@ -60,6 +59,29 @@ class Keep(nn.Module):
         return cast("torch.Tensor", self.text(ids).pooler_output)
 
 
+def build_keep(bert: Any, state: State, source: str) -> Keep:
+    """The model with the values of a checkpoint.
+
+    Args:
+        bert: Configuration of the text tower, a ``transformers.BertConfig``.
+        state: Tensors by name.
+        source: For messages.
+
+    Raises:
+        InputError: The checkpoint is not KEEP's.
+    """
+    transformers: Any = importlib.import_module("transformers")
+
+    def shaped_as(state: State) -> Keep:
+        trunk = VisionTransformer.shaped_as(state, "visual.")
+        dim, hidden = state["visual_head.2.weight"].shape
+        with torch.device("cpu"):  # it has buffers that no checkpoint holds
+            text = transformers.BertModel(bert)
+        return Keep(trunk, dim, hidden, text)
+
+    return fill(shaped_as, state, source)
+
+
 def load_keep(locator: Locator) -> AlignedBackbone:
     """Load KEEP.
 
@@ -75,7 +97,7 @@ def load_keep(locator: Locator) -> AlignedBackbone:
     folder, revision, weights = find_model(locator, WEIGHTS, FILES)
     vocabulary = first_file(folder, ("vocab.txt",), locator, "vocabulary")
     bert = _bert(first_file(folder, ("config.json",), locator, "configuration"), locator)
-    model = fill(partial(shaped_as, bert), read_state(weights, locator.where), locator.where)
+    model = build_keep(bert, read_state(weights, locator.where), locator.where)
     towers = Towers(
         module=model,
         image=model.image_tower(),
@@ -97,17 +119,3 @@ def _bert(path: Path, locator: Locator) -> Any:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         fix = "Give the folder or hub id of KEEP"
         raise InputError("config.json describes no text tower", where=locator.where, fix=fix) from error
-
-
-def shaped_as(bert: Any, state: State) -> Keep:
-    """The model without values, of the shapes of a checkpoint; ``bert`` configures the text tower.
-
-    Raises:
-        KeyError: A tensor that tells a shape is missing.
-    """
-    transformers: Any = importlib.import_module("transformers")
-    trunk = VisionTransformer.shaped_as(state, "visual.")
-    dim, hidden = state["visual_head.2.weight"].shape
-    with torch.device("cpu"):  # it has buffers that no checkpoint holds
-        text = transformers.BertModel(bert)
-    return Keep(trunk, dim, hidden, text)
