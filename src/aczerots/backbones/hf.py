@@ -14,16 +14,20 @@ import torch
 from aczerots.backbones import remote
 from aczerots.backbones.aligned import AlignedBackbone, Towers
 from aczerots.backbones.clip import clip_towers
-from aczerots.backbones.hf_files import USED, check_tokenizer, check_weights, image_statistics, read_config
+from aczerots.backbones.hf_files import (
+    USED,
+    VISION_ONLY,
+    check_tokenizer,
+    check_weights,
+    image_statistics,
+    read_config,
+)
 from aczerots.backbones.locator import Locator
 from aczerots.backbones.model_files import locate_files, need
 from aczerots.backbones.preprocess import CLIP, HALF, Statistics
 from aczerots.backbones.siglip import siglip_towers
 from aczerots.backbones.tokenizers import not_of_these_weights
 from aczerots.errors import InputError, MissingExtraError
-
-VISION_ONLY = ("dinov2", "dinov2_with_registers", "dinov3_vit", "vit")
-"""Types of models without text that can help as ``--refine-with``."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,14 @@ VISION = ("config.json", "model-*-of-*.safetensors", *WEIGHTS, *PREPROCESSING)
 USED = (*VISION, *TOKENIZER, *SPECIAL_TOKENS)
 """All files that can change an embedding, of images and of images and text; nothing else is downloaded or hashed."""
 
+VISION_ONLY = {
+    "dinov2": "Dinov2Model",
+    "dinov2_with_registers": "Dinov2WithRegistersModel",
+    "dinov3_vit": "DINOv3ViTModel",
+    "vit": "ViTModel",
+}
+"""Class in transformers of the models without text that can help, by ``model_type`` of the configuration."""
+
 
 def read_config(folder: Path, where: str) -> dict[str, Any]:
     """``config.json`` of a folder.

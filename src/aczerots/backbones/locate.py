@@ -59,11 +59,13 @@ def locate_helper(locator: str) -> Helper:
     """The vision-only model that a locator names, on the CPU.
 
     Raises:
-        SettingsError: Unknown kind.
+        SettingsError: Unknown kind, or a dense method, which a helper has not.
         InputError: The weights cannot be had or used.
         MissingExtraError: A library it needs is not installed.
     """
     parts = parse_locator(locator)
+    if parts.method or parts.large:
+        raise SettingsError("a helper has no dense method", where=locator, fix="Leave out what follows '#'")
     if parts.kind in HELPERS and parts.source:
         helper: Helper = _imported(HELPERS[parts.kind])(parts)
         return helper

@@ -12,9 +12,8 @@ import torch
 from aczerots.backbones.checkpoints import read_state
 from aczerots.backbones.locator import Locator
 from aczerots.backbones.model_files import find_model, first_file, need
-from aczerots.backbones.patches import PatchHelper, check_no_method
 from aczerots.backbones.preprocess import IMAGENET
-from aczerots.backbones.refine import HelperInfo
+from aczerots.backbones.refine import Helper, HelperInfo
 from aczerots.errors import InputError
 
 CONFIG = "config.json"
@@ -43,7 +42,7 @@ HUB_ARGUMENTS: dict[str, dict[str, Any]] = {
 """What the model cards of these hub ids have one pass to timm, besides what their configuration says."""
 
 
-def load_timm(locator: Locator) -> PatchHelper:
+def load_timm(locator: Locator) -> Helper:
     """Load a vision-only model of timm.
 
     Args:
@@ -54,11 +53,9 @@ def load_timm(locator: Locator) -> PatchHelper:
         The helper, on the CPU.
 
     Raises:
-        SettingsError: The locator asks for a dense method; a helper has none.
         InputError: Not to be found, refused, damaged, or a model without patch tokens.
         MissingExtraError: timm is not installed.
     """
-    check_no_method(locator)
     need("timm", ("timm", "huggingface_hub"), locator)
     model, facts, revision = (_known if locator.is_library_name else _saved)(locator)
     if getattr(model, "num_prefix_tokens", None) is None or not hasattr(model, "patch_embed"):
@@ -72,7 +69,7 @@ def load_timm(locator: Locator) -> PatchHelper:
         return tokens[:, model.num_prefix_tokens :]
 
     statistics = facts.get("mean", IMAGENET[0]), facts.get("std", IMAGENET[1])
-    return PatchHelper(model, patches, info, statistics)
+    return Helper(model, patches, info, statistics)
 
 
 def _saved(locator: Locator) -> tuple[Any, dict[str, Any], str]:
