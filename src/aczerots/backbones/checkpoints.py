@@ -25,18 +25,12 @@ _FIX = "Check that the kind before the colon belongs to these weights"
 
 
 def read_state(path: Path, source: str) -> State:
-    """Tensors of a checkpoint.
+    """Tensors of a checkpoint by name, on the CPU; ``source`` is what the user wrote, for messages.
 
     ``.safetensors`` holds nothing but tensors. Other files are those of ``torch.save``, which may hold any
     Python object and with it any code; they are read with ``weights_only=True``, by a reader that knows only
-    tensors and plain containers and refuses the rest before it is built.
-
-    Args:
-        path: The file.
-        source: What the user wrote, for the errors.
-
-    Returns:
-        Tensors by name, on the CPU; a leading ``module.`` of data-parallel training is taken off.
+    tensors and plain containers and refuses the rest before it is built. A leading ``module.`` of data-parallel
+    training is taken off.
 
     Raises:
         InputError: The file is damaged or holds more than tensors.
@@ -72,17 +66,14 @@ def _same(name: str) -> tuple[str, ...]:
 def fill(
     build: Callable[[State], M], state: State, source: str, published: Callable[[str], Sequence[str]] = _same
 ) -> M:
-    """A module built to the shapes of a checkpoint, with its values.
+    """A module built to the shapes of a checkpoint, with its values; frozen, in evaluation mode, float32, on the CPU.
 
     Args:
         build: Makes the module from the checkpoint's shapes; may raise KeyError for a tensor it looks for.
         state: Tensors by name.
-        source: What the user wrote, for the errors.
+        source: What the user wrote, for messages.
         published: Name of a tensor of the module to its name in the checkpoint, or to those of several that are
             joined along their first axis.
-
-    Returns:
-        The module, frozen, in evaluation mode, float32, on the CPU.
 
     Raises:
         InputError: A tensor is missing or has another shape, or a numbered part has a tensor too many. Other tensors

@@ -163,11 +163,7 @@ class Conch(nn.Module):
 
 
 def build_conch(state: State, source: str) -> Conch:
-    """The model with the values of a checkpoint; ``source`` is for messages.
-
-    Raises:
-        InputError: The checkpoint is not CONCH's.
-    """
+    """The model with the values of a checkpoint; ``source`` is for messages."""
     return fill(_shaped_as, state, source, lambda name: rename_parts(name, "text.blocks.", BLOCKS, PARTS))
 
 
@@ -181,15 +177,11 @@ def _shaped_as(state: State) -> Conch:
 
 
 def load_conch(locator: Locator) -> AlignedBackbone:
-    """Load CONCH.
+    """Load CONCH, on the CPU.
 
     Args:
         locator: ``conch:`` and a folder with ``pytorch_model.bin`` or ``model.safetensors`` and the tokenizer, or
             the hub id ``MahmoodLab/CONCH``, with or without ``hf-hub:`` before it.
-
-    Raises:
-        InputError: Not to be found, refused, damaged, or not CONCH.
-        MissingExtraError: tokenizers or huggingface_hub is not installed.
     """
     need("conch", ("tokenizers", "huggingface_hub"), locator)
     folder, revision, weights = find_model(locator, WEIGHTS, TOKENIZERS)
@@ -224,11 +216,7 @@ def _tokenizer_file(folder: Path, locator: Locator) -> Path:
 
 
 def _fetch(url: str, target: Path, locator: Locator) -> None:
-    """Download a small file; it is whole or absent.
-
-    Raises:
-        InputError: Not reachable.
-    """
+    """Download a small file; it is whole or absent."""
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:
             content: bytes = answer.read()

@@ -122,11 +122,7 @@ def _ask(endpoint: str, model: str, token: str | None, timeout: float) -> Answer
 
 
 def _request(url: str, method: str, token: str | None, timeout: float) -> tuple[int, bytes]:
-    """Status and content of an answer.
-
-    Raises:
-        OSError: No answer, or an error other than no access and nothing there.
-    """
+    """Status and content of an answer; errors other than no access and nothing there are raised."""
     headers = {"User-Agent": "aczerots"} | ({"Authorization": f"Bearer {token}"} if token else {})
     request = urllib.request.Request(url, headers=headers, method=method)
     try:

@@ -66,9 +66,6 @@ def build_keep(bert: Any, state: State, source: str) -> Keep:
         bert: Configuration of the text tower, a ``transformers.BertConfig``.
         state: Tensors by name.
         source: For messages.
-
-    Raises:
-        InputError: The checkpoint is not KEEP's.
     """
     transformers: Any = importlib.import_module("transformers")
 
@@ -83,15 +80,11 @@ def build_keep(bert: Any, state: State, source: str) -> Keep:
 
 
 def load_keep(locator: Locator) -> AlignedBackbone:
-    """Load KEEP.
+    """Load KEEP, on the CPU.
 
     Args:
         locator: ``keep:`` and a folder with ``config.json``, ``vocab.txt`` and the weights, or the hub id
             ``Astaxanthin/KEEP``.
-
-    Raises:
-        InputError: Not to be found, refused, damaged, or not KEEP.
-        MissingExtraError: transformers is not installed.
     """
     need("hf", ("transformers",), locator)
     folder, revision, weights = find_model(locator, WEIGHTS, FILES)

@@ -115,11 +115,7 @@ class Musk(nn.Module):
 
 
 def build_musk(state: State, source: str) -> Musk:
-    """The model with the values of a checkpoint; ``source`` is for messages.
-
-    Raises:
-        InputError: The checkpoint is not MUSK's.
-    """
+    """The model with the values of a checkpoint; ``source`` is for messages."""
     return fill(_shaped_as, state, source, _published)
 
 
@@ -159,15 +155,11 @@ def _published(name: str) -> tuple[str, ...]:
 
 
 def load_musk(locator: Locator) -> AlignedBackbone:
-    """Load MUSK.
+    """Load MUSK, on the CPU.
 
     Args:
         locator: ``musk:`` and a folder with ``model.safetensors`` and ``tokenizer.spm``, or the hub id
             ``xiangjx/musk``.
-
-    Raises:
-        InputError: Not to be found, refused, damaged, or not MUSK.
-        MissingExtraError: sentencepiece or huggingface_hub is not installed.
     """
     need("musk", ("sentencepiece", "huggingface_hub"), locator)
     folder, revision, weights = find_model(locator, WEIGHTS, TOKENIZER)

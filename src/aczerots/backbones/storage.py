@@ -88,11 +88,7 @@ class FeatureCache:
         self.dropped = 0
 
     def shards(self, keys: set[str]) -> list[Shard]:
-        """Open shards that hold any of ``keys``; each key is looked for once. Damaged ones are dropped.
-
-        Raises:
-            StorageError: No permission, or the disk fails.
-        """
+        """Open shards that hold any of ``keys``; each key is looked for once. Damaged ones are dropped."""
         self._tidy()
         missing, found = set(keys), []
         for path in sorted(self.folder.glob("shard-*.zarr")):
@@ -138,7 +134,7 @@ class FeatureCache:
         return self.folder / f"shard-{name}.zarr"
 
     def put(self, keys: Sequence[str], aligned: Half, layers: Half, name: str | None = None) -> Shard:
-        """Add tiles as one shard and return it, open.
+        """Add tiles as one shard and return it, open; if that fails nothing half-written stays.
 
         Args:
             keys: Keys of the tiles.
@@ -146,9 +142,6 @@ class FeatureCache:
             layers: Float16 [len(keys), d_v, gh, gw].
             name: Of the shard, for tiles that another process may be adding under the same name: the first one to
                 finish stays. Names must not be used again for other tiles. None takes a new one.
-
-        Raises:
-            StorageError: Disk full or no permission; nothing half-written stays.
         """
         import zarr
         from zarr.codecs import Crc32cCodec
@@ -179,14 +172,7 @@ class FeatureCache:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def check_room(self, size: int) -> None:
-        """Refuse to begin what the disk cannot hold.
-
-        Args:
-            size: Bytes that will be written.
-
-        Raises:
-            StorageError: Fewer are free.
-        """
+        """Refuse to write more bytes than the disk has free."""
         free = free_space(self.folder)
         if size > free:
             fix = "Use --cache pooled or off, a smaller dataset, or set ACZEROTS_CACHE to a folder on another disk"
@@ -214,13 +200,7 @@ def _rename(temporary: Path, final: Path) -> None:
 
 
 def bytes_per_tile(info: BackboneInfo, size: int, cells: int | None = None) -> int:
-    """Bytes that the features of one tile take, on disk or in memory, without a few for checksums.
-
-    Args:
-        info: Facts about the backbone.
-        size: Side of the tile in pixels.
-        cells: As in :class:`FeatureCache`.
-    """
+    """Bytes that the features of a tile of ``size`` pixels take, without checksums; ``cells`` as in the cache."""
     side = -(-size // info.stride)
     side = side if cells is None else min(side, cells)
     return 2 * (info.dim + info.layer_dim) * side * side

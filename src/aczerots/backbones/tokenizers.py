@@ -42,10 +42,7 @@ def read_tokenizer(path: Path, locator: Locator, last: int) -> Tokens:
 def read_wordpieces(path: Path, locator: Locator, last: int) -> Tokens:
     """The tokenizer of an uncased BERT, ``[CLS]`` first and ``[SEP]`` last; ``path`` has a word piece per line.
 
-    The other arguments are those of :func:`read_tokenizer`.
-
-    Raises:
-        InputError: Not such a file, or it has ids that the text tower does not know.
+    The other arguments and errors are those of :func:`read_tokenizer`.
     """
     tokenizers: Any = importlib.import_module("tokenizers")
     try:
@@ -60,13 +57,10 @@ def read_wordpieces(path: Path, locator: Locator, last: int) -> Tokens:
 
 
 def read_pieces(path: Path, locator: Locator, last: int) -> Tokens:
-    """A sentencepiece tokenizer with the ids of XLM-RoBERTa; the arguments are those of :func:`read_tokenizer`.
+    """A sentencepiece tokenizer with the ids of XLM-RoBERTa; arguments and errors are those of :func:`read_tokenizer`.
 
     XLM-RoBERTa keeps fairseq's first ids, start 0, pad 1, end 2, unknown 3, and puts a sentencepiece id one
     higher; sentencepiece's unknown, 0, becomes 3 (documentation of ``XLMRobertaTokenizer`` in transformers).
-
-    Raises:
-        InputError: Not such a file, or it has ids that the text tower does not know.
     """
     sentencepiece: Any = importlib.import_module("sentencepiece")
     try:

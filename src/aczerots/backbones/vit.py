@@ -129,11 +129,7 @@ class VisionTransformer(nn.Module):
 
     @classmethod
     def shaped_as(cls, state: Mapping[str, torch.Tensor], prefix: str) -> VisionTransformer:
-        """A trunk without values, of the shapes that a checkpoint has under a prefix.
-
-        Raises:
-            KeyError: A tensor that tells the shape is missing.
-        """
+        """A trunk without values, of the shapes that a checkpoint has under a prefix (KeyError if it lacks them)."""
         width, _, patch, _ = state[f"{prefix}patch_embed.proj.weight"].shape
         return cls(
             width=width,
