@@ -30,7 +30,7 @@ from aczerots.prozs.training_set import TrainingSet
 from aczerots.slides.base import Box, Slide, Tile
 from aczerots.storage.machine import available_memory, free_space, size_text
 from aczerots.taxonomy import Taxonomy
-from aczerots.text.descriptions import describe_taxonomy, read_descriptions, undescribed, with_own_words
+from aczerots.text.descriptions import describe_taxonomy, undescribed, with_user_descriptions
 from aczerots.text.prototypes import text_prototypes
 
 CONTEXT = 512
@@ -139,7 +139,7 @@ def choose_classes(
     marked = [c.name for c in dataset.taxonomy.classes if not c.seen]
     taxonomy = dataset.taxonomy.with_unseen(unseen or marked)
     if descriptions is not None:
-        taxonomy = with_own_words(taxonomy, read_descriptions(descriptions), descriptions)
+        taxonomy = with_user_descriptions(taxonomy, descriptions)
     bare = undescribed(taxonomy) if text == "descriptions" else ()
     if bare:
         progress.say(
