@@ -55,8 +55,9 @@ def test_pooled_image(ours: Conch, trunk: VisionTransformer, pool: AttentionalPo
     pixels = torch.randn(2, 3, *(PATCH * cells for cells in grid))
     expected = finish(pool(trunk.forward_features(pixels))[:, 0])
     visual, own = ours.visual, ours.visual.attn_pool_contrast
-    tokens = own.ln_k(visual.trunk.norm(visual.trunk.states(pixels)[-1]))
-    gathered = own.attn(own.ln_q(own.query).expand(2, -1, -1), tokens, tokens, need_weights=False)[0][:, 0]
+    tokens = own["ln_k"](visual.trunk.norm(visual.trunk.states(pixels)[-1]))
+    query = pool.ln_q(pool.query).expand(2, -1, -1)
+    gathered = own["attn"](query, tokens, tokens, need_weights=False)[0][:, 0]
     torch.testing.assert_close(visual.ln_contrast(gathered) @ visual.proj_contrast, expected, atol=1e-5, rtol=0)
 
 

@@ -18,7 +18,7 @@ from aczerots.backbones.base import BackboneInfo, DenseFeatures
 from aczerots.backbones.dense import ImageTower
 from aczerots.backbones.locator import Locator
 from aczerots.backbones.preprocess import CLIP, Preprocessing, Statistics
-from aczerots.backbones.sentences import split_text
+from aczerots.backbones.tokenizers import split_text
 from aczerots.backbones.windows import encode_large
 
 TEXT_BATCH = 32

@@ -72,7 +72,10 @@ class FeatureStore:
     def __init__(
         self, tiles: Sequence[Tile], slides: Mapping[str, Slide], backbone: Backbone, cache: FeatureCache | None
     ) -> None:
-        _check(tiles, backbone, cache)
+        if len({t.size for t in tiles}) > 1:
+            raise SettingsError("tiles of different sizes", fix="Embed tiles of one size per call")
+        if cache is not None and cache.backbone_hash != backbone.info.hash:
+            raise SettingsError("the cache belongs to another backbone", where=cache.folder)
         self._tiles, self._slides, self._backbone, self._cache = tiles, slides, backbone, cache
         self._cells = None if cache is None else cache.cells
         self._keys = [tile_key(t, slides[t.slide]) for t in tiles]
@@ -243,14 +246,6 @@ def memory_limit() -> int:
     """Bytes of features that a store holds: 2 GiB, or a quarter of the machine's memory if that is less."""
     physical = physical_memory()
     return _MEMORY if physical is None else min(_MEMORY, physical // 4)
-
-
-def _check(tiles: Sequence[Tile], backbone: Backbone, cache: FeatureCache | None) -> None:
-    """Refuse tiles and a cache that do not go together."""
-    if len({t.size for t in tiles}) > 1:
-        raise SettingsError("tiles of different sizes", fix="Embed tiles of one size per call")
-    if cache is not None and cache.backbone_hash != backbone.info.hash:
-        raise SettingsError("the cache belongs to another backbone", where=cache.folder)
 
 
 def _runs(rows: Sequence[int]) -> list[tuple[int, int]]:

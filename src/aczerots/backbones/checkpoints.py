@@ -59,12 +59,11 @@ def read_state(path: Path, source: str) -> State:
     return state
 
 
-def _same(name: str) -> tuple[str, ...]:
-    return (name,)
-
-
 def fill(
-    build: Callable[[State], M], state: State, source: str, published: Callable[[str], Sequence[str]] = _same
+    build: Callable[[State], M],
+    state: State,
+    source: str,
+    published: Callable[[str], Sequence[str]] = lambda name: (name,),
 ) -> M:
     """A module built to the shapes of a checkpoint, with its values; frozen, in evaluation mode, float32, on the CPU.
 

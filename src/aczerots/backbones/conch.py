@@ -58,30 +58,15 @@ PARTS = {
 
 
 @final
-class AttentionPool(nn.Module):
-    """A learned query that gathers tokens by cross-attention.
-
-    Args:
-        width: Channels of query and output.
-        context: Channels of the tokens.
-    """
-
-    def __init__(self, width: int, context: int) -> None:
-        super().__init__()
-        self.query = nn.Parameter(torch.empty(1, width))
-        self.attn = nn.MultiheadAttention(width, POOL_HEADS, kdim=context, vdim=context, batch_first=True)
-        self.ln_q = nn.LayerNorm(width)
-        self.ln_k = nn.LayerNorm(context)
-
-
-@final
 class Visual(nn.Module):
-    """Trunk, contrastive pool, norm, projection."""
+    """Trunk, contrastive pool, norm, projection; the query of the pool plays no part where a token is alone."""
 
     def __init__(self, trunk: VisionTransformer, dim: int) -> None:
         super().__init__()
         self.trunk = trunk
-        self.attn_pool_contrast = AttentionPool(dim, trunk.width)
+        width = trunk.width
+        attention = nn.MultiheadAttention(dim, POOL_HEADS, kdim=width, vdim=width, batch_first=True)
+        self.attn_pool_contrast = nn.ModuleDict({"attn": attention, "ln_k": nn.LayerNorm(width)})
         self.ln_contrast = nn.LayerNorm(dim)
         self.proj_contrast = nn.Parameter(torch.empty(dim, dim))
 
@@ -92,7 +77,7 @@ class Visual(nn.Module):
     def _alone(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens of the trunk [b, n, width] into the joint space [b, n, d]."""
         pool = self.attn_pool_contrast
-        gathered = gather_alone(pool.attn, pool.ln_k(self.trunk.norm(tokens)))
+        gathered = gather_alone(pool["attn"], pool["ln_k"](self.trunk.norm(tokens)))
         return cast("torch.Tensor", self.ln_contrast(gathered) @ self.proj_contrast)
 
 

@@ -9,8 +9,6 @@ model ``Astaxanthin/KEEP``; transformers would run Python files from there, this
 from __future__ import annotations
 
 import importlib
-import json
-from pathlib import Path
 from typing import Any, cast, final
 
 import torch
@@ -19,6 +17,7 @@ from torch import nn
 from aczerots.backbones.aligned import AlignedBackbone, Towers
 from aczerots.backbones.checkpoints import State, fill, read_state
 from aczerots.backbones.dense import ImageTower
+from aczerots.backbones.hf_files import read_config
 from aczerots.backbones.locator import Locator
 from aczerots.backbones.model_files import find_model, first_file, need
 from aczerots.backbones.preprocess import IMAGENET
@@ -89,7 +88,7 @@ def load_keep(locator: Locator) -> AlignedBackbone:
     need("hf", ("transformers",), locator)
     folder, revision, weights = find_model(locator, WEIGHTS, FILES)
     vocabulary = first_file(folder, ("vocab.txt",), locator, "vocabulary")
-    bert = _bert(first_file(folder, ("config.json",), locator, "configuration"), locator)
+    bert = _bert(read_config(folder, locator.where), locator)
     model = build_keep(bert, read_state(weights, locator.where), locator.where)
     towers = Towers(
         module=model,
@@ -103,12 +102,11 @@ def load_keep(locator: Locator) -> AlignedBackbone:
     return AlignedBackbone(towers, locator, revision)
 
 
-def _bert(path: Path, locator: Locator) -> Any:
+def _bert(config: dict[str, Any], locator: Locator) -> Any:
     """The text tower's configuration, a ``transformers.BertConfig``."""
     transformers: Any = importlib.import_module("transformers")
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        return transformers.BertConfig(**facts["text_config"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return transformers.BertConfig(**config["text_config"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         fix = "Give the folder or hub id of KEEP"
         raise InputError("config.json describes no text tower", where=locator.where, fix=fix) from error

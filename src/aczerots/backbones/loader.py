@@ -118,7 +118,7 @@ class _PendingBatch:
         if on_gpu:
             images = images.pin_memory().to(device, non_blocking=True)
         features = _encode(images.to(device), backbone)
-        halves = [_half(_pooled(t, cells)) for t in (features.aligned, features.layers)]
+        halves = [_stored(t, cells) for t in (features.aligned, features.layers)]
         self._results = [t.to("cpu", non_blocking=on_gpu) for t in halves]
         self._done = torch.cuda.current_stream(device).record_event() if on_gpu else None
 
@@ -145,14 +145,9 @@ def _encode(images: torch.Tensor, backbone: Backbone) -> DenseFeatures:
     return DenseFeatures(torch.cat([p.aligned for p in parts]), torch.cat([p.layers for p in parts]))
 
 
-def _pooled(x: torch.Tensor, cells: int | None) -> torch.Tensor:
-    """Features [b, d, gh, gw] averaged over regions, at most ``cells`` each way; None leaves them."""
-    if cells is None:
-        return x
-    return F.adaptive_avg_pool2d(x, (min(cells, x.shape[2]), min(cells, x.shape[3])))
-
-
-def _half(x: torch.Tensor) -> torch.Tensor:
-    """Float16; values beyond its range are clipped, not turned into infinity."""
+def _stored(x: torch.Tensor, cells: int | None) -> torch.Tensor:
+    """Features [b, d, gh, gw] averaged to at most ``cells`` each way, float16; what float16 cannot hold is clipped."""
+    if cells is not None:
+        x = F.adaptive_avg_pool2d(x, (min(cells, x.shape[2]), min(cells, x.shape[3])))
     limit = float(torch.finfo(torch.float16).max)
     return x.clamp(-limit, limit).half()

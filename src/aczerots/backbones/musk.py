@@ -33,14 +33,19 @@ FIRST_POSITION = 2
 """Positions are counted from here, as in fairseq; those before are never used."""
 
 ENCODER = "beit3.encoder."
-HEADS = {"A": "vision_head", "B": "language_head"}
-TENSORS = {
+NAMES = {
     "cls_token": "beit3.vision_embed.cls_token",
     "patches.": "beit3.vision_embed.proj.",
     "vocabulary.": "beit3.text_embed.",
     "logit_scale": "logit_scale",
+    "image.places.": f"{ENCODER}embed_positions.A.",
+    "image.norm.": f"{ENCODER}layer_norm.A.",
+    "image.head.": "vision_head.",
+    "text.places.": f"{ENCODER}embed_positions.B.",
+    "text.norm.": f"{ENCODER}layer_norm.B.",
+    "text.head.": "language_head.",
 }
-"""What is outside of the two transformers, and how the checkpoint names it."""
+"""What is outside of the blocks, and how the checkpoint names it."""
 
 
 @final
@@ -129,16 +134,11 @@ def _shaped_as(state: State) -> Musk:
 
 def _published(name: str) -> tuple[str, ...]:
     """Names in the checkpoint of a tensor of :class:`Musk`."""
-    part, _, tensor = name.partition(".")
-    way = {"image": "A", "text": "B"}.get(part)
-    if way is None:
-        return tuple(theirs + name.removeprefix(ours) for ours, theirs in TENSORS.items() if name.startswith(ours))
-    outer = {
-        "places.": f"{ENCODER}embed_positions.{way}.",
-        "norm.": f"{ENCODER}layer_norm.{way}.",
-        "head.": f"{HEADS[way]}.",
-    }
-    inner = {
+    for ours, theirs in NAMES.items():
+        if name.startswith(ours):
+            return (theirs + name.removeprefix(ours),)
+    way = "A" if name.startswith("image.") else "B"
+    parts = {
         "norm1.": (f"self_attn_layer_norm.{way}.",),
         "attn.qkv.": tuple(f"self_attn.{letter}_proj.{way}." for letter in "qkv"),
         "attn.norm.": (f"self_attn.inner_attn_ln.{way}.",),
@@ -148,10 +148,7 @@ def _published(name: str) -> tuple[str, ...]:
         "mlp.norm.": (f"ffn.{way}.ffn_layernorm.",),
         "mlp.fc2.": (f"ffn.{way}.fc2.",),
     }
-    first = next((ours for ours in outer if tensor.startswith(ours)), None)
-    if first is not None:
-        return (outer[first] + tensor.removeprefix(first),)
-    return rename_parts(tensor, "blocks.", f"{ENCODER}layers.", inner)
+    return rename_parts(name.partition(".")[2], "blocks.", f"{ENCODER}layers.", parts)
 
 
 def load_musk(locator: Locator) -> AlignedBackbone:

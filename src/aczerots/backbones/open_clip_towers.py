@@ -94,6 +94,9 @@ def _timm_tower(trunk: Any, head: Callable[[torch.Tensor], torch.Tensor], where:
     last = _timm_block(trunk, where)
     _allow_any_size(trunk)
 
+    def states(pixels: torch.Tensor) -> list[torch.Tensor]:
+        return block_states(trunk.norm_pre(trunk._pos_embed(trunk.patch_embed(pixels))), trunk.blocks)
+
     def alone(tokens: torch.Tensor) -> torch.Tensor:
         normed = trunk.norm(tokens)
         if trunk.attn_pool is not None:
@@ -101,7 +104,7 @@ def _timm_tower(trunk: Any, head: Callable[[torch.Tensor], torch.Tensor], where:
         return head(trunk.head(trunk.fc_norm(normed)))
 
     return ImageTower(
-        states=partial(_timm_states, trunk),
+        states=states,
         last=last,
         alone=alone,
         prefix=trunk.num_prefix_tokens,
@@ -120,11 +123,6 @@ def _allow_any_size(trunk: Any) -> None:
         trunk.patch_embed.strict_img_size = False
         trunk.patch_embed.flatten = False
         trunk.patch_embed.output_fmt = layers.Format.NHWC
-
-
-def _timm_states(trunk: Any, pixels: torch.Tensor) -> list[torch.Tensor]:
-    """Tokens entering the first block and leaving each, float [b, prefix + n, width]."""
-    return block_states(trunk.norm_pre(trunk._pos_embed(trunk.patch_embed(pixels))), trunk.blocks)
 
 
 def _timm_block(trunk: Any, where: str) -> LastBlock:

@@ -45,7 +45,7 @@ def family_of(model: Any, locator: Locator) -> str:
 
 @contextmanager
 def running(locator: Locator) -> Iterator[None]:
-    """What trusted code most often fails with, a library it lacks or a name it misses, becomes an InputError."""
+    """Turn what trusted code most often fails with, a missing library or a missing name, into an InputError."""
     try:
         yield
     except (ImportError, AttributeError, NameError) as error:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import shutil
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,15 +61,11 @@ class Shard:
             DamagedShardError: Wrong checksum, or data that are gone.
             StorageError: No permission, too many open files, the disk fails: nothing says that it is damaged.
         """
-        try:
+        with _reading(self.path):
             aligned, layers = (np.asarray(array[rows]) for array in self.arrays)
-        except (FileNotFoundError, ValueError, LookupError, TypeError, RuntimeError) as error:
-            raise DamagedShardError(str(self.path)) from error
-        except OSError as error:
-            raise _unreadable(error, self.path) from error
-        # zarr reads a file that is missing as zeros. Names are never used twice: there now means there then.
-        if not all(_data_file(self.path, name).is_file() for name in _ARRAYS):
-            raise DamagedShardError(str(self.path))
+            # zarr reads a file that is missing as zeros. Names are never used twice: there now means there then.
+            if not all(_data_file(self.path, name).is_file() for name in _ARRAYS):
+                raise FileNotFoundError(self.path)
         return aligned, layers
 
 
@@ -105,20 +102,18 @@ class FeatureCache:
         import zarr
 
         try:
-            group: Any = zarr.open_group(path, mode="r")
-            keys = tuple(group.attrs["keys"])
-            arrays = tuple(group[name] for name in _ARRAYS)
-            for name, array in zip(_ARRAYS, arrays, strict=True):
-                if array.dtype != np.float16 or array.ndim != 4 or array.shape[0] != len(keys):
-                    raise ValueError(name)
-                if not _data_file(path, name).is_file():
-                    raise FileNotFoundError(name)
-        except (FileNotFoundError, ValueError, LookupError, TypeError, RuntimeError):
-            # A shard is complete when it gets its name; one that is not whole was damaged afterwards.
+            with _reading(path):
+                group: Any = zarr.open_group(path, mode="r")
+                keys = tuple(group.attrs["keys"])
+                arrays = tuple(group[name] for name in _ARRAYS)
+                for name, array in zip(_ARRAYS, arrays, strict=True):
+                    if array.dtype != np.float16 or array.ndim != 4 or array.shape[0] != len(keys):
+                        raise ValueError(name)
+                    if not _data_file(path, name).is_file():
+                        raise FileNotFoundError(name)
+        except DamagedShardError:
             self.drop(path)
             return None
-        except OSError as error:
-            raise _unreadable(error, path) from error
         return Shard(path, keys, (arrays[0], arrays[1]))
 
     def drop(self, path: Path) -> None:
@@ -182,12 +177,9 @@ class FeatureCache:
     def _tidy(self) -> None:
         """Remove what killed writers left behind more than a day ago; a living writer takes seconds."""
         for path in self.folder.glob("writing-*.zarr"):
-            try:
-                abandoned = time.time() - path.stat().st_mtime > _ABANDONED
-            except FileNotFoundError:  # its writer has just finished
-                continue
-            if abandoned:
-                shutil.rmtree(path, ignore_errors=True)
+            with suppress(FileNotFoundError):  # its writer has just finished
+                if time.time() - path.stat().st_mtime > _ABANDONED:
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def _rename(temporary: Path, final: Path) -> None:
@@ -210,7 +202,16 @@ def _data_file(path: Path, name: str) -> Path:
     return path / name / "c" / "0" / "0" / "0" / "0"
 
 
-def _unreadable(error: OSError, path: Path) -> StorageError:
-    """A shard that is there and cannot be read now."""
-    fix = "Check the disk and its permissions, or set ACZEROTS_CACHE to another folder"
-    return StorageError(f"cannot read the cache: {error.strerror}", where=path, fix=fix)
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Tells a damaged shard from one that cannot be read now.
+
+    A shard is complete when it gets its name; one that is not whole was damaged afterwards.
+    """
+    try:
+        yield
+    except (FileNotFoundError, ValueError, LookupError, TypeError, RuntimeError) as error:
+        raise DamagedShardError(str(path)) from error
+    except OSError as error:
+        fix = "Check the disk and its permissions, or set ACZEROTS_CACHE to another folder"
+        raise StorageError(f"cannot read the cache: {error.strerror}", where=path, fix=fix) from error

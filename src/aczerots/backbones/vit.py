@@ -172,13 +172,10 @@ def count_blocks(state: Mapping[str, torch.Tensor], prefix: str) -> int:
 
 
 def rename_parts(name: str, ours: str, theirs: str, parts: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Names in a checkpoint of a tensor of one of our blocks; other names are left.
+    """Names in a checkpoint of a tensor ``name`` of one of our blocks, which start with ``ours``; other names are left.
 
-    Args:
-        name: Name of the tensor in our module.
-        ours: What stands before the number of a block in it.
-        theirs: What stands there in the checkpoint.
-        parts: Parts of a block, as ``attn.qkv.``, and the names of the parts of the checkpoint that they are made of.
+    Before the number of a block the checkpoint has ``theirs``. ``parts`` has the parts of a block, as ``attn.qkv.``,
+    and the names of those that each is made of.
     """
     if not name.startswith(ours):
         return (name,)
