@@ -13,9 +13,6 @@ from aczerots.slides.labels import MaskFile
 from aczerots.slides.pixels import PixelCache
 from aczerots.taxonomy import IGNORE, Taxonomy, TissueClass
 
-UNSEEN_15_5 = ("pottedplant", "sheep", "sofa", "train", "tvmonitor")
-"""The unseen classes of the 15/5 split."""
-
 _NAMES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),

@@ -92,50 +92,27 @@ class TiffSlide:
     """
 
     def __init__(self, path: Path, id: str, mpp: float | None = None) -> None:
-        self.path = Path(path)
-        self._id = id
+        self.id, self.path = id, Path(path)
         tiff = open_tiff(self.path)
         self._close = weakref.finalize(self, tiff.close)
         try:
-            self._mpp = stated_mpp(tiff, self.path) or mpp
-            self._levels = [_Plane(level) for level in tiff.series[0].levels]
+            self.mpp = stated_mpp(tiff, self.path) or mpp
+            self._planes = [_Plane(level) for level in tiff.series[0].levels]
         except _ERRORS as error:
             raise InputError(f"the TIFF cannot be read ({error})", where=path, fix=DAMAGED) from error
-        for plane in self._levels:
+        for plane in self._planes:
             if plane.problem:
-                fix = "Convert it to 8-bit RGB"
-                raise InputError(plane.problem, where=path, fix=fix)
-        self.levels: tuple[Level, ...] = make_levels([p.size for p in self._levels])
-
-    @property
-    def id(self) -> str:
-        """Unique name within the dataset."""
-        return self._id
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) in level-0 pixels."""
-        return self.levels[0].size
-
-    @property
-    def mpp(self) -> float | None:
-        """Micrometres per level-0 pixel, None where neither the file nor the caller states them."""
-        return self._mpp
+                raise InputError(plane.problem, where=path, fix="Convert it to 8-bit RGB")
+        self.levels: tuple[Level, ...] = make_levels([p.size for p in self._planes])
+        self.size = self.levels[0].size
 
     @cached_property
     def fingerprint(self) -> str:
-        """See :func:`~aczerots.slides.files.fingerprint_files`.
-
-        Raises:
-            InputError: The file cannot be read.
-        """
+        """Hash of samples of the file."""
         return fingerprint_files([self.path])
 
     def read(self, box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Pixels of ``box`` (level-0 pixels) resampled to ``size``, see :func:`~aczerots.slides.levels.read_levels`.
-
-        Returns:
-            RGB uint8 [height, width, 3].
+        """Pixels of ``box`` (level-0 pixels) resampled to ``size``: RGB uint8 [height, width, 3].
 
         Raises:
             InputError: A part of the file is damaged.
@@ -144,7 +121,7 @@ class TiffSlide:
 
     def _fetch(self, level: int, box: Box) -> Patch:
         try:
-            return Patch(self._levels[level].read(box))
+            return Patch(self._planes[level].read(box))
         except _ERRORS as error:
             what = f"level {level} cannot be read at {box.x}, {box.y} ({error})"
             raise InputError(what, where=self.path, fix=DAMAGED) from error

@@ -76,21 +76,8 @@ class PhantomSlide:
     def __init__(self, recipe: SlideRecipe, cache: PixelCache) -> None:
         self.recipe = recipe
         self._cache = cache
-
-    @property
-    def id(self) -> str:
-        """``phantom-`` and the number."""
-        return f"phantom-{self.recipe.index:04d}"
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) in pixels."""
-        return self.recipe.size
-
-    @property
-    def mpp(self) -> float:
-        """Micrometres per pixel."""
-        return self.recipe.mpp
+        self.id = f"phantom-{recipe.index:04d}"
+        self.size, self.mpp = recipe.size, recipe.mpp
 
     @property
     def fingerprint(self) -> str:
