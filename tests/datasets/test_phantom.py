@@ -7,11 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from aczerots.datasets.phantom import phantom_dataset
+from aczerots.datasets.phantom import nuclei, phantom_dataset
 from aczerots.datasets.phantom.classes import Tissue
 from aczerots.datasets.phantom.fields import cells, noise, sample, scatter
 from aczerots.datasets.phantom.layout import SCENES
-from aczerots.datasets.phantom import nuclei
 from aczerots.datasets.phantom.slide import SlideRecipe, generate
 
 COUNT = 30
@@ -40,8 +39,7 @@ def test_class_names():
 def test_same_in_another_process():
     recipe = SlideRecipe(3, 7, (160, 128), 0.5)
     code = (
-        "import hashlib; from aczerots.datasets.phantom import nuclei
-from aczerots.datasets.phantom.slide import SlideRecipe, generate; "
+        "import hashlib; from aczerots.datasets.phantom.slide import SlideRecipe, generate; "
         "a, b = generate(SlideRecipe(3, 7, (160, 128), 0.5)); "
         "print(hashlib.sha256(a.tobytes() + b.tobytes()).hexdigest())"
     )
