@@ -30,7 +30,7 @@ from aczerots.slides.image import ImageSlide
 from aczerots.slides.tissue import TissueMask, everything, find_tissue
 from aczerots.slides.windows import Chunk, WindowPlan
 from aczerots.storage.files import make_folder, write_text_atomic
-from aczerots.storage.remote import LocalFolder, OutFolder
+from aczerots.storage.remote import OutFolder
 from aczerots.taxonomy import IGNORE
 
 
@@ -277,7 +277,7 @@ def map_slide(segmenter: Segmenter, slide: Slide, out: Path, options: MapOptions
         InputError: The slide cannot be read, or states no resolution that the model needs.
         StorageError: A file cannot be written.
     """
-    return do_all(SlideTask(segmenter, slide, LocalFolder(out), options), progress)
+    return do_all(SlideTask(segmenter, slide, OutFolder(out), options), progress)
 
 
 def do_all(task: SlideTask, progress: Progress) -> SlideMap:
