@@ -1,4 +1,4 @@
-"""Slides through tifffile: OME-TIFF with its pyramid, and TIFFs that OpenSlide does not read."""
+"""Slides read by tifffile: OME-TIFF with its pyramid, and TIFFs that OpenSlide does not read."""
 
 from __future__ import annotations
 
@@ -49,8 +49,7 @@ def stated_mpp(tiff: Any, path: Path) -> float | None:
         found = [_ome_size(tiff.ome_metadata, axis) for axis in "XY"]
         return checked_mpp(found[0], found[1], path)
     tags = tiff.pages[0].tags
-    facts = tiff.imagej_metadata or {}
-    unit = str(facts.get("unit", "")).replace("\\u00B5", "µ")
+    unit = str((tiff.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
     inch_or_cm = {2: 25400.0, 3: 10000.0}.get(int(tags.valueof("ResolutionUnit", default=1)))
     per_unit = _UNITS.get(unit) or inch_or_cm
     if per_unit is None:
@@ -79,7 +78,7 @@ class TiffSlide:
     """A slide that tifffile reads; satisfies :class:`~aczerots.slides.base.Slide`.
 
     The first image of the file with all its levels: 8-bit RGB, interleaved or in planes, or 8-bit grey. Tiles and
-    strips are decoded when they are needed; nothing is kept.
+    strips are decoded at every read and not kept.
 
     Args:
         path: The file.

@@ -21,7 +21,7 @@ DAMAGED = "Copy the slide again, or leave it out"
 
 
 def vendor(path: Path) -> str | None:
-    """Which of OpenSlide's formats the file has, None if it knows none.
+    """Name of the file's format in OpenSlide, None if OpenSlide does not know it.
 
     Raises:
         MissingExtraError: OpenSlide is not installed.
@@ -42,8 +42,8 @@ def vendor(path: Path) -> str | None:
 class WholeSlide:
     """A slide that OpenSlide reads; satisfies :class:`~aczerots.slides.base.Slide`.
 
-    Level 0 is the whole scan, also where the file marks a smaller part as the one with tissue. Where nothing was
-    scanned it has the background colour that the file states, else white. Reading is safe from several threads.
+    Level 0 is the whole scan, even if the file marks a smaller part as the one with tissue. Areas that were not scanned
+    have the background colour that the file states, else white. Several threads may read at the same time.
 
     Args:
         path: The file; of slides that are folders, the index file.
