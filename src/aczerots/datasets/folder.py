@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aczerots.datasets.base import Dataset, Sample, Split
@@ -17,6 +15,8 @@ from aczerots.errors import InputError
 from aczerots.slides.labels import MaskFile
 from aczerots.slides.open import open_slide
 from aczerots.slides.pixels import PixelCache
+from aczerots.storage.csv_file import read_rows
+from aczerots.storage.yaml_file import read_yaml
 from aczerots.taxonomy import IGNORE, MAX_CLASSES, Taxonomy, TissueClass
 
 
@@ -77,19 +77,7 @@ def folder_dataset(path: Path, seed: int = 0) -> Dataset:
 
 
 def _read_description(path: Path) -> _Description:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError("dataset.yaml is missing", where=path.parent) from None
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", where=path) from None
-    except UnicodeDecodeError:
-        raise InputError("this is not UTF-8 text", where=path) from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise InputError(f"this is not YAML: {error.problem}", where=f"{path}, line {line}") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"this is not YAML: {error}", where=path) from None
+    content = read_yaml(path)
     try:
         return _Description.model_validate(content)
     except ValidationError as error:
@@ -130,36 +118,19 @@ def _split_rows(path: Path, images: dict[str, Path], seed: int) -> dict[str, _Ro
 
 def _read_rows(file: Path) -> dict[str, _Row]:
     rows: dict[str, _Row] = {}
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            lacking = {"image", "split"} - set(reader.fieldnames or ())
-            if lacking:
-                raise InputError(f"the column '{min(lacking)}' is missing", where=file)
-            for entry in reader:
-                where = f"{file}, line {reader.line_num}"
-                name, row = _parse_row(entry, where)
-                if name in rows:
-                    raise InputError(f"image '{name}' is listed twice", where=where)
-                rows[name] = row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot be read ({error})", where=file) from None
+    for where, entry in read_rows(file, ("image", "split")):
+        name, split, patient = entry["image"], entry["split"], entry.get("patient") or None
+        if split not in ("train", "test"):
+            raise InputError(f"split '{split}' is neither 'train' nor 'test'", where=where)
+        if name in rows:
+            raise InputError(f"image '{name}' is listed twice", where=where)
+        rows[name] = _Row("train" if split == "train" else "test", patient)
     _check_patients(rows, file)
     return rows
 
 
-def _parse_row(entry: dict[str, str], where: str) -> tuple[str, _Row]:
-    name, split = (entry["image"] or "").strip(), (entry["split"] or "").strip()
-    patient = (entry.get("patient") or "").strip() or None
-    if split == "train":
-        return name, _Row("train", patient)
-    if split == "test":
-        return name, _Row("test", patient)
-    raise InputError(f"split '{split}' is neither 'train' nor 'test'", where=where)
-
-
 def _check_patients(rows: dict[str, _Row], file: Path) -> None:
-    """No patient is in both parts: the test would measure memory."""
+    """Refuse patients in both parts: the test would measure memory."""
     parts: dict[Split, set[str]] = {"train": set(), "test": set()}
     for row in rows.values():
         if row.patient:
