@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from aczerots.backbones.cache import FeatureStore, embed_tiles
+from aczerots.backbones.cache import FeatureStore
 from aczerots.backbones.locate import locate_backbone
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import build_model, locate_preset
@@ -25,7 +25,7 @@ TILES = [Tile(slide="noise", box=b, window=b, size=64) for b in (Box(64 * i, 0, 
 def grids() -> FeatureStore:
     image = np.random.default_rng(0).integers(0, 256, (64, 192, 3), dtype=np.uint8)
     slide = ArraySlide("noise", image)
-    return embed_tiles(TILES, {"noise": slide}, locate_backbone("embedded", "cpu"), None)
+    return FeatureStore(TILES, {"noise": slide}, locate_backbone("embedded", "cpu"), None)
 
 
 def model_of(preset: str, trained: bool) -> ProZS:

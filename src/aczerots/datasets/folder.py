@@ -77,6 +77,8 @@ def folder_dataset(path: Path, seed: int = 0) -> Dataset:
 
 
 def _read_description(path: Path) -> _Description:
+    if not path.exists():
+        raise InputError("dataset.yaml is missing", where=path.parent)
     content = read_yaml(path)
     try:
         return _Description.model_validate(content)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aczerots.errors import InputError
 from aczerots.slides.base import Box, Slide, Tile
@@ -86,16 +86,30 @@ class WindowPlan:
         """Map pixels per cell."""
         return self.tile / self.cells
 
+    def refined(self, factor: int, chunk: int) -> WindowPlan:
+        """The same windows for a model that gives ``factor`` times as many cells along each axis.
+
+        Args:
+            factor: Cells of the model per cell of this plan.
+            chunk: Side of a chunk in map pixels, a multiple of :data:`TIFF_TILE`.
+        """
+        cells, step, rim = self.cells * factor, self.step * factor, self.rim * factor
+        return replace(self, cells=cells, step=step, rim=rim, chunk=chunk)
+
     def window(self, column: int, row: int) -> Tile:
         """The window of a column and row; its box is the window itself, without the rim."""
-        corner = [line.origin + i * self.step * self.cell for line, i in zip(self.lines, (column, row), strict=True)]
+        # Whole numbers first, so that the windows of a refined plan are the same to the last digit.
+        corner = [
+            line.origin + i * self.step * self.tile / self.cells
+            for line, i in zip(self.lines, (column, row), strict=True)
+        ]
 
         def square(margin: float) -> Box:
             side = round((self.tile + 2 * margin) * self.scale)
             x, y = (round((c - margin) * self.scale) for c in corner)
             return Box(x, y, side, side)
 
-        rim = self.rim * self.cell
+        rim = self.rim * self.tile / self.cells
         return Tile(self.slide, square(0.0), square(rim), round(self.tile + 2 * rim), self.mpp)
 
     def covering(self, axis: int, start: int, extent: int) -> range:
@@ -135,6 +149,12 @@ class WindowPlan:
         x, y = round(box.x * self.scale), round(box.y * self.scale)
         right, bottom = round((box.x + box.width) * self.scale), round((box.y + box.height) * self.scale)
         return Box(x, y, max(1, right - x), max(1, bottom - y))
+
+    def map_box(self, box: Box) -> Box:
+        """The box of the map, at least one pixel, that comes closest to a box in level-0 pixels inside the slide."""
+        width, height = (max(1, round(n / self.scale)) for n in (box.width, box.height))
+        x, y = round(box.x / self.scale), round(box.y / self.scale)
+        return Box(min(x, self.size[0] - 1), min(y, self.size[1] - 1), width, height)
 
 
 def plan_windows(  # noqa: PLR0913  # one per fact that decides a plan
