@@ -70,7 +70,6 @@ def bcss_dataset(path: Path, seed: int = 0) -> Dataset:
 def _patient(name: str, folder: Path) -> str:
     case = _CASE.match(name)
     if case is None:
-        raise InputError(
-            f"'{name}' does not start with a TCGA barcode", where=folder, fix="Keep the names of the release"
-        )
+        what = f"'{name}' does not start with a TCGA barcode"
+        raise InputError(what, where=folder, fix="Keep the names of the release")
     return case[0]

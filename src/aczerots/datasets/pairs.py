@@ -54,15 +54,8 @@ def some_names(names: Iterable[str], most: int = 5) -> str:
 
 
 def require_masks(images: dict[str, Path], masks: dict[str, Path], folder: Path) -> None:
-    """Every image has a mask of its name.
-
-    Raises:
-        InputError: Some have none; they are named.
-    """
+    """Raise an InputError that names the images without a mask, if there are any."""
     missing = images.keys() - masks.keys()
     if missing:
-        raise InputError(
-            f"{len(missing)} image(s) without a mask: {some_names(missing)}",
-            where=folder,
-            fix="Every image needs a mask of the same name",
-        )
+        what = f"{len(missing)} image(s) without a mask: {some_names(missing)}"
+        raise InputError(what, where=folder, fix="Every image needs a mask of the same name")

@@ -52,15 +52,7 @@ class Spots:
         return len(set(self.ids[low].tolist()) & set(self.ids[~low].tolist()))
 
     def read(self, box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Label ids of ``box`` by nearest neighbour, IGNORE between the spots and beyond the slide.
-
-        Args:
-            box: Level-0 pixels.
-            size: (width, height) of the result.
-
-        Returns:
-            uint8 [height, width].
-        """
+        """Label ids of ``box`` by nearest neighbour, IGNORE between spots and beyond the slide: uint8 [h, w]."""
         # Integer pixel positions, so that reading at another size picks from the same level-0 labels.
         columns = box.x + np.floor((np.arange(size[0]) + 0.5) * box.width / size[0])
         rows = box.y + np.floor((np.arange(size[1]) + 0.5) * box.height / size[1])
@@ -82,8 +74,8 @@ def read_spots(table: Path, size: tuple[int, int], labels: Mapping[str, int]) ->
     """Spots of a HER2ST table, in the pixels of the section image.
 
     The published images are cut to the array: the first spot is at one corner, the last at the opposite one.
-    So the grid coordinates place the spots in an image of any reduction. The columns ``pixel_x`` and
-    ``pixel_y`` of the table do not: they belong to a frame that is mirrored top to bottom.
+    So the array coordinates place the spots in an image of any size. The columns ``pixel_x`` and ``pixel_y`` of the
+    table do not: they belong to a frame that is mirrored top to bottom.
 
     Args:
         table: Tab-separated, with the columns x, y (place in the array, adjusted to the image) and label.
