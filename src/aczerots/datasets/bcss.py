@@ -43,13 +43,6 @@ def bcss_dataset(path: Path, seed: int = 0) -> Dataset:
     ``rgbs_colorNormalized/`` (or ``rgbs/``, ``images/``) and ``masks/`` hold PNG files of the same names. A
     name starts with the TCGA barcode, whose case is the patient, and may state the resolution
     (``MPP-0.2500``).
-
-    Args:
-        path: Folder with the two.
-        seed: For the 70/30 split by patient.
-
-    Raises:
-        InputError: A folder or a mask is missing, a name has no TCGA barcode, or a file cannot be read.
     """
     existing_folder(path)
     folder = next((path / f for f in _IMAGE_FOLDERS if (path / f).is_dir()), path / _IMAGE_FOLDERS[0])
