@@ -111,7 +111,7 @@ def _title(project: Project, sighting: Sighting) -> str:
     name = project.taxonomy.names[sighting.label]
     tile = project.store.rounds.tiles()[sighting.position]
     seen_by = f"the model of {sighting.model.replace('-', ' ')}"
-    return f"{name}: {100 * sighting.share:.1f} % of {tile.id}, as {seen_by} sees it"
+    return f"{name}: {100 * sighting.fraction:.1f} % of {tile.id}, as {seen_by} sees it"
 
 
 def _panels(project: Project, sighting: Sighting) -> list[Panel]:
