@@ -25,7 +25,7 @@ import numpy as np
 from aczerots.engine.base import Engine
 from aczerots.engine.local import ProcessEngine
 from aczerots.engine.ray_cluster import RayEngine
-from aczerots.simulate.apply import predict_slides
+from aczerots.predict.slides import predict_slides
 from benchmarks.scale_slides import free_cores, tissue_pattern, write_slide, zeroshot_model
 
 NODES = 2

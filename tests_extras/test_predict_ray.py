@@ -19,7 +19,7 @@ from ray.cluster_utils import Cluster  # noqa: E402  # needs the line above
 from aczerots.config import read_settings  # noqa: E402
 from aczerots.engine.ray_cluster import RayEngine  # noqa: E402
 from aczerots.loop.embed import embed_dataset  # noqa: E402
-from aczerots.simulate.apply import predict_slides  # noqa: E402
+from aczerots.predict.slides import predict_slides  # noqa: E402
 from small_maps import SMALL, digests, make_slides, save_zeroshot  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("default")

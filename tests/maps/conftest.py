@@ -10,11 +10,20 @@ from tests.slides.pyramids import write_svs
 from aczerots.backbones.embedded import load_embedded
 from aczerots.datasets.phantom.classes import phantom_taxonomy
 from aczerots.datasets.phantom.slide import Recipe, generate
+from aczerots.engine.progress import Progress
 from aczerots.predict.segmenter import Segmenter
+from aczerots.predict.slide_map import MapOptions, SlideMap, SlideTask, segment_slide
 from aczerots.prozs.checkpoint import ModelCard, save_model
 from aczerots.prozs.presets import build_model, locate_preset
+from aczerots.slides.base import Slide
+from aczerots.storage.remote import LocalFolder
 from aczerots.text.descriptions import describe_taxonomy
 from aczerots.text.prototypes import text_prototypes
+
+
+def map_slide(segmenter: Segmenter, slide: Slide, out: Path, options: MapOptions, progress: Progress) -> SlideMap:
+    """Segment a slide into a folder."""
+    return segment_slide(SlideTask(segmenter, slide, LocalFolder(out), options), progress)
 
 
 @pytest.fixture(scope="session")

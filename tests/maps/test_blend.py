@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy import ndimage
 
-from aczerots.predict.blend import ChunkScores, blocks, chunk_scores, chunk_side, window_weights
+from aczerots.predict.blend import ChunkScores, blocks, box_scores, chunk_side, window_weights
 from aczerots.predict.segmenter import Segmenter
-from aczerots.predict.wide import sample_tiles, slide_backbone
+from aczerots.predict.windows import sample_tiles
 from aczerots.slides.base import Box
 from aczerots.slides.image import ArraySlide
 from aczerots.slides.tissue import everything, find_tissue
@@ -57,11 +57,11 @@ def labels_of(
     segmenter: Segmenter, slide: ArraySlide, overlap: float | None, shift: tuple[int, int], chunk: int
 ) -> np.ndarray:
     plan = segmenter.plan(slide, overlap, chunk, shift)
-    backbone = slide_backbone(segmenter.backbone, slide, plan, find_tissue(slide))
+    features = segmenter.features(slide, plan, find_tissue(slide))
     out = np.zeros(plan.size[::-1], dtype=np.uint8)
     for part in plan.chunks():
         b = part.box
-        scores = chunk_scores(segmenter.model, backbone, slide, plan, everything(slide), part)
+        scores = box_scores(segmenter.model, plan, features, b, everything(slide))
         out[b.y : b.y + b.height, b.x : b.x + b.width] = scores.at(b).argmax(dim=0).numpy()
     return out
 

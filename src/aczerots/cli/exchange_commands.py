@@ -137,7 +137,7 @@ def run(
     """The loop: propose a round, wait until every tile has its answer, fit; goes on after an interrupt."""
     from aczerots.project.bench import Running
     from aczerots.project.folder import open_project
-    from aczerots.project.loop import go_round
+    from aczerots.project.rounds import go_round
     from aczerots.project.status import next_step
 
     running = Running(device, compiled, trust_remote_code, ConsoleProgress())

@@ -18,6 +18,8 @@ from aczerots.engine.base import Engine, Failure
 from aczerots.engine.local import HereEngine
 from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import AczerotsError, SettingsError
+from aczerots.predict.features import StoredWindows
+from aczerots.slides.tiling import common_mpp
 from aczerots.storage.machine import available_memory, free_space, size_text
 
 Stores = Sequence[FeatureStore]
@@ -200,12 +202,12 @@ def embed_dataset(
 
 
 def dataset_stores(settings: SimulateSettings, options: BackboneOptions, cache: Path, device: str) -> Stores:
-    """The stores of a dataset's pool and test part; the errors are those of :func:`embed_dataset`."""
+    """The stores of a dataset's pool and of the windows of its test part, as a run opens them."""
     data = locate_dataset(settings.dataset)
     model = locate_backbone(settings.backbone, locate_device(device), options)
     slides = {s.slide.id: s.slide for s in data.samples}
+    tiles = data.tiles("train", settings.tile_size)
     pool = FeatureCache(cache, model.info, None if settings.cache == "dense" else CELLS)
-    return (
-        FeatureStore(data.tiles("train", settings.tile_size), slides, model, pool),
-        FeatureStore(data.tiles("test", settings.tile_size), slides, model, FeatureCache(cache, model.info)),
-    )
+    test = [s.slide for s in data.samples if s.split == "test"]
+    windows = StoredWindows(model, test, settings.tile_size, common_mpp(tiles), cache)
+    return (FeatureStore(tiles, slides, model, pool), *windows.stores)

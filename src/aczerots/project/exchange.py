@@ -60,12 +60,7 @@ class ProjectExchange:
         """See :class:`~aczerots.server.monai.ports.Exchange`."""
         found = self._slide(slide)
         with self._lock:  # one at a time: it takes all cores
-            segmenter = self._segmenter()
-            margin = _margin(segmenter, found)
-            part = SlidePart(found, grown(box, margin, found.size))
-            labels = segmenter.segment(part).labels
-        top, left = box.y - part.box.y, box.x - part.box.x
-        return labels[top : top + box.height, left : left + box.width]
+            return self._segmenter().segment(found, box).labels
 
     def drawn(self, slide: str, box: Box) -> NDArray[np.uint8]:
         """See :class:`~aczerots.server.monai.ports.Exchange`."""
@@ -121,44 +116,6 @@ class ProjectExchange:
         return [f"{e.time:%Y-%m-%d %H:%M:%S} {e.user or '-'} {e.what} {dict(e.about)}" for e in events]
 
 
-@final
-class SlidePart:
-    """A part of a slide as a slide of its own; satisfies :class:`~aczerots.slides.base.Slide`.
-
-    Args:
-        slide: The whole.
-        box: The part, inside the slide.
-    """
-
-    def __init__(self, slide: Slide, box: Box) -> None:
-        self._slide, self.box = slide, box
-
-    @property
-    def id(self) -> str:
-        """That of the whole."""
-        return self._slide.id
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) of the part in level-0 pixels."""
-        return self.box.width, self.box.height
-
-    @property
-    def mpp(self) -> float | None:
-        """Micrometres per level-0 pixel."""
-        return self._slide.mpp
-
-    @property
-    def fingerprint(self) -> str:
-        """That of the whole with the place of the part."""
-        b = self.box
-        return f"{self._slide.fingerprint}-{b.x}-{b.y}-{b.width}-{b.height}"
-
-    def read(self, box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Pixels of a box in the frame of the part, RGB uint8 [height, width, 3]; beyond it the slide goes on."""
-        return self._slide.read(Box(self.box.x + box.x, self.box.y + box.y, box.width, box.height), size)
-
-
 def _put(labels: NDArray[np.uint8], box: Box, tile: Tile, mask: NDArray[np.uint8]) -> bool:
     """Put the mask of a tile into the labels uint8 [h, w] of a box; whether it reaches into the box.
 
@@ -174,17 +131,3 @@ def _put(labels: NDArray[np.uint8], box: Box, tile: Tile, mask: NDArray[np.uint8
     rows = ((np.arange(y, bottom) + 0.5 - tile.window.y) / step).astype(int).clip(0, tile.size - 1)
     labels[y - box.y : bottom - box.y, x - box.x : right - box.x] = mask[np.ix_(rows, columns)]
     return True
-
-
-def _margin(segmenter: Segmenter, slide: Slide) -> int:
-    """Level-0 pixels around a region that its edges need as context: half a window."""
-    mpp = segmenter.card.mpp
-    scale = 1.0 if mpp is None or slide.mpp is None else mpp / slide.mpp
-    return round(segmenter.card.tile_size * scale / 2)
-
-
-def grown(box: Box, margin: int, size: tuple[int, int]) -> Box:
-    """A box with a margin around it, cut at the edges of a slide of ``size``."""
-    x, y = max(0, box.x - margin), max(0, box.y - margin)
-    right, bottom = min(size[0], box.x + box.width + margin), min(size[1], box.y + box.height + margin)
-    return Box(x, y, right - x, bottom - y)

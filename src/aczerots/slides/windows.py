@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aczerots.errors import InputError
 from aczerots.slides.base import Box, Slide, Tile
@@ -86,10 +86,24 @@ class Plan:
         """Map pixels per cell."""
         return self.tile / self.cells
 
+    def refined(self, factor: int, chunk: int) -> Plan:
+        """The same windows for a model that gives ``factor`` times as many cells along each axis.
+
+        Args:
+            factor: Cells of the model per cell of this plan.
+            chunk: Side of a chunk in map pixels, a multiple of :data:`TIFF_TILE`.
+        """
+        cells, step, rim = self.cells * factor, self.step * factor, self.rim * factor
+        return replace(self, cells=cells, step=step, rim=rim, chunk=chunk)
+
     def window(self, column: int, row: int) -> Tile:
         """The window at a place of the grid of windows; its box is the window itself, without the rim."""
-        corner = [line.origin + i * self.step * self.cell for line, i in zip(self.lines, (column, row), strict=True)]
-        rim = self.rim * self.cell
+        # Whole numbers first, so that the windows of a refined plan are the same to the last digit.
+        corner = [
+            line.origin + i * self.step * self.tile / self.cells
+            for line, i in zip(self.lines, (column, row), strict=True)
+        ]
+        rim = self.rim * self.tile / self.cells
         box, read = (self._square(corner, by) for by in (0.0, rim))
         return Tile(self.slide, box, read, round(self.tile + 2 * rim), self.mpp)
 
@@ -136,6 +150,12 @@ class Plan:
         x, y = round(box.x * self.scale), round(box.y * self.scale)
         right, bottom = round((box.x + box.width) * self.scale), round((box.y + box.height) * self.scale)
         return Box(x, y, max(1, right - x), max(1, bottom - y))
+
+    def map_box(self, box: Box) -> Box:
+        """The box of the map, at least one pixel, that comes closest to a box in level-0 pixels inside the slide."""
+        width, height = (max(1, round(n / self.scale)) for n in (box.width, box.height))
+        x, y = round(box.x / self.scale), round(box.y / self.scale)
+        return Box(min(x, self.size[0] - 1), min(y, self.size[1] - 1), width, height)
 
 
 def plan_windows(  # noqa: PLR0913  # one per fact that decides a plan

@@ -44,25 +44,37 @@ class Rounds:
             return None if row is None else dict(row.value)
 
     def add_slide(self, slide: SlideRecord, tiles: Sequence[Tile]) -> bool:
-        """Add a slide and put its tiles at the end of the pool; False if it is there already, unchanged.
+        """Add a slide; see :meth:`add_slides`."""
+        return self.add_slides([(slide, tiles)])[0]
+
+    def add_slides(self, slides: Sequence[tuple[SlideRecord, Sequence[Tile]]]) -> list[bool]:
+        """Add slides, all or none, and put their tiles at the end of the pool.
+
+        Returns:
+            False for each slide that is there already, unchanged.
 
         Raises:
             InputError: A slide of that id is there with other pixels.
         """
         with self._database.writing() as s:
-            known = s.get(SlideRow, slide.id)
-            if known is not None:
-                if known.fingerprint != slide.fingerprint:
+            start = s.scalar(select(func.count()).select_from(TileRow)) or 0
+            known = {row.id: row for row in s.scalars(select(SlideRow))}
+            added = []
+            for slide, tiles in slides:
+                row = known.get(slide.id)
+                if row is not None and row.fingerprint != slide.fingerprint:
                     fix = "Import a changed image under another name"
                     raise InputError(f"slide '{slide.id}' has other pixels than before", where=slide.path, fix=fix)
-                known.path = slide.path
-                return False
-            s.add(SlideRow(**vars(slide)))
-            s.flush()
-            start = s.scalar(select(func.count()).select_from(TileRow)) or 0
-            s.add_all(_tile_row(start + i, t) for i, t in enumerate(tiles))
-            log(s, "", "import", {"slide": slide.id, "tiles": len(tiles)})
-            return True
+                if row is None:
+                    s.add(SlideRow(**vars(slide)))
+                    s.flush()
+                    s.add_all(_tile_row(start + i, t) for i, t in enumerate(tiles))
+                    start += len(tiles)
+                    log(s, "", "import", {"slide": slide.id, "tiles": len(tiles)})
+                else:
+                    row.path = slide.path
+                added.append(row is None)
+            return added
 
     def slides(self) -> list[SlideRecord]:
         """All slides, by their first tile in the pool."""

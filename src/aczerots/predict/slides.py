@@ -1,4 +1,4 @@
-"""Uses a fitted model: slides to maps, and a dataset's test part to metrics."""
+"""Segments slides with a fitted model: what the command `predict` does."""
 
 from __future__ import annotations
 
@@ -8,17 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from aczerots.config import cache_folder
-from aczerots.datasets.base import Dataset
-from aczerots.datasets.locate import locate_dataset
 from aczerots.engine.base import Engine
 from aczerots.engine.local import HereEngine
 from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import AczerotsError, InputError, SettingsError
-from aczerots.loop.workbench import check_truth, embed_split, measure
 from aczerots.predict.batch import SlideBatch
 from aczerots.predict.jobs import MapJob
-from aczerots.predict.segmenter import load_segmenter
 from aczerots.predict.slide_map import MapOptions
 from aczerots.prozs.checkpoint import load_model
 from aczerots.storage.files import make_folder
@@ -45,7 +40,7 @@ def predict_slides(  # noqa: PLR0913  # keyword-only: each names something a use
     Args:
         model: Model file, path or URL.
         slides: Files, paths or URLs; their stems must differ, since they name the results.
-        out: Folder or URL for the results, see :func:`~aczerots.predict.slide_map.map_slide`, and ``areas.csv``.
+        out: Folder or URL for the results, and for ``areas.csv``.
         mpp: Micrometres per level-0 pixel of files that state none.
         add_classes: Further classes, each ``name`` or ``name: description``.
         options: What is written and how.
@@ -142,40 +137,3 @@ def _check_stems(images: Sequence[Path | str]) -> None:
             fix = "Predict them into different folders"
             raise InputError(f"has the same stem as {first[stem]}", where=image, fix=fix)
         first[stem] = image
-
-
-def evaluate_model(
-    model: Path,
-    dataset: str,
-    *,
-    device: str = "cpu",
-    cache: Path | None = None,
-    progress: Progress | None = None,
-    compiled: bool = False,
-    trust_remote_code: bool = False,
-) -> dict[str, float]:
-    """Metrics of a model on the test part of a dataset with the same classes.
-
-    Raises:
-        InputError: The dataset has other classes than the model, or cannot be read.
-        SettingsError: It states no resolution and the model needs one.
-    """
-    progress = progress or Silent()
-    segmenter = load_segmenter(model, device, compiled=compiled, trust_remote_code=trust_remote_code)
-    data = locate_dataset(dataset)
-    taxonomy = segmenter.card.taxonomy
-    _check_classes(data, taxonomy.names, model)
-    check_truth(data, ("test",))
-    card, folder = segmenter.card, cache or cache_folder()
-    test = embed_split(data, "test", card.tile_size, segmenter.backbone, folder, progress, mpp=card.mpp)
-    return measure(segmenter.model, data, test, taxonomy, progress).row(taxonomy)
-
-
-def _check_classes(data: Dataset, names: Sequence[str], model: Path) -> None:
-    """Refuse a dataset whose classes are not the model's."""
-    if data.taxonomy.names != tuple(names):
-        raise InputError(
-            f"has the classes {', '.join(data.taxonomy.names)}; {model} knows {', '.join(names)}",
-            where=data.name,
-            fix="Evaluate on a dataset with the same classes in the same order",
-        )

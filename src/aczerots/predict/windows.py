@@ -1,17 +1,17 @@
-"""A slide as one picture, for backbones that can see it so: large windows, one stain."""
+"""Which windows of a slide a model reads, and the backbone as it sees them."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from aczerots.backbones.base import Backbone, SlideBackbone
 from aczerots.backbones.loader import read_tiles
-from aczerots.predict.blend import chunk_side, output_cells
-from aczerots.prozs.checkpoint import ModelCard
-from aczerots.prozs.model import ProZS
 from aczerots.slides.base import Box, Slide, Tile
+from aczerots.slides.image import ImageSlide
 from aczerots.slides.tissue import TissueMask
-from aczerots.slides.windows import TIFF_TILE, Plan, plan_windows
+from aczerots.slides.windows import OVERLAP, TIFF_TILE, Plan, plan_windows
 
 SAMPLE = 32
 """Tiles of a slide that its stain is measured on, at most."""
@@ -19,37 +19,46 @@ SAMPLE = 32
 _TILE = 224
 
 
-def wide_windows(  # one per fact that decides a plan
-    model: ProZS,
-    card: ModelCard,
-    backbone: SlideBackbone,
+def feature_windows(
+    backbone: Backbone,
     slide: Slide,
-    chunk: int | None = None,
+    tile_size: int,
+    mpp: float | None,
+    *,
+    overlap: float | None = None,
     shift: tuple[int, int] = (0, 0),
 ) -> Plan:
-    """Windows whose cells see all that they need, so that it cannot be told where windows lie.
+    """The windows of a slide in feature cells of the backbone; they are the same for every model on that backbone.
 
-    The middle part of a window is a tile of the files that are written, which chunks are made of. A cell of the
-    backbone around it serves to interpolate, and is shared with the next window; the rim around that is dropped.
+    Plain images and slides of at most one :data:`TIFF_TILE` are read in windows of the tile size with
+    :data:`OVERLAP`. Whole slides are read in large windows
+    with a rim if the backbone is a :class:`SlideBackbone`: their cells see all that they need, so that it cannot be
+    told where windows lie. The middle part of such a window is a tile of the files that are written, which chunks are
+    made of. A cell around it serves to interpolate, and is shared with the next window; the rim around that is
+    dropped.
 
     Args:
-        model: The model.
-        card: Its card.
-        backbone: Its backbone.
+        backbone: The backbone.
         slide: The slide.
-        chunk: Side of a chunk in map pixels, None takes what memory allows.
-        shift: Moves the grid of windows.
+        tile_size: Side in pixels of the tiles that the model was fitted on.
+        mpp: Micrometres per pixel to read at; None reads level-0 pixels as they are.
+        overlap: Fraction of its side that a window has in common with the next; None takes the rule above.
+        shift: Map pixels (x, y) by which the windows are moved, for measuring how much it matters where they lie.
 
     Raises:
-        InputError: The slide states no resolution and the model needs one.
+        InputError: The slide states no resolution and ``mpp`` is given.
     """
     stride = backbone.info.stride
-    tile = TIFF_TILE + 2 * stride
-    per_pixel = output_cells(model, backbone, tile) / tile
-    cells, rim = round(tile * per_pixel), round(backbone.reach * per_pixel)
-    side = chunk or chunk_side(len(card.taxonomy), 1 / per_pixel)
-    shared = 2 * stride / tile
-    return plan_windows(slide, tile, cells, card.mpp, chunk=side, overlap=shared, shift=shift, rim=rim)
+    # A rim would be larger than a small slide.
+    small = isinstance(slide, ImageSlide) or max(slide.size) <= TIFF_TILE
+    if overlap is None and isinstance(backbone, SlideBackbone) and not small:
+        tile = TIFF_TILE + 2 * stride
+        rim, shared = round(backbone.reach / stride), 2 * stride / tile
+        cells = math.ceil(tile / stride)
+        return plan_windows(slide, tile, cells, mpp, chunk=TIFF_TILE, overlap=shared, shift=shift, rim=rim)
+    overlap = OVERLAP if overlap is None else overlap
+    cells = math.ceil(tile_size / stride)
+    return plan_windows(slide, tile_size, cells, mpp, chunk=TIFF_TILE, overlap=overlap, shift=shift)
 
 
 def slide_backbone(backbone: Backbone, slide: Slide, plan: Plan, tissue: TissueMask) -> Backbone:
