@@ -195,7 +195,7 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
     as_json: Json = False,
 ) -> None:
     """Segment slides: label pyramids or masks, polygons, areas, overlays."""
-    from aczerots.engine.locate import EngineOptions, locate_engine
+    from aczerots.engine.locate import locate_engine
     from aczerots.predict.slide_map import MapOptions
     from aczerots.predict.slides import predict_slides, read_part
     from aczerots.project.folder import is_project, newest_model
@@ -203,7 +203,7 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
     if overlap is not None and not 0 <= overlap <= 0.75:
         raise SettingsError(f"an overlap of {overlap:g} is out of range", where="--overlap", fix="Use 0 to 0.75")
     running: dict[str, Any] = {"compiled": compiled, "trust_remote_code": trust_remote_code}
-    running |= {"engine": locate_engine(EngineOptions(engine, address, jobs), device)}
+    running |= {"engine": locate_engine(engine, address=address, workers=jobs, device=device)}
     running |= {"part": None if part is None else read_part(part)}
     options = MapOptions(probabilities, everywhere, overlap)
     words = add_class or ()

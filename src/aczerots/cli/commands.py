@@ -44,7 +44,7 @@ def embed(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads th
 ) -> None:
     """Fill the cache with the grids of a dataset, or of a project as its settings say; go on after an interrupt."""
     from aczerots.config import read_settings
-    from aczerots.engine.locate import EngineOptions, locate_engine
+    from aczerots.engine.locate import locate_engine
     from aczerots.loop.embed import embed_dataset
     from aczerots.project.embed import embed_project
     from aczerots.project.folder import is_project, open_project
@@ -52,7 +52,7 @@ def embed(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads th
     from aczerots.storage.machine import size_text
 
     running: dict[str, Any] = {"device": device, "compiled": compiled, "trust_remote_code": trust_remote_code}
-    running["engine"] = locate_engine(EngineOptions(engine, address, jobs), device)
+    running["engine"] = locate_engine(engine, address=address, workers=jobs, device=device)
     if is_project(dataset):
         if (backbone, tile_size, cache, refine_with, precision) != ("embedded", 224, "dense", None, "fp32"):
             raise SettingsError("backbone, tile size and precision of a project stand in its project.yaml")

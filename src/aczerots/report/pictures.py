@@ -80,21 +80,12 @@ def example_panels(example: Example, taxonomy: Taxonomy) -> list[Panel]:
 
 
 @dataclass(frozen=True)
-class Bar:
-    """A score component of a chosen tile; ``width`` is its percentage of the largest one in the run."""
-
-    name: str
-    value: float | None
-    width: float
-
-
-@dataclass(frozen=True)
 class Card:
-    """A chosen tile."""
+    """A chosen tile; ``widths`` are its score components in percent of the largest of each in the run."""
 
     selected: Selected
     uri: str | None
-    bars: list[Bar]
+    widths: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -120,7 +111,7 @@ def chosen_rounds(run: Run) -> list[ChosenRound]:
         path = run.chosen.get((selected.round, selected.rank))
         uri = None if path is None else data_uri(np.asarray(_open(path, "RGB")))
         widths = {k: 100 * abs(v or 0.0) / largest[k] if largest[k] else 0.0 for k, v in selected.components.items()}
-        return Card(selected, uri, [Bar(name, selected.components[name], width) for name, width in widths.items()])
+        return Card(selected, uri, widths)
 
     result = []
     for number in sorted({s.round for s in run.selections}):

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from aczerots.report.compare import Estimate, SeedGroup, area_under_curve, estimate, final_hiou, mean_defined
 from aczerots.report.figures import Curve, budget_figure, class_figure
 from aczerots.report.runs import Run
+from aczerots.taxonomy import TissueClass
 
 
 @dataclass(frozen=True)
 class ClassRow:
     """IoU of a class: at each round, with all labels, and as a small figure."""
 
-    name: str
-    color: str
-    seen: bool
+    kind: TissueClass
     iou: list[float | None]
     full: float | None
     figure: str
@@ -29,9 +28,8 @@ def class_rows(run: Run) -> list[ClassRow]:
     rows = []
     for c in run.record.taxonomy.classes:
         iou = [r.iou[c.name] for r in run.rounds]
-        color = "#{:02x}{:02x}{:02x}".format(*c.color)
         figure = class_figure(c.name, c.seen, fraction, iou) if len(iou) > 1 else ""
-        rows.append(ClassRow(c.name, color, c.seen, iou, full.get(f"iou:{c.name}"), figure))
+        rows.append(ClassRow(c, iou, full.get(f"iou:{c.name}"), figure))
     return rows
 
 
@@ -43,7 +41,7 @@ def run_curve(run: Run) -> str:
 
 @dataclass(frozen=True)
 class GroupRow:
-    """A group in the comparison, with final hIoU and area under the curve minus the reference's."""
+    """A group in the comparison; its final hIoU and area under the curve minus the reference's."""
 
     group: SeedGroup
     final_difference: Estimate | None
