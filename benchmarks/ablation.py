@@ -129,7 +129,7 @@ def compare(
         for word in variants:
             found = np.empty((len(seeds), len(unseen_sets), 3))
             for j, unseen in enumerate(unseen_sets):
-                said = describe_taxonomy(trial.pool.taxonomy.with_unseen(unseen), "descriptions")
+                said = describe_taxonomy(trial.evaluation.dataset.taxonomy.with_unseen(unseen), "descriptions")
                 described = trial.under(said)
                 for i, seed in enumerate(seeds):
                     m = fit_once(described, VARIANTS[word], share, seed)

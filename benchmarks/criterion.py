@@ -20,11 +20,11 @@ import numpy as np
 from aczerots.backbones.locate import locate_backbone
 from aczerots.engine.threads import use_threads
 from aczerots.prozs.presets import PRESETS
+from aczerots.selection.aczerots import AczerotsStrategy
 from aczerots.selection.annotation_cost import annotation_cost
 from aczerots.selection.base import Strategy, choose
-from aczerots.selection.baselines import RandomStrategy
-from aczerots.selection.criterion import AczerotsStrategy
 from aczerots.selection.paper import PaperStrategy
+from aczerots.selection.random import RandomStrategy
 from aczerots.text.descriptions import describe_taxonomy
 from benchmarks.ablation import SETTINGS
 from benchmarks.trials import Trial, open_trial, plain, signed
@@ -134,7 +134,7 @@ def main() -> None:
     for name in options.datasets:
         trial = open_trial(SETTINGS[name][0].format(data=options.data), backbone)
         for unseen in SETTINGS[name][1][: options.sets]:
-            said = describe_taxonomy(trial.pool.taxonomy.with_unseen(unseen), "descriptions")
+            said = describe_taxonomy(trial.evaluation.dataset.taxonomy.with_unseen(unseen), "descriptions")
             described = trial.under(said)
             for word in options.variants:
                 for seed in range(options.seeds):

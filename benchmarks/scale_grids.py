@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from aczerots.backbones.locate import locate_backbone
-from aczerots.datasets.phantom.slide import Recipe, generate
+from aczerots.datasets.phantom.slide import SlideRecipe, generate
 from aczerots.predict.blend import box_scores
 from aczerots.predict.segmenter import Segmenter
 from aczerots.prozs.presets import locate_preset
@@ -29,7 +29,6 @@ from aczerots.slides.image import ArraySlide
 from aczerots.slides.open import open_slide
 from aczerots.slides.tissue import everything, find_tissue
 from aczerots.slides.windows import OVERLAP
-from aczerots.text.descriptions import describe_taxonomy
 from benchmarks.trials import open_trial
 
 WHOLE = ((64, 80), (16, 32), (256, 272))
@@ -40,10 +39,8 @@ PARTS = ((7, 9), (8, 8))
 def fitted(pool: str) -> Segmenter:
     """A segmenter fitted to every second tile of a pool of phantoms."""
     trial = open_trial(pool, locate_backbone("embedded"))
-    described = trial.under(describe_taxonomy(trial.pool.taxonomy, "descriptions"))
-    drawn = {i: described.draw(i) for i in range(0, len(described.pool.tiles), 2)}
-    model = described.pool.train(locate_preset("prozs"), drawn, 0)
-    return Segmenter(model, described.pool.card("prozs", 1), described.pool.backbone)
+    drawn = {i: trial.draw(i) for i in range(0, len(trial.pool.tiles), 2)}
+    return trial.segmenter(trial.pool.train(locate_preset("prozs"), drawn, 0))
 
 
 def labels(one: Segmenter, slide: Slide, overlap: float | None, shift: tuple[int, int]) -> NDArray[np.uint8]:
@@ -80,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     one = fitted(options.pool)
     slides: list[Slide] = [
-        ArraySlide(f"phantom {i}", generate(Recipe(11, i, (1200, 1200), 0.5))[0], 0.5) for i in (3, 6)
+        ArraySlide(f"phantom {i}", generate(SlideRecipe(11, i, (1200, 1200), 0.5))[0], 0.5) for i in (3, 6)
     ]
     slides += [open_slide(path, options.mpp) for path in options.slides]
     for slide in slides:

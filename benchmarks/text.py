@@ -98,7 +98,7 @@ def compare(name: str, data: str, backbone: str, seeds: Sequence[int], preset: P
     locator, unseen = SETTINGS[name]
     model = locate_backbone(backbone)
     trial = open_trial(locator.format(data=data), model)
-    taxonomy = trial.pool.taxonomy.with_unseen([unseen])
+    taxonomy = trial.evaluation.dataset.taxonomy.with_unseen([unseen])
     rows = []
     for words in WORDS:
         said = worded(taxonomy, words)

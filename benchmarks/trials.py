@@ -22,6 +22,7 @@ from aczerots.prozs.presets import Preset
 from aczerots.simulate.evaluation import Evaluation, check_truth, open_evaluation
 from aczerots.slides.tiling import common_mpp
 from aczerots.taxonomy import Taxonomy
+from aczerots.text.descriptions import describe_taxonomy
 from aczerots.text.prototypes import text_prototypes
 
 TILE = 224
@@ -59,13 +60,14 @@ class Trial:
 
 
 def open_trial(locator: str, backbone: Backbone) -> Trial:
-    """A dataset with its embedded pool and test part, under its own classes."""
+    """A dataset with its embedded pool and test part, under its own classes and descriptions."""
     dataset = locate_dataset(locator)
     check_truth(dataset, ("train", "test"))
     tiles, cache = dataset.tiles("train", TILE), cache_folder()
     slides = {s.slide.id: s.slide for s in dataset.samples}
     mpp = common_mpp(tiles)
-    pool = open_pool(dataset.taxonomy, tiles, slides, backbone, cache=cache, progress=Silent(), mpp=mpp)
+    words = describe_taxonomy(dataset.taxonomy, "descriptions")
+    pool = open_pool(words, tiles, slides, backbone, cache=cache, progress=Silent(), mpp=mpp)
     return Trial(pool, open_evaluation(dataset, backbone, TILE, mpp, cache, Silent()))
 
 

@@ -61,13 +61,13 @@ def test_the_second_time_there_is_nothing_to_do(tmp_path: Path, monkeypatch, cap
     monkeypatch.setenv("ACZEROTS_CACHE", str(tmp_path))
     assert run("embed", DATA, "--tile-size", 32) == 0
     first = capsys.readouterr()
-    assert first.out.startswith("Computed 24 tiles: the grids of all 24 tiles (")
+    assert first.out.startswith("Computed 24 tiles: the dense features of all 24 tiles (")
     assert str(tmp_path) in first.out
     assert "embed: 24 of 24 tiles to compute" in first.err
     assert "free" in first.err
     assert sum(count) == 24
     assert run("embed", DATA, "--tile-size", 32) == 0
-    assert capsys.readouterr().out.startswith("Nothing to do: the grids of all 24 tiles (")
+    assert capsys.readouterr().out.startswith("Nothing to do: the dense features of all 24 tiles (")
     assert sum(count) == 24
     assert run("embed", DATA, "--tile-size", 32, "--json") == 0
     facts = json.loads(capsys.readouterr().out)
@@ -151,7 +151,7 @@ def keys_of(shard: Path) -> list[str]:
 
 def test_no_room_is_said_with_the_estimate(tmp_path: Path, monkeypatch, count: list[int]):
     monkeypatch.setattr("aczerots.backbones.storage.free_space", lambda folder: 1000)
-    with pytest.raises(StorageError, match=r"the cache needs .* for these \w+, and 1\.0 kB are free"):
+    with pytest.raises(StorageError, match=r"the cache needs .* for these features, and 1\.0 kB are free"):
         embed_dataset(SMALL, cache=tmp_path)
     monkeypatch.setattr("aczerots.loop.embed.available_memory", lambda: 1000)
     with pytest.raises(SettingsError, match=r"--cache: the \w+ need .* of memory, 1\.0 kB are free"):

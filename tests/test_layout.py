@@ -7,12 +7,15 @@ nor anything above. Imports inside functions count; those for type checkers only
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+
+import aczerots
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "aczerots"
 LEVELS: dict[str, int] = {
@@ -88,12 +91,29 @@ def test_every_part_has_a_level() -> None:
 def test_arrows_point_down() -> None:
     wrong = []
     for path in MODULES:
-        source = path.read_text(encoding="utf-8")
-        if path == PACKAGE / "__init__.py":
-            assert own_parts(source) == [], "the root package imports nothing, so that it stays light"
-        else:
+        if path != PACKAGE / "__init__.py":
+            source = path.read_text(encoding="utf-8")
             wrong += [f"{path.relative_to(PACKAGE)}: {arrow}" for arrow in climbing(part_of(path), source)]
     assert wrong == []
+
+
+def test_the_root_package_imports_nothing_until_a_name_is_used() -> None:
+    code = "import sys, aczerots; print(*(name for name in sys.modules if name.startswith('aczerots.')))"
+    assert not subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_type_checkers_see_the_public_names_that_the_root_package_loads() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    nodes = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and str(n.module).startswith("aczerots.")]
+    seen = {a.asname or a.name: f"{n.module}:{a.name}".removeprefix("aczerots.") for n in nodes for a in n.names}
+    assert seen == aczerots._HOMES
+    assert aczerots.__all__ == sorted(seen)
+
+
+def test_every_public_name_can_be_loaded_whatever_was_imported_before() -> None:
+    code = "import aczerots as az, aczerots.predict.slides; print(*(getattr(az, name) is None for name in dir(az)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {"False"}
 
 
 @pytest.mark.parametrize(
@@ -142,3 +162,10 @@ def test_everything_that_is_no_code_is_shipped() -> None:
     files = [p.relative_to(PACKAGE) for p in PACKAGE.rglob("*") if p.is_file() and p.suffix not in {".py", ".pyc"}]
     assert len(files) > 20
     assert [str(p) for p in files if not any(p.match(pattern) for pattern in patterns)] == []
+
+
+def test_the_table_of_levels_in_contributing_is_this_one() -> None:
+    text = (PACKAGE.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| ((?:`\w+` ?)+)\|", text, re.MULTILINE)
+    table = {part: int(level) for level, parts in rows for part in re.findall(r"\w+", parts)}
+    assert table == LEVELS

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from aczerots.errors import SettingsError
+from aczerots.errors import SettingsError, first_complaint
 
 TextMode = Literal["descriptions", "names", "templates"]
 CacheMode = Literal["dense", "pooled", "off"]
 Precision = Literal["fp32", "bf16", "fp16"]
 First = Literal["random", "strategy"]
+
+TileSize = Annotated[int, Field(ge=32, le=4096)]
+PerRound = Annotated[int, Field(ge=1)] | None
+Seed = Annotated[int, Field(ge=0)]
 
 
 class SimulateSettings(BaseModel):
@@ -26,18 +30,18 @@ class SimulateSettings(BaseModel):
         without: Terms of the strategy that are switched off.
         preset: Name of the model preset.
         backbone: Backbone locator.
-        refine_with: Locator of a vision-only model whose patch affinities regularise the backbone's grids; or None.
+        refine_with: Locator of a vision-only model whose patch affinities smooth the dense features, or None.
         precision: Floating-point format of the backbone's forward pass over images.
-        text: What stands for a class in words.
+        text: What stands for a class in the text encoder.
         descriptions: File of descriptions that win over those of the dataset; None takes the latter.
-        cache: ``dense`` keeps the grids of all tiles on disk, ``off`` in memory, with equal numbers. ``pooled``
-            keeps coarse grids of the pool for selection and whole grids of the tiles that a fit sees.
-        tile_size: Side of a tile in pixels.
+        cache: ``dense`` keeps the dense features of all tiles on disk, ``off`` in memory, with equal numbers.
+            ``pooled`` keeps coarse features of the pool for selection and full ones of the tiles that a fit sees.
+        tile_size: Side of a tile in pixels, as the backbone sees it.
         rounds: Last round; round 0 has no labels, round 1 the initial tiles.
-        initial: Share of the pool annotated for round 1.
-        first: What chooses the tiles of round 1: ``random``, as in the paper, or the ``strategy``, which knows the
-            zero-shot answer already.
-        budget: Share of the pool that each later round asks for.
+        initial: Fraction of the pool annotated for round 1.
+        first: What chooses the tiles of round 1: ``random``, as in the paper, or the ``strategy``, which starts
+            from the zero-shot model.
+        budget: Fraction of the pool that each later round asks for.
         per_slide: Tiles of one slide that a round asks for at most; None sets no limit.
         per_patient: The same of one patient.
         seed: Seed of everything random.
@@ -56,14 +60,14 @@ class SimulateSettings(BaseModel):
     text: TextMode = "descriptions"
     descriptions: str | None = None
     cache: CacheMode = "dense"
-    tile_size: int = Field(224, ge=32, le=4096)
+    tile_size: TileSize = 224
     rounds: int = Field(6, ge=0)
     initial: float = Field(0.05, gt=0, le=1)
     first: First = "random"
     budget: float = Field(0.15, gt=0, le=1)
-    per_slide: int | None = Field(None, ge=1)
-    per_patient: int | None = Field(None, ge=1)
-    seed: int = Field(0, ge=0)
+    per_slide: PerRound = None
+    per_patient: PerRound = None
+    seed: Seed = 0
 
 
 def read_settings(**values: object) -> SimulateSettings:
@@ -75,13 +79,17 @@ def read_settings(**values: object) -> SimulateSettings:
     try:
         return SimulateSettings.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        option = "--" + ".".join(str(p) for p in first["loc"][:1]).replace("_", "-")
-        raise SettingsError(f"{first['msg'].lower()}, got {first['input']!r}", where=option) from error
+        raise option_error(error) from error
+
+
+def option_error(error: ValidationError) -> SettingsError:
+    """The first complaint about settings, as one about an option of the command line."""
+    key, what = first_complaint(error)
+    return SettingsError(what, where="--" + key.partition(".")[0].replace("_", "-"))
 
 
 def cache_folder() -> Path:
-    """Where embeddings are cached: ``$ACZEROTS_CACHE``, or ``aczerots`` in the user's cache folder."""
+    """Where dense features are cached: ``$ACZEROTS_CACHE``, or ``aczerots`` in the user's cache folder."""
     if chosen := os.environ.get("ACZEROTS_CACHE"):
         return Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME")

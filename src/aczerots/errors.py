@@ -4,6 +4,15 @@ Everything the package raises on purpose derives from :class:`AczerotsError`; th
 as one line and never as a traceback. Anything else that escapes is a defect.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class AczerotsError(Exception):
     """Base of all deliberate errors.
@@ -38,6 +47,14 @@ class StorageError(AczerotsError):
     """Writing or reading our own state failed (disk full, no permission, damaged file)."""
 
 
+class NotFoundError(AczerotsError):
+    """There is no such tile, slide, image or model."""
+
+
+class ConflictError(AczerotsError):
+    """A request does not fit the present state: a stale version, a tile that somebody else has."""
+
+
 class MissingExtraError(AczerotsError):
     """An optional library is needed and not installed.
 
@@ -48,3 +65,22 @@ class MissingExtraError(AczerotsError):
 
     def __init__(self, extra: str, need: str) -> None:
         super().__init__(f"{need} needs the extra '{extra}'", fix=f"Run: pip install 'aczerots[{extra}]'")
+
+
+@contextmanager
+def extra_needed(extra: str, need: str) -> Iterator[None]:
+    """Turn a failing import inside the block into a :class:`MissingExtraError`."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(extra, need) from error
+
+
+def first_complaint(error: ValidationError) -> tuple[str, str]:
+    """(dotted key, what is wrong with it) of the first thing that pydantic complains about."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return key, "there is no such setting"
+    got = "" if first["type"] == "missing" else f", got {first['input']!r}"
+    return key, first["msg"].lower() + got

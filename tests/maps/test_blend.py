@@ -11,7 +11,7 @@ from aczerots.predict.windows import sample_tiles
 from aczerots.slides.base import Box
 from aczerots.slides.image import ArraySlide
 from aczerots.slides.tissue import everything, find_tissue
-from aczerots.slides.windows import OVERLAP, Plan, plan_windows
+from aczerots.slides.windows import OVERLAP, WindowPlan, plan_windows
 
 
 @pytest.mark.parametrize(("cells", "step"), [(14, 10), (14, 7), (14, 14), (1, 1), (15, 5)])
@@ -139,7 +139,7 @@ def test_the_sample_of_a_slide_lies_on_its_tissue_whatever_the_windows(tissue: A
     pixels[800:1600, 1900:2700] = tissue.read(Box(0, 0, 800, 800), (800, 800))
     slide = ArraySlide("b", pixels, 0.5)
 
-    def plan(moved: int) -> Plan:
+    def plan(moved: int) -> WindowPlan:
         return plan_windows(slide, 544, 34, 0.5, chunk=512, overlap=32 / 544, shift=(moved, 0), rim=5)
 
     found = sample_tiles(slide, plan(0), find_tissue(slide))

@@ -11,13 +11,13 @@ from PIL import Image
 from aczerots.backbones.base import Backbone
 from aczerots.backbones.locate import locate_backbone
 from aczerots.datasets.locate import locate_dataset
+from aczerots.errors import NotFoundError
 from aczerots.predict.segmenter import load_segmenter
 from aczerots.project.bench import Running
-from aczerots.project.exchange import ProjectExchange
 from aczerots.project.folder import Project, init_project, open_project
+from aczerots.project.regions import RegionSegmenter
 from aczerots.project.rounds import propose_round
 from aczerots.project.settings import make_settings
-from aczerots.server.ports import UnknownTileError
 from aczerots.slides.base import Box
 
 
@@ -35,23 +35,21 @@ def project(tmp_path: Path) -> Iterator[Project]:
 
 
 def test_a_region_shows_what_the_newest_model_sees_there(project: Project):
-    exchange = ProjectExchange(project, Running())
-    with pytest.raises(UnknownTileError, match="no model yet"):
-        exchange.labels("case", Box(0, 0, 64, 64))
+    segmenter = RegionSegmenter(project, Running())
+    with pytest.raises(NotFoundError, match="no model yet"):
+        segmenter.labels(project.slides["case"], Box(0, 0, 64, 64))
     propose_round(project, Running())
     whole = load_segmenter(project.model_file(0)).segment(project.slides["case"]).labels
-    np.testing.assert_array_equal(exchange.labels("case", Box(0, 0, 192, 192)), whole)
-    part = exchange.labels("case", Box(40, 70, 64, 32))
+    np.testing.assert_array_equal(segmenter.labels(project.slides["case"], Box(0, 0, 192, 192)), whole)
+    part = segmenter.labels(project.slides["case"], Box(40, 70, 64, 32))
     assert part.shape == (32, 64)
     np.testing.assert_array_equal(part, whole[70:102, 40:104])
-    assert exchange.strategy == "aczerots"
-    assert exchange.file("case").name == "case.png"
 
 
 def test_a_newer_model_takes_the_backbone_of_the_one_before(project: Project, monkeypatch: pytest.MonkeyPatch):
-    exchange, box = ProjectExchange(project, Running()), Box(0, 0, 64, 64)
+    segmenter, box = RegionSegmenter(project, Running()), Box(0, 0, 64, 64)
     propose_round(project, Running())
-    labels = exchange.labels("case", box)
+    labels = segmenter.labels(project.slides["case"], box)
     opened: list[str] = []
     locate = locate_backbone
 
@@ -61,7 +59,7 @@ def test_a_newer_model_takes_the_backbone_of_the_one_before(project: Project, mo
 
     monkeypatch.setattr("aczerots.backbones.locate.locate_backbone", counted)
     os.utime(project.model_file(0), ns=(0, 0))  # as if it had been fitted again
-    np.testing.assert_array_equal(exchange.labels("case", box), labels)
+    np.testing.assert_array_equal(segmenter.labels(project.slides["case"], box), labels)
     assert opened == []
-    ProjectExchange(project, Running()).labels("case", box)
+    RegionSegmenter(project, Running()).labels(project.slides["case"], box)
     assert opened == ["embedded"]

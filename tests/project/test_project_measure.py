@@ -22,8 +22,8 @@ from aczerots.project.report import write_project_report
 from aczerots.project.rounds import fit_round, measure_round, propose_round
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import locate_preset
-from aczerots.selection.criterion import covered_fraction
-from aczerots.server.serve import project_desk
+from aczerots.selection.aczerots import covered_fraction
+from aczerots.server.serve import next_round
 from aczerots.slides.base import Box, Tile
 from aczerots.taxonomy import IGNORE
 
@@ -193,15 +193,14 @@ def test_a_project_without_a_round_has_a_report_too(project: Project, tmp_path: 
 
 
 def test_the_page_goes_on_where_there_is_nothing_to_measure(project: Project):
-    desk = project_desk(project, Running())
-    desk.advance(Silent())  # from the zero-shot model, to which nothing was drawn
+    next_round(project, Running())  # from the zero-shot model, to which nothing was drawn
     rounds = project.store.rounds
     assert [(r.number, r.state) for r in rounds.all()] == [(0, RoundState.FITTED), (1, RoundState.PROPOSED)]
     first = rounds.picks(1)[0].tile
     mask = np.full((64, 64), IGNORE, dtype=np.uint8)
     mask[:40] = 0
     project.store.answers.add(NewAnswer(first, 1, "ann", "page", AnswerKind.DRAWN, 0, mask))
-    desk.advance(Silent())  # a single drawn tile cannot be left out
+    next_round(project, Running())  # a single drawn tile cannot be left out
     assert [r.state for r in rounds.all()] == [RoundState.FITTED, RoundState.FITTED, RoundState.PROPOSED]
     with pytest.raises(SettingsError, match="there is nothing to measure on"):
         measure_round(project, Running())

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aczerots.cli.commands import Compile, Device, Json, RemoteCode
 from aczerots.cli.console import ConsoleProgress, show_json
+from aczerots.cli.options import Compile, Device, Json, RemoteCode
 
 if TYPE_CHECKING:
     from aczerots.server.serve import Link

@@ -10,12 +10,9 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
-
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from aczerots.cli.doctor import Check
 
 _PATIENCE = 2.0
@@ -25,46 +22,49 @@ class ConsoleProgress:
     """Lines and bars on standard error; a bar appears when a stage takes longer than two seconds."""
 
     def __init__(self) -> None:
+        from rich.console import Console
+
         self.console = Console(stderr=True, highlight=False)
         self._bar: Progress | None = None
-        self._task: TaskID | None = None
         self._stage = ""
         self._since = 0.0
 
     def say(self, text: str) -> None:
-        """See :class:`aczerots.engine.progress.Progress`."""
+        """Print a line."""
         self._close()
         self.console.print(text, markup=False, soft_wrap=True)
 
     def step(self, stage: str, done: int, total: int) -> None:
-        """See :class:`aczerots.engine.progress.Progress`."""
+        """Move the bar of a stage; opens it once the stage takes long, and closes it at the end."""
         if stage != self._stage:
             self._close()
             self._stage, self._since = stage, time.monotonic()
         if self._bar is None and time.monotonic() - self._since > _PATIENCE and self.console.is_terminal:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-            )
-            self._bar = Progress(*columns, console=self.console, transient=True)
-            self._bar.start()
-            self._task = self._bar.add_task(stage, total=total)
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, total=total)
+            self._open(total)
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=done, total=total)
         if done >= total:
             self._close()
 
+    def _open(self, total: int) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        self._bar = Progress(*columns, console=self.console, transient=True)
+        self._bar.start()
+        self._bar.add_task(self._stage, total=total)
+
     def _close(self) -> None:
-        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
-        self._bar, self._task, self._stage = None, None, ""
+        self._bar, self._stage = None, ""
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]], title: str) -> None:
-    """A table of metrics rows on standard output."""
+    """A table on standard output; the keys of the first row are its head."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left")
     for name in rows[0]:
         table.add_column(name.replace("_", " "), justify="right")
@@ -85,6 +85,10 @@ _MARKS = {
 
 def show_checks(checks: Sequence[Check]) -> None:
     """What the doctor found, a block per section, and then what to do."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     for section, group in groupby(checks, key=lambda c: c.section):
         table = Table(title=section.capitalize(), title_justify="left", title_style="bold", box=None, show_header=False)

@@ -18,39 +18,55 @@ from aczerots.storage.machine import available_memory, folder_size, free_space, 
 
 Status = Literal["ok", "info", "absent", "warning", "broken"]
 
+
+@dataclass(frozen=True)
+class Extra:
+    """An extra of the package.
+
+    Attributes:
+        section: Section of the doctor's page.
+        use: What it is for.
+        parts: (distribution, module) that it brings.
+        name: Its name on the page, where that is not the name of the extra.
+    """
+
+    section: str
+    use: str
+    parts: tuple[tuple[str, str], ...]
+    name: str | None = None
+
+
+_HUB = ("huggingface_hub", "huggingface_hub")
 _HF = (("transformers", "transformers"), ("sentencepiece", "sentencepiece"), ("protobuf", "google.protobuf"))
+_SLIDES = (
+    ("openslide-python", "openslide"),
+    ("tifffile", "tifffile"),
+    ("rasterio", "rasterio"),
+    ("shapely", "shapely"),
+)
 
-EXTRAS: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "hf": _HF,
-    "open-clip": (*_HF, ("open_clip_torch", "open_clip"), ("timm", "timm")),
-    "conch": (("huggingface_hub", "huggingface_hub"), ("tokenizers", "tokenizers")),
-    "musk": (("huggingface_hub", "huggingface_hub"), ("sentencepiece", "sentencepiece")),
-    "timm": (("huggingface_hub", "huggingface_hub"), ("timm", "timm")),
+EXTRAS: Mapping[str, Extra] = {
+    "slides": Extra("installation", "whole slides", _SLIDES, "whole slides"),
+    "hf": Extra("backbones", "hf:... and keep:... (CLIP, PLIP, SigLIP, KEEP)", _HF),
+    "open-clip": Extra(
+        "backbones",
+        "open_clip:... (QuiltNet, BiomedCLIP, CoCa)",
+        (*_HF, ("open_clip_torch", "open_clip"), ("timm", "timm")),
+    ),
+    "conch": Extra("backbones", "conch:...", (_HUB, ("tokenizers", "tokenizers"))),
+    "musk": Extra("backbones", "musk:...", (_HUB, ("sentencepiece", "sentencepiece"))),
+    "timm": Extra("backbones", "--refine-with timm:... (UNI, Virchow)", (_HUB, ("timm", "timm"))),
+    "ray": Extra("many slides", "--engine ray", (("ray", "ray"),)),
+    "remote": Extra(
+        "many slides", "slides and results at s3://... and other URLs", (("fsspec", "fsspec"), ("s3fs", "s3fs"))
+    ),
+    "skactiveml": Extra(
+        "choice of tiles",
+        "--strategy skactiveml:... (query strategies of scikit-activeml)",
+        (("scikit_activeml", "skactiveml"),),
+    ),
 }
-"""(distribution, module) that each extra of a backbone brings."""
-
-MANY: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "ray": (("ray", "ray"),),
-    "remote": (("fsspec", "fsspec"), ("s3fs", "s3fs")),
-}
-"""(distribution, module) that each extra for many slides brings."""
-
-CHOICE: Mapping[str, tuple[tuple[str, str], ...]] = {"skactiveml": (("scikit_activeml", "skactiveml"),)}
-"""(distribution, module) that each extra for the choice of tiles brings."""
-
-SLIDES = (("openslide-python", "openslide"), ("tifffile", "tifffile"), ("rasterio", "rasterio"), ("shapely", "shapely"))
-"""(distribution, module) that the extra ``slides`` brings."""
-
-SERVES = {
-    "hf": "hf:... and keep:... (CLIP, PLIP, SigLIP, KEEP)",
-    "open-clip": "open_clip:... (QuiltNet, BiomedCLIP, CoCa)",
-    "conch": "conch:...",
-    "musk": "musk:...",
-    "timm": "--refine-with timm:... (UNI, Virchow)",
-    "ray": "--engine ray",
-    "skactiveml": "--strategy skactiveml:... (query strategies of scikit-activeml)",
-    "remote": "slides and results at s3://... and other URLs",
-}
+"""Extras that the doctor looks for, by name."""
 
 _LITTLE_MEMORY = 4 * 10**9
 _LITTLE_DISK = 5 * 10**9
@@ -84,14 +100,16 @@ def examine(timeout: float = 3.0) -> list[Check]:
     """
     return [
         *_machine(),
-        *_devices(),
-        *_versions(),
-        *_backbones(),
-        *_extras("many slides", MANY),
-        *_extras("choice of tiles", CHOICE),
+        *_accelerators(),
+        *_libraries(),
+        *_extras("installation"),
+        _embedded(),
+        *_extras("backbones"),
+        *_extras("many slides"),
+        *_extras("choice of tiles"),
         *_hub(timeout),
         *_cache(),
-        *_words(),
+        *_text(),
     ]
 
 
@@ -101,16 +119,19 @@ def _machine() -> Iterator[Check]:
     yield Check("machine", "processor", "ok", f"{os.cpu_count() or 1} cores")
     total, free = physical_memory(), available_memory()
     if total is None or free is None:
-        yield Check("machine", "memory", "info", "not said by this system")
-        return
-    little = free < _LITTLE_MEMORY
-    fix = "Close other programs, or use --cache pooled for large datasets" if little else None
-    status: Status = "warning" if little else "ok"
-    yield Check("machine", "memory", status, f"{size_text(free)} free of {size_text(total)}", fix)
+        yield Check("machine", "memory", "info", "unknown on this system")
+    else:
+        fix = "Close other programs, or use --cache pooled for large datasets"
+        detail = f"{size_text(free)} free of {size_text(total)}"
+        yield _enough("machine", "memory", free >= _LITTLE_MEMORY, detail, fix)
 
 
-def _devices() -> Iterator[Check]:
-    """Accelerators that torch finds."""
+def _enough(section: str, name: str, enough: bool, detail: str, fix: str) -> Check:
+    """Whether there is enough of something, and what to do if not."""
+    return Check(section, name, "ok" if enough else "warning", detail, None if enough else fix)
+
+
+def _accelerators() -> Iterator[Check]:
     import torch
 
     found = torch.accelerator.current_accelerator(check_available=True)
@@ -118,50 +139,41 @@ def _devices() -> Iterator[Check]:
         yield Check("machine", "accelerator", "info", "none; --device cpu is used")
     elif found.type == "cuda":
         for i in range(torch.cuda.device_count()):
-            facts = torch.cuda.get_device_properties(i)
-            detail = f"{facts.name}, {size_text(facts.total_memory)}; use --device cuda:{i}"
+            gpu = torch.cuda.get_device_properties(i)
+            detail = f"{gpu.name}, {size_text(gpu.total_memory)}; use --device cuda:{i}"
             yield Check("machine", "accelerator", "ok", detail)
     else:
         yield Check("machine", "accelerator", "ok", f"{found.type}; use --device {found.type}")
 
 
-def _versions() -> Iterator[Check]:
+def _libraries() -> Iterator[Check]:
     packages = ("torch", "numpy", "zarr", "safetensors", "scikit-learn", "sqlalchemy")
-    detail = ", ".join(f"{name} {version(name)}" for name in packages)
     yield Check("installation", "aczerots", "ok", __version__)
-    yield Check("installation", "libraries", "ok", detail)
-    missing = [name for name, module in SLIDES if find_spec(module) is None]
-    if missing:
-        fix = "pip install 'aczerots[slides]'   for whole slides"
-        yield Check("installation", "whole slides", "absent", f"not installed: {', '.join(missing)}", fix)
-    else:
-        detail = ", ".join(f"{name} {_version(name)}" for name, _ in SLIDES)
-        yield Check("installation", "whole slides", "ok", detail)
+    yield Check("installation", "libraries", "ok", ", ".join(f"{name} {version(name)}" for name in packages))
 
 
-def _backbones() -> Iterator[Check]:
-    """The built-in backbone, and the extras of the others."""
+def _embedded() -> Check:
+    """Whether the built-in backbone opens."""
     from aczerots.backbones.embedded import load_embedded
 
     try:
-        info = load_embedded().info
-        yield Check("backbones", "embedded", "ok", f"built in, revision {info.revision[:12]}")
+        return Check("backbones", "embedded", "ok", f"built in, revision {load_embedded().info.revision[:12]}")
     except AczerotsError as error:
-        yield Check("backbones", "embedded", "broken", str(error), "Install aczerots again")
-    yield from _extras("backbones", EXTRAS)
+        return Check("backbones", "embedded", "broken", str(error), "Install aczerots again")
 
 
-def _extras(section: str, extras: Mapping[str, tuple[tuple[str, str], ...]]) -> Iterator[Check]:
-    """Whether the parts of some extras are installed."""
-    for extra, parts in extras.items():
-        missing = [name for name, module in parts if not _importable(module)]
-        if missing:
-            detail = f"{SERVES[extra]}; not installed: {', '.join(missing)}"
-            fix = f"pip install 'aczerots[{extra}]'   for {SERVES[extra]}"
-            yield Check(section, extra, "absent", detail, fix)
-        else:
-            detail = f"{SERVES[extra]}; " + ", ".join(f"{name} {_version(name)}" for name, _ in parts)
-            yield Check(section, extra, "ok", detail)
+def _extras(section: str) -> Iterator[Check]:
+    """Whether the parts of the extras of a section are installed."""
+    for name, extra in EXTRAS.items():
+        if extra.section != section:
+            continue
+        missing = [part for part, module in extra.parts if not _importable(module)]
+        what = (
+            f"not installed: {', '.join(missing)}" if missing else ", ".join(_version(part) for part, _ in extra.parts)
+        )
+        detail = what if extra.name == extra.use else f"{extra.use}; {what}"
+        fix = f"pip install 'aczerots[{name}]'   for {extra.use}" if missing else None
+        yield Check(section, extra.name or name, "absent" if missing else "ok", detail, fix)
 
 
 def _importable(module: str) -> bool:
@@ -171,14 +183,15 @@ def _importable(module: str) -> bool:
 
 
 def _version(name: str) -> str:
+    """A distribution with its version."""
     try:
-        return version(name)
+        return f"{name} {version(name)}"
     except PackageNotFoundError:  # importable, though nobody installed it: a source tree on the path
-        return "of unknown version"
+        return f"{name} of unknown version"
 
 
 def _hub(timeout: float) -> Iterator[Check]:
-    """Whether the hub answers, and which known models can be had."""
+    """Whether the hub answers, and which known models can be downloaded."""
     facts = hub_facts(timeout)
     if facts.offline:
         fix = "Unset HF_HUB_OFFLINE to download models"
@@ -196,7 +209,7 @@ def _hub(timeout: float) -> Iterator[Check]:
 
 
 def _model(answer: HubAnswer, endpoint: str) -> Check:
-    """What is known about one model."""
+    """Whether a model of the hub can be used."""
     name = MODELS[answer.model]
     if answer.cached:
         return Check("hub", name, "ok", f"{answer.model}, downloaded")
@@ -210,26 +223,24 @@ def _model(answer: HubAnswer, endpoint: str) -> Check:
 
 
 def _cache() -> Iterator[Check]:
-    """The cache of grids: where, how large, and whether it can be written."""
+    """The cache of dense features: where, how large, and whether it can be written."""
     folder = cache_folder()
-    size = size_text(folder_size(folder))
-    grids = sum(1 for _ in folder.glob("*/shard-*.zarr"))
-    yield Check("cache", "folder", "ok" if folder.is_dir() else "info", f"{folder}, {size} in {grids} shards of grids")
+    size, shards = size_text(folder_size(folder)), sum(1 for _ in folder.glob("*/shard-*.zarr"))
+    yield Check("cache", "folder", "ok" if folder.is_dir() else "info", f"{folder}, {size} in {shards} shards")
     there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         fix = "Set ACZEROTS_CACHE to a folder that you may write to"
         yield Check("cache", "writable", "broken", f"{there} cannot be written", fix)
     free = free_space(folder)
-    little = free < _LITTLE_DISK
-    advice = "Free some space, or set ACZEROTS_CACHE to a folder on another disk" if little else None
-    yield Check("cache", "disk", "warning" if little else "ok", f"{size_text(free)} free", advice)
+    fix = "Free some space, or set ACZEROTS_CACHE to a folder on another disk"
+    yield _enough("cache", "disk", free >= _LITTLE_DISK, f"{size_text(free)} free", fix)
     hub = hub_cache()
     if hub.is_dir():
         yield Check("cache", "models", "ok", f"{hub}, {size_text(folder_size(hub))}")
 
 
-def _words() -> Iterator[Check]:
-    """What ``aczerots describe`` has to work with; the key itself is never shown."""
+def _text() -> Iterator[Check]:
+    """What ``aczerots describe`` works with; the key itself is never shown."""
     from aczerots.text.descriptions import known_classes
 
     yield Check("text", "bundle", "ok", f"{len(known_classes())} described classes")

@@ -1,23 +1,23 @@
-"""Commands that bring slides and drawings into a project and out of it: import, export, ingest; and the loop."""
+"""Commands that bring slides and drawings into a project and out of it: import, export, ingest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aczerots.cli.commands import Compile, Device, Json, RemoteCode
 from aczerots.cli.console import ConsoleProgress, count_of, show_json, show_rows
+from aczerots.cli.options import Author, Json, ProjectFolder
 from aczerots.errors import InputError, SettingsError
 
-Folder = Annotated[Path, typer.Argument(help="Project folder.")]
-Author = Annotated[str | None, typer.Option(help="Who drew; default is the name you are logged in with.")]
+if TYPE_CHECKING:
+    from aczerots.project.ingest import Ingested
 
 
 def bring_in(
-    project: Folder,
+    project: ProjectFolder,
     slides: Annotated[
         list[str] | None, typer.Option(help='More images: a quoted pattern, "more/*.png", or URL.')
     ] = None,
@@ -35,29 +35,29 @@ def bring_in(
 
     if not (slides or masks or drawings):
         raise SettingsError("there is nothing to import", fix="Give --slides, --masks or --drawings")
-    who, console = _author(author), ConsoleProgress()
+    who, console = author or _login_name(), ConsoleProgress()
     # Every pattern is looked up before anything is added.
-    labels, outlines = find_files(masks or ()), find_files(drawings or ())
+    label_images, outlines = find_files(masks or ()), find_files(drawings or ())
     with open_project(project) as opened:
         images = find_files(slides or (), project / COPIES, console)
-        done: dict[str, Any] = {"slides": add_slides(opened, images)}
-        done["masks"] = import_masks(opened, labels, who)
-        intake = Intake(who, "import", everywhere=True)
-        reports = ingest_files(opened, outlines, intake, progress=console) if outlines else []
-        done["drawings"] = sum(r.answers for r in reports)
-        answered = done["masks"] + done["drawings"]
+        added = add_slides(opened, images)
+        imported = import_masks(opened, label_images, who)
+        reports = ingest_files(opened, outlines, Intake(who, "import", everywhere=True), progress=console)
+        drawn = sum(r.answers for r in reports)
+        answered = imported + drawn
         waiting = opened.store.progress().rounds[-1].left
         following = f"aczerots fit {project}" if answered and not waiting else next_step(opened)
     if as_json:
-        show_json({**done, "files": [_row(r) for r in reports], "next": following})
+        counts = {"slides": added, "masks": imported, "drawings": drawn}
+        show_json({**counts, "files": [_row(r) for r in reports], "next": following})
         return
-    typer.echo(f"Added {count_of(len(done['slides']), 'slide')} and {count_of(answered, 'drawn tile')}")
+    typer.echo(f"Added {count_of(len(added), 'slide')} and {count_of(answered, 'drawn tile')}")
     _show_reports(reports)
     typer.echo(f"Next: {following}")
 
 
 def export(
-    project: Folder,
+    project: ProjectFolder,
     form: Annotated[str, typer.Option("--format", help="qupath (GeoJSON), png or ome-tiff (label images).")] = "qupath",
     out: Annotated[Path | None, typer.Option(help="Folder; default is exports/ in the project.")] = None,
     number: Annotated[int | None, typer.Option("--round", min=1, help="Round whose tiles go to QuPath.")] = None,
@@ -96,7 +96,7 @@ def export(
 
 
 def ingest(
-    project: Folder,
+    project: ProjectFolder,
     files: Annotated[list[Path], typer.Argument(help="GeoJSON files named as their slides.")],
     slide: Annotated[str | None, typer.Option(help="Slide of the only file, if it is named otherwise.")] = None,
     author: Author = None,
@@ -115,55 +115,29 @@ def ingest(
             raise InputError("is a folder", where=path, fix=f"Name its files: {path}/*.geojson")
         if not path.exists():
             raise InputError("there is no such file", where=path)
-    intake = Intake(_author(author), accept=accept_drafts)
+    intake = Intake(author or _login_name(), accept=accept_drafts)
     with open_project(project) as opened:
         reports = ingest_files(opened, files, intake, slide=slide, progress=ConsoleProgress())
         following = next_step(opened)
     if as_json:
         show_json({"files": [_row(r) for r in reports], "next": following})
-    else:
-        _show_reports(reports)
-        typer.echo(f"Next: {following}")
-
-
-def run(
-    project: Folder,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds to go through from here.")] = 1,
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks at the answers.")] = 5.0,
-    device: Device = "cpu",
-    compiled: Compile = False,
-    trust_remote_code: RemoteCode = False,
-) -> None:
-    """The loop: propose a round, wait until every tile has its answer, fit; goes on after an interrupt."""
-    from aczerots.project.bench import Running
-    from aczerots.project.folder import open_project
-    from aczerots.project.rounds import go_round
-    from aczerots.project.status import next_step
-
-    running = Running(device, compiled, trust_remote_code, ConsoleProgress())
-    with open_project(project) as opened:
-        for _ in range(rounds):
-            done = go_round(opened, running, every)
-            fitted = count_of(done.tiles, "drawn tile")
-            typer.echo(f"Round {done.number}: model fitted to {fitted}, in {project / done.file}")
-        following = next_step(opened)
+        return
+    _show_reports(reports)
     typer.echo(f"Next: {following}")
 
 
-def _author(given: str | None) -> str:
+def _login_name() -> str:
     """Who drew, if the command was not told."""
     import getpass
 
-    if given is not None:
-        return given
     try:
         return getpass.getuser()
     except (OSError, KeyError):
         raise SettingsError("your name is not known", where="--author", fix="Give --author NAME") from None
 
 
-def _row(report: Any) -> dict[str, Any]:
-    """A report for a table or for JSON."""
+def _row(report: Ingested) -> dict[str, Any]:
+    """What became of a file, for JSON."""
     return {
         "file": report.file.name,
         "slide": report.slide,
@@ -176,7 +150,8 @@ def _row(report: Any) -> dict[str, Any]:
     }
 
 
-def _show_reports(reports: list[Any]) -> None:
+def _show_reports(reports: Sequence[Ingested]) -> None:
+    """What became of the files, as a table and a line per problem."""
     if not reports:
         return
     show_rows([{**_row(r), "unused": len(r.unused)} for r in reports], "Drawings taken")
@@ -192,12 +167,3 @@ def _show_reports(reports: list[Any]) -> None:
         if report.stale:
             stale = count_of(report.stale, "tile")
             typer.echo(f"{report.file.name}: {stale} with a newer answer; the drawings are kept aside")
-
-
-EXCHANGE_COMMANDS: dict[str, Callable[..., None]] = {
-    "import": bring_in,
-    "export": export,
-    "ingest": ingest,
-    "run": run,
-}
-"""Commands by name."""

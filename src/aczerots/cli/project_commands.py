@@ -1,46 +1,35 @@
-"""Commands on a lab's own project: init, import, select, fit, status."""
+"""The loop of a lab's own project: init, select, fit, run, status."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from aczerots.cli.commands import Compile, Device, Json, PerPatient, PerSlide, RemoteCode
 from aczerots.cli.console import ConsoleProgress, count_of, show_json, show_rows
+from aczerots.cli.options import Computing, Embedding, Json, Learning, Limits, ProjectFolder, RemoteCode
 
 RARE = ("no_seen_class", "cannot_tell", "skipped", "lent", "change", "coverage", "miou_seen")
-"""Columns of the table of rounds that are left out while they say nothing."""
-
-Folder = Annotated[Path, typer.Argument(help="Project folder.")]
+"""Columns of the table of rounds that are left out while they are empty."""
 
 
 def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads them off the signature
     project: Annotated[Path, typer.Argument(help="New folder for the project.")],
     slides: Annotated[list[str], typer.Option(help='Images: a quoted pattern, "scans/*.png", or URL; several times.')],
     classes: Annotated[str, typer.Option(help='YAML file, or "tumor:seen,stroma:seen,necrosis:unseen".')],
-    tile_size: Annotated[int, typer.Option(help="Side of a tile in pixels.")] = 224,
+    embedding: Embedding,
+    learning: Learning,
+    limits: Limits,
     mpp: Annotated[
         float | None, typer.Option(help="Micrometres per pixel to read at; without it, pixels as is.")
     ] = None,
     slide_mpp: Annotated[float | None, typer.Option(help="Of slides whose file states no resolution.")] = None,
-    backbone: Annotated[str, typer.Option(help="embedded, or hf:ID_OR_FOLDER.")] = "embedded",
-    refine_with: Annotated[str | None, typer.Option(help="Vision-only helper: hf:ID_OR_FOLDER.")] = None,
-    precision: Annotated[str, typer.Option(help="Of the backbone on images: fp32, bf16 or fp16.")] = "fp32",
-    text: Annotated[str, typer.Option(help="descriptions, names or templates.")] = "descriptions",
-    preset: Annotated[str, typer.Option(help="prozs or paper.")] = "prozs",
-    strategy: Annotated[
-        str, typer.Option(help="Chooses the tiles: aczerots, paper, random, entropy, ...")
-    ] = "aczerots",
     budget: Annotated[int, typer.Option(help="Tiles per round.")] = 10,
-    per_slide: PerSlide = None,
-    per_patient: PerPatient = None,
     patients: Annotated[str | None, typer.Option(help="CSV file with the columns slide and patient.")] = None,
-    double: Annotated[float, typer.Option(help="Share of the tiles that two people draw independently.")] = 0.0,
+    double: Annotated[float, typer.Option(help="Fraction of the tiles that two people draw independently.")] = 0.0,
     folds: Annotated[int, typer.Option(help="Fits per round that leave drawn tiles out, to measure; 0 is none.")] = 5,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     database: Annotated[str | None, typer.Option(help="postgresql+psycopg://USER@HOST/NAME for a group.")] = None,
     trust_remote_code: RemoteCode = False,
 ) -> None:
@@ -54,24 +43,17 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
     from aczerots.prozs.presets import locate_preset
     from aczerots.selection.locate import locate_strategy
 
+    chosen = asdict(embedding) | asdict(learning) | asdict(limits)
+    chosen |= {"preset": locate_preset(learning.preset).name, "strategy": locate_strategy(learning.strategy).name}
     settings = make_settings(
+        **chosen,
         classes=read_classes(classes),
-        backbone=backbone,
-        refine_with=refine_with,
-        precision=precision,
-        text=text,
-        tile_size=tile_size,
         mpp=mpp,
         slide_mpp=slide_mpp,
-        preset=locate_preset(preset).name,
-        strategy=locate_strategy(strategy).name,
         budget=budget,
-        per_slide=per_slide,
-        per_patient=per_patient,
         patients=None if patients is None else str(Path(patients).resolve()),
         double=double,
         folds=folds,
-        seed=seed,
         database=database,
     )
     if patients is not None:
@@ -87,28 +69,21 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
     typer.echo(f"Next: aczerots select {project}")
 
 
-def select(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads them off the signature
-    project: Folder,
+def select(
+    project: ProjectFolder,
+    limits: Limits,
+    computing: Computing,
     strategy: Annotated[str | None, typer.Option(help="Instead of the project's.")] = None,
     budget: Annotated[int | None, typer.Option(min=1, help="Tiles, instead of the project's.")] = None,
-    per_slide: PerSlide = None,
-    per_patient: PerPatient = None,
-    device: Device = "cpu",
-    compiled: Compile = False,
-    trust_remote_code: RemoteCode = False,
     as_json: Json = False,
 ) -> None:
     """Propose the tiles of the next round, each with the model's draft."""
-    from aczerots.project.bench import Running
     from aczerots.project.folder import open_project
     from aczerots.project.rounds import propose_round
     from aczerots.project.status import next_step
 
-    running = Running(device, compiled, trust_remote_code, ConsoleProgress())
     with open_project(project) as opened:
-        done = propose_round(
-            opened, running, strategy=strategy, budget=budget, per_slide=per_slide, per_patient=per_patient
-        )
+        done = propose_round(opened, computing.running(), strategy=strategy, budget=budget, **asdict(limits))
         tiles = opened.store.rounds.tiles()
         rows = [{"rank": p.rank, "tile": tiles[p.tile].id, "score": p.score, **p.components} for p in done.picks]
         following = next_step(opened)
@@ -119,33 +94,20 @@ def select(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads t
     typer.echo(f"Next: {following}")
 
 
-def fit(
-    project: Folder,
-    device: Device = "cpu",
-    compiled: Compile = False,
-    trust_remote_code: RemoteCode = False,
-    as_json: Json = False,
-) -> None:
+def fit(project: ProjectFolder, computing: Computing, as_json: Json = False) -> None:
     """Fit the model of the newest round to all answers."""
-    from dataclasses import asdict
-
-    from aczerots.project.bench import Running
     from aczerots.project.folder import open_project
     from aczerots.project.rounds import fit_round
     from aczerots.project.status import next_step
 
-    running = Running(device, compiled, trust_remote_code, ConsoleProgress())
     with open_project(project) as opened:
-        done = fit_round(opened, running)
+        done = fit_round(opened, computing.running())
         following = next_step(opened)
     if as_json:
         show_json({**asdict(done), "next": following})
         return
-    what = (
-        f"model fitted to {count_of(done.tiles, 'drawn tile')}"
-        if done.tiles
-        else "nothing is drawn: the zero-shot model"
-    )
+    fitted = f"model fitted to {count_of(done.tiles, 'drawn tile')}"
+    what = fitted if done.tiles else "nothing is drawn: the zero-shot model"
     typer.echo(f"Round {done.number}: {what}, in {project / done.file}")
     if done.left:
         typer.echo(f"{count_of(done.left, 'tile')} of the round had no answer; they may be chosen again")
@@ -156,32 +118,43 @@ def fit(
     typer.echo(f"Next: {following}; or use the model: aczerots predict {project} IMAGES --out FOLDER")
 
 
-def status(project: Folder, as_json: Json = False) -> None:
-    """Where the project stands, per round and per class, and what to do next."""
-    from dataclasses import asdict
+def run(
+    project: ProjectFolder,
+    computing: Computing,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds to go through from here.")] = 1,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks at the answers.")] = 5.0,
+) -> None:
+    """The loop: propose a round, wait until every tile has its answer, fit; goes on after an interrupt."""
+    from aczerots.project.folder import open_project
+    from aczerots.project.rounds import go_round
+    from aczerots.project.status import next_step
 
+    running = computing.running()
+    with open_project(project) as opened:
+        for _ in range(rounds):
+            done = go_round(opened, running, every)
+            fitted = count_of(done.tiles, "drawn tile")
+            typer.echo(f"Round {done.number}: model fitted to {fitted}, in {project / done.file}")
+        following = next_step(opened)
+    typer.echo(f"Next: {following}")
+
+
+def status(project: ProjectFolder, as_json: Json = False) -> None:
+    """Where the project stands, per round and per class, and what to do next."""
     from aczerots.project.agreement import agreement
     from aczerots.project.folder import open_project
     from aczerots.project.status import advice, class_rows, next_step, round_rows
 
     with open_project(project) as opened:
         progress = opened.store.progress()
-        twice = [asdict(a) for a in agreement(opened) if a.tiles]
+        read_twice = [asdict(a) for a in agreement(opened) if a.tiles]
         rounds, classes = round_rows(opened, progress), class_rows(opened, progress)
         slides, following = len(opened.store.rounds.slides()), next_step(opened, progress)
-    said = advice(rounds)
+    suggestion = advice(rounds)
     if as_json:
         counts = {"slides": slides, "tiles": progress.tiles, "refused": progress.refused}
-        show_json(
-            {
-                **counts,
-                "rounds": rounds,
-                "classes": classes,
-                "agreement": twice,
-                "advice": asdict(said),
-                "next": following,
-            }
-        )
+        tables = {"rounds": rounds, "classes": classes, "agreement": read_twice}
+        show_json({**counts, **tables, "advice": asdict(suggestion), "next": following})
         return
     typer.echo(f"{project}: {count_of(slides, 'slide')}, {count_of(progress.tiles, 'tile')}")
     if rounds:
@@ -189,19 +162,10 @@ def status(project: Folder, as_json: Json = False) -> None:
         shown = [{**row, "minutes": f"{row['minutes']:.1f}"} for row in rounds]
         show_rows([{k: v for k, v in row.items() if k not in empty} for row in shown], "Rounds")
     show_rows(classes, "Classes")
-    if twice:
-        show_rows(twice, "Agreement of the two readings")
+    if read_twice:
+        show_rows(read_twice, "Agreement of the two readings")
     if progress.refused:
         typer.echo(f"{count_of(progress.refused, 'answer')} that came too late: kept aside")
-    if said.stop:
-        typer.echo(f"You may stop here. {said.reason}")
+    if suggestion.stop:
+        typer.echo(f"You may stop here. {suggestion.reason}")
     typer.echo(f"Next: {following}")
-
-
-PROJECT_COMMANDS: dict[str, Callable[..., None]] = {
-    "init": init,
-    "select": select,
-    "fit": fit,
-    "status": status,
-}
-"""Commands by name, in the order of their use."""

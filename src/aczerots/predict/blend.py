@@ -15,7 +15,7 @@ from aczerots.backbones.base import BackboneInfo, DenseFeatures
 from aczerots.prozs.model import ProZS
 from aczerots.slides.base import Box, Tile
 from aczerots.slides.tissue import TissueMask
-from aczerots.slides.windows import TIFF_TILE, Plan
+from aczerots.slides.windows import TIFF_TILE, WindowPlan
 
 _CHUNKS = (8192, 4096, 2048, 1024, 512)
 _SCORE_BYTES = 256 * 2**20
@@ -68,7 +68,7 @@ class ChunkScores:
         corner: Cell (x, y) of the plan that the first one is.
     """
 
-    plan: Plan
+    plan: WindowPlan
     scores: torch.Tensor
     corner: tuple[int, int]
 
@@ -120,7 +120,7 @@ WindowFeatures = Callable[[Sequence[Tile]], Generator[tuple[Sequence[Tile], Dens
 
 
 @torch.no_grad()
-def box_scores(model: ProZS, plan: Plan, features: WindowFeatures, box: Box, tissue: TissueMask) -> ChunkScores:
+def box_scores(model: ProZS, plan: WindowPlan, features: WindowFeatures, box: Box, tissue: TissueMask) -> ChunkScores:
     """Class scores of a box of the map, blended from all windows that have a part in it and show tissue.
 
     Every pixel of tissue gets all its windows, so the result at tissue does not depend on the box.
@@ -152,7 +152,7 @@ def box_scores(model: ProZS, plan: Plan, features: WindowFeatures, box: Box, tis
     return ChunkScores(plan, total / weight.clamp_min(1e-6), (left, top))
 
 
-def windows_of(plan: Plan, box: Box) -> list[tuple[int, int]]:
+def windows_of(plan: WindowPlan, box: Box) -> list[tuple[int, int]]:
     """(column, row) of the windows that decide a box of the map, in reading order."""
     columns, rows = plan.covering(0, box.x, box.width), plan.covering(1, box.y, box.height)
     return [(i, j) for j in rows for i in columns]

@@ -17,7 +17,7 @@ from aczerots.predict.blend import WindowFeatures, windows_of
 from aczerots.predict.windows import feature_windows, slide_backbone
 from aczerots.slides.base import Box, Slide, Tile
 from aczerots.slides.tissue import find_tissue
-from aczerots.slides.windows import Plan
+from aczerots.slides.windows import WindowPlan
 
 _BATCH = 8
 
@@ -75,7 +75,7 @@ class StoredWindows:
         cache: Path | None,
         boxes: Mapping[str, Sequence[Box]] | None = None,
     ) -> None:
-        self.plans: dict[str, Plan] = {}
+        self.plans: dict[str, WindowPlan] = {}
         self.stores: list[FeatureStore] = []
         self._place: dict[Tile, tuple[FeatureStore, int]] = {}
         plain: list[Tile] = []

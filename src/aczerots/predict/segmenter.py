@@ -22,7 +22,7 @@ from aczerots.prozs.model import ProZS
 from aczerots.selection.uncertainty import entropy
 from aczerots.slides.base import Box, Slide, Tile
 from aczerots.slides.tissue import TissueMask, everything, find_tissue
-from aczerots.slides.windows import Plan
+from aczerots.slides.windows import WindowPlan
 from aczerots.taxonomy import Taxonomy, TissueClass
 
 
@@ -74,7 +74,7 @@ class Segmenter:
         overlap: float | None = None,
         chunk: int | None = None,
         shift: tuple[int, int] = (0, 0),
-    ) -> Plan:
+    ) -> WindowPlan:
         """Windows over a slide at the resolution the model was fitted at, in the cells that the model gives.
 
         Args:
@@ -98,7 +98,7 @@ class Segmenter:
     def _cells_per_feature(self) -> int:
         return cells_per_feature(self.model, self.backbone.info)
 
-    def features(self, slide: Slide, plan: Plan, tissue: TissueMask) -> WindowFeatures:
+    def features(self, slide: Slide, plan: WindowPlan, tissue: TissueMask) -> WindowFeatures:
         """Computes the features of the windows of a plan.
 
         Args:

@@ -25,7 +25,7 @@ from aczerots.predict.write import write_map
 from aczerots.slides.base import Box, Slide
 from aczerots.slides.image import ImageSlide
 from aczerots.slides.tissue import TissueMask, everything, find_tissue
-from aczerots.slides.windows import Chunk, Plan
+from aczerots.slides.windows import Chunk, WindowPlan
 from aczerots.storage.files import make_folder, write_text_atomic
 from aczerots.storage.remote import OutFolder
 from aczerots.taxonomy import IGNORE
@@ -273,7 +273,7 @@ def segment_slide(task: SlideTask, progress: Progress) -> SlideMap:
     return done
 
 
-def paint(scores: ChunkScores, plan: Plan, tissue: TissueMask, box: Box, labels: NDArray[np.uint8]) -> None:
+def paint(scores: ChunkScores, plan: WindowPlan, tissue: TissueMask, box: Box, labels: NDArray[np.uint8]) -> None:
     """Fill labels uint8 [box.height, box.width] of a box of the map: the best class on tissue, else IGNORE."""
     for block in blocks(box):
         area = plan.level0(block)
@@ -284,7 +284,7 @@ def paint(scores: ChunkScores, plan: Plan, tissue: TissueMask, box: Box, labels:
             labels[y : y + block.height, x : x + block.width] = np.where(inside, best, IGNORE)
 
 
-def _key(segmenter: Segmenter, slide: Slide, plan: Plan, options: MapOptions) -> str:
+def _key(segmenter: Segmenter, slide: Slide, plan: WindowPlan, options: MapOptions) -> str:
     """Hex SHA-256 of everything that decides the files."""
     facts: list[Any] = [__version__, segmenter.fingerprint, slide.fingerprint, slide.mpp, asdict(plan)]
     facts += [options.everywhere, options.probabilities]

@@ -11,7 +11,7 @@ from aczerots.backbones.loader import read_tiles
 from aczerots.slides.base import Box, Slide, Tile
 from aczerots.slides.image import ImageSlide
 from aczerots.slides.tissue import TissueMask
-from aczerots.slides.windows import OVERLAP, TIFF_TILE, Plan, plan_windows
+from aczerots.slides.windows import OVERLAP, TIFF_TILE, WindowPlan, plan_windows
 
 SAMPLE = 32
 """Tiles of a slide that its stain is measured on, at most."""
@@ -27,7 +27,7 @@ def feature_windows(
     *,
     overlap: float | None = None,
     shift: tuple[int, int] = (0, 0),
-) -> Plan:
+) -> WindowPlan:
     """The windows of a slide in feature cells of the backbone; they are the same for every model on that backbone.
 
     Plain images and slides of at most one :data:`TIFF_TILE` are read in windows of the tile size with
@@ -61,7 +61,7 @@ def feature_windows(
     return plan_windows(slide, tile_size, cells, mpp, chunk=TIFF_TILE, overlap=overlap, shift=shift)
 
 
-def slide_backbone(backbone: Backbone, slide: Slide, plan: Plan, tissue: TissueMask) -> Backbone:
+def slide_backbone(backbone: Backbone, slide: Slide, plan: WindowPlan, tissue: TissueMask) -> Backbone:
     """The backbone as it is to see the windows of a plan: with the stain of the slide if they have a rim.
 
     Args:
@@ -78,7 +78,7 @@ def slide_backbone(backbone: Backbone, slide: Slide, plan: Plan, tissue: TissueM
     return backbone.on_slide(read_tiles(sample_tiles(slide, plan, tissue), {slide.id: slide}))
 
 
-def sample_tiles(slide: Slide, plan: Plan, tissue: TissueMask) -> list[Tile]:
+def sample_tiles(slide: Slide, plan: WindowPlan, tissue: TissueMask) -> list[Tile]:
     """Tiles spread evenly over the tissue, or over the slide if it has none; the windows of the plan do not matter.
 
     One for every second that would cover the tissue, at most :data:`SAMPLE`.

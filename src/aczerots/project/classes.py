@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from aczerots.errors import InputError, SettingsError
+from aczerots.errors import InputError, SettingsError, first_complaint
+from aczerots.storage.yaml_file import read_yaml
 from aczerots.taxonomy import Channel, TissueClass
 
 COLORS: tuple[tuple[Channel, Channel, Channel], ...] = (
@@ -27,7 +27,7 @@ COLORS: tuple[tuple[Channel, Channel, Channel], ...] = (
     (170, 68, 153),
 )
 """Colours that people with colour-vision deficiency tell apart: Okabe and Ito (2008), Tol's muted scheme (2021). The
-purples are last, since they vanish on eosin. The page has the same, so that QuPath shows a class as the page does."""
+purples are last, since they vanish on eosin. The page has the same colours, so that QuPath shows a class as it does."""
 
 
 def read_classes(text: str) -> tuple[TissueClass, ...]:
@@ -42,11 +42,12 @@ def read_classes(text: str) -> tuple[TissueClass, ...]:
     """
     path = Path(text).expanduser()
     if path.suffix.lower() in {".yaml", ".yml"} or ("," not in text and ":" not in text and path.is_file()):
-        return _coloured(_entries(path), path)
-    return _coloured([_inline(part.strip()) for part in text.split(",") if part.strip()], "--classes")
+        return _coloured(_listed(path), path)
+    return _coloured([_named(part.strip()) for part in text.split(",") if part.strip()], "--classes")
 
 
-def _inline(part: str) -> Mapping[str, Any]:
+def _named(part: str) -> Mapping[str, Any]:
+    """The class that ``name:seen``, ``name:unseen`` or ``name`` stands for."""
     name, colon, mark = part.rpartition(":")
     if not colon:
         return {"name": part}
@@ -56,13 +57,9 @@ def _inline(part: str) -> Mapping[str, Any]:
     return {"name": name.strip(), "seen": mark.strip() == "seen"}
 
 
-def _entries(path: Path) -> list[Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read ({error})", where=path) from None
-    except yaml.YAMLError as error:
-        raise InputError(f"this is not YAML: {' '.join(str(error).split())}", where=path) from None
+def _listed(path: Path) -> list[Any]:
+    """The entries of a file."""
+    content = read_yaml(path)
     found = content.get("classes") if isinstance(content, dict) else content
     if not isinstance(found, list):
         raise InputError("has no list of classes", where=path, fix="Begin it with 'classes:' and '- name: tumor'")
@@ -70,15 +67,15 @@ def _entries(path: Path) -> list[Any]:
 
 
 def _coloured(entries: list[Any], where: object) -> tuple[TissueClass, ...]:
+    """The classes of some entries, each with a colour."""
     classes = []
     for i, entry in enumerate(entries):
         colour: dict[str, Any] = {"color": COLORS[i % len(COLORS)]}
         try:
             classes.append(TissueClass.model_validate({**colour, **entry} if isinstance(entry, Mapping) else entry))
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"]) or "class"
-            raise InputError(f"class {i + 1}, '{key}': {first['msg'].lower()}", where=where) from None
+            key, what = first_complaint(error)
+            raise InputError(f"class {i + 1}, '{key or 'class'}': {what}", where=where) from None
     if not classes:
         raise SettingsError("names no class", where=where)
     return tuple(classes)

@@ -94,7 +94,7 @@ def newest_model(path: Path) -> Path:
         InputError: The project has no model yet, or its settings are wrong.
         StorageError: The database cannot be opened.
     """
-    if not is_project(str(path)):
+    if not is_project(path):
         return path
     with open_project(path) as project:
         fitted = [r.model for r in project.store.rounds.all() if r.model is not None]
@@ -103,7 +103,7 @@ def newest_model(path: Path) -> Path:
     return path / fitted[-1]
 
 
-def is_project(path: str) -> bool:
+def is_project(path: Path | str) -> bool:
     """Whether a path is a project folder."""
     return (Path(path) / FILE).is_file()
 
@@ -124,7 +124,7 @@ def init_project(
         InputError: A slide cannot be read.
         StorageError: Folder or database cannot be written, or the database holds a project already.
     """
-    if is_project(str(folder)):
+    if is_project(folder):
         raise SettingsError("is a project already", where=folder, fix="Add slides with: aczerots import")
     _without_password(settings.database)
     files = find_files(patterns, folder / COPIES, progress)

@@ -20,7 +20,7 @@ from aczerots.project.patients import round_limits
 from aczerots.project.status import next_step
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import locate_preset
-from aczerots.selection.criterion import covered_fraction
+from aczerots.selection.aczerots import covered_fraction
 from aczerots.selection.locate import locate_strategy
 
 _LOOK_EVERY = 5.0

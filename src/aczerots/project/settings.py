@@ -8,37 +8,28 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from aczerots.config import Precision, TextMode
-from aczerots.errors import AczerotsError, InputError, SettingsError
+from aczerots.config import PerRound, Precision, Seed, TextMode, TileSize, option_error
+from aczerots.errors import InputError, SettingsError, first_complaint
 from aczerots.storage.files import write_text_atomic
+from aczerots.storage.yaml_file import read_yaml
 from aczerots.taxonomy import MAX_CLASSES, Taxonomy, TissueClass
 
 FILE = "project.yaml"
 
 
 class ProjectSettings(BaseModel):
-    """Content of ``project.yaml``.
+    """Content of ``project.yaml``; what is not listed here is as in :class:`~aczerots.config.SimulateSettings`.
 
     Attributes:
         version: Of the layout of the file.
         classes: The tissue classes in the order of their label ids.
-        backbone: Backbone locator.
-        refine_with: Locator of a vision-only helper, or None.
-        precision: Floating-point format of the backbone's forward pass.
-        text: What stands for a class in words.
-        tile_size: Side of a tile in pixels as the backbone sees it.
         mpp: Micrometres per pixel that tiles are read at; None reads level-0 pixels as they are.
         slide_mpp: Micrometres per level-0 pixel of slides whose file states none.
-        preset: Model preset.
-        strategy: Chooses the tiles of a round.
         budget: Tiles per round.
-        per_slide: Tiles of one slide that a round asks for at most; None sets no limit.
-        per_patient: The same of one patient.
         patients: CSV file with the columns slide and patient, absolute or from the project folder; None knows none.
-        double: Share of the tiles of a round that two people draw.
+        double: Fraction of the tiles of a round that two people draw.
         folds: Parts that the drawn tiles are divided into to measure a model on tiles it was not fitted to; 0 does
             not measure.
-        seed: Seed of everything random.
         database: URL of a PostgreSQL database, without a password; None is ``project.sqlite`` in the folder.
     """
 
@@ -50,22 +41,22 @@ class ProjectSettings(BaseModel):
     refine_with: str | None = None
     precision: Precision = "fp32"
     text: TextMode = "descriptions"
-    tile_size: int = Field(224, ge=32, le=4096)
+    tile_size: TileSize = 224
     mpp: float | None = Field(None, gt=0)
     slide_mpp: float | None = Field(None, gt=0)
     preset: str = "prozs"
     strategy: str = "aczerots"
     budget: int = Field(10, ge=1)
-    per_slide: int | None = Field(None, ge=1)
-    per_patient: int | None = Field(None, ge=1)
+    per_slide: PerRound = None
+    per_patient: PerRound = None
     patients: str | None = None
     double: float = Field(0.0, ge=0, le=1)
     folds: int = Field(5, ge=0, le=50)
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     database: str | None = None
 
     def model_post_init(self, context: object) -> None:
-        """Refuse classes that contradict each other, and settings without anything to draw."""
+        """Refuse classes that contradict each other, and classes of which none is drawn."""
         del context
         if not any(c.seen for c in self.taxonomy.classes):
             raise SettingsError("all classes are unseen", fix="Mark at least one class as seen: it will be drawn")
@@ -85,8 +76,7 @@ def make_settings(**values: Any) -> ProjectSettings:
     try:
         return ProjectSettings.model_validate(values)
     except ValidationError as error:
-        key, what = _first(error)
-        raise SettingsError(what, where="--" + key.partition(".")[0].replace("_", "-")) from error
+        raise option_error(error) from error
 
 
 def read_settings(folder: Path) -> ProjectSettings:
@@ -96,21 +86,15 @@ def read_settings(folder: Path) -> ProjectSettings:
         InputError: No ``project.yaml``, or something in it is wrong; says what.
     """
     path = folder / FILE
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         fix = 'Make one: aczerots init FOLDER --slides "IMAGES/*" --classes "tumor:seen,necrosis:unseen"'
-        raise InputError(f"is no project: {FILE} is missing", where=folder, fix=fix) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read ({error})", where=path) from None
-    except yaml.YAMLError as error:
-        raise InputError(f"this is not YAML: {' '.join(str(error).split())}", where=path) from None
+        raise InputError(f"is no project: {FILE} is missing", where=folder, fix=fix)
     try:
-        return ProjectSettings.model_validate(content)
+        return ProjectSettings.model_validate(read_yaml(path))
     except ValidationError as error:
-        key, what = _first(error)
-        raise InputError(f"'{key}': {what}", where=path) from error
-    except AczerotsError as error:
+        key, what = first_complaint(error)
+        raise InputError(f"'{key or 'content'}': {what}", where=path) from error
+    except SettingsError as error:
         raise InputError(error.what, where=path, fix=error.fix) from error
 
 
@@ -122,11 +106,3 @@ def write_settings(folder: Path, settings: ProjectSettings) -> None:
     """
     content = settings.model_dump(mode="json", exclude_none=True)
     write_text_atomic(folder / FILE, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
-
-
-def _first(error: ValidationError) -> tuple[str, str]:
-    """(key, what is wrong with it) of the first complaint."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or "content"
-    unknown = first["type"] == "extra_forbidden"
-    return key, "there is no such setting" if unknown else f"{first['msg'].lower()}, got {first['input']!r}"

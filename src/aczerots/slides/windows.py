@@ -13,7 +13,7 @@ TIFF_TILE = 512
 """Side in pixels of a tile of the files that are written; chunks are multiples of it."""
 
 OVERLAP = 0.25
-"""Share of its side that a window has in common with the next one."""
+"""Fraction of its side that a window has in common with the next one."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Plan:
+class WindowPlan:
     """How a slide is read and what its map looks like.
 
     The *map* is the slide at the resolution that the model reads: map pixel p covers level-0 pixels
@@ -86,7 +86,7 @@ class Plan:
         """Map pixels per cell."""
         return self.tile / self.cells
 
-    def refined(self, factor: int, chunk: int) -> Plan:
+    def refined(self, factor: int, chunk: int) -> WindowPlan:
         """The same windows for a model that gives ``factor`` times as many cells along each axis.
 
         Args:
@@ -168,7 +168,7 @@ def plan_windows(  # noqa: PLR0913  # one per fact that decides a plan
     overlap: float = OVERLAP,
     shift: tuple[int, int] = (0, 0),
     rim: int = 0,
-) -> Plan:
+) -> WindowPlan:
     """Windows that cover a slide.
 
     The fewest windows with that overlap; what they cover more than the slide is shared by both ends, where the slide
@@ -180,10 +180,10 @@ def plan_windows(  # noqa: PLR0913  # one per fact that decides a plan
         cells: Cells that the model gives for a window along each axis.
         mpp: Micrometres per pixel to read at; None reads level-0 pixels as they are.
         chunk: Side of a chunk in map pixels, a multiple of :data:`TIFF_TILE`.
-        overlap: Share of its side that a window has in common with the next, 0 to below 1.
+        overlap: Fraction of its side that a window has in common with the next, 0 to below 1.
         shift: Map pixels (x, y) >= 0 by which the grid of windows is moved to the left and up; for measuring how
             much it matters where windows lie.
-        rim: Cells that are read beyond a window and dropped; see :class:`Plan`.
+        rim: Cells that are read beyond a window and dropped; see :class:`WindowPlan`.
 
     Raises:
         InputError: ``mpp`` asked of a slide that states none.
@@ -198,7 +198,7 @@ def plan_windows(  # noqa: PLR0913  # one per fact that decides a plan
     line = _line if rim == 0 else _aligned
     x, y = (line(n, tile, cells, step, cell, moved) for n, moved in zip((width, height), shift, strict=True))
     own = None if slide.mpp is None else slide.mpp * scale
-    return Plan(slide.id, (width, height), scale, own, tile, cells, step, (x, y), chunk, rim)
+    return WindowPlan(slide.id, (width, height), scale, own, tile, cells, step, (x, y), chunk, rim)
 
 
 def _line(length: int, tile: int, cells: int, step: int, cell: float, moved: int) -> Line:

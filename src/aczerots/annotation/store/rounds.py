@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import func, select
 
 from aczerots.annotation.formats.masks import encode_mask
-from aczerots.annotation.store.batch import parts
+from aczerots.annotation.store.batch import chunks
 from aczerots.annotation.store.database import Database, now_utc
 from aczerots.annotation.store.lookups import last_number, newest_draft, newest_round
-from aczerots.annotation.store.openings import open_readings
+from aczerots.annotation.store.open_readings import open_readings
 from aczerots.annotation.store.people import log
 from aczerots.annotation.store.records import Draft, NewDraft, PickRecord, RoundRecord, RoundState, SlideRecord
 from aczerots.annotation.store.rows import draft_of, pick_of, round_of, tile_of, without_nan
@@ -102,7 +102,7 @@ class Rounds:
     def last(self) -> int:
         """Number of the last round, -1 before the first."""
         with self._database.reading() as s:
-            number = s.scalar(last_number())
+            number = last_number(s)
             return -1 if number is None else number
 
     def propose(self, number: int, strategy: str, picks: Sequence[PickRecord], drafts: Sequence[NewDraft] = ()) -> None:
@@ -118,17 +118,8 @@ class Rounds:
                 raise SettingsError(f"round {number} cannot begin: the next one is {expected}")
             if last is not None and _ORDER.index(RoundState(last.state)) < _ORDER.index(RoundState.FITTED):
                 raise SettingsError(f"round {last.number} is not fitted yet", fix="Run: aczerots fit")
-            s.add(
-                RoundRow(
-                    number=number,
-                    state=RoundState.PROPOSED,
-                    strategy=strategy,
-                    created=now_utc(),
-                    model=None,
-                    metrics=None,
-                    seconds={},
-                )
-            )
+            new = {"number": number, "state": RoundState.PROPOSED, "strategy": strategy, "created": now_utc()}
+            s.add(RoundRow(**new, model=None, metrics=None, seconds={}))
             s.flush()
             s.add_all(_pick_row(number, p) for p in picks)
             s.flush()
@@ -180,7 +171,7 @@ class Rounds:
         """The newest draft of each of some tiles; tiles without one are left out."""
         found: dict[int, Draft] = {}
         with self._database.reading() as s:
-            for some in parts(tiles):
+            for some in chunks(tiles):
                 last = select(func.max(DraftRow.id)).where(DraftRow.tile.in_(some)).group_by(DraftRow.tile)
                 for row in s.scalars(select(DraftRow).where(DraftRow.id.in_(last))):
                     found[row.tile] = draft_of(row)

@@ -42,7 +42,7 @@ class BadgeStrategy:
     name = "badge"
 
     def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
-        """See :class:`~aczerots.selection.base.Strategy`."""
+        """Choose the largest gradient, then draw tiles far from those chosen."""
         check_budget(budget)
         points = gradient_embedding(pool)
         length = np.linalg.norm(points, axis=1)

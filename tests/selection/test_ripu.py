@@ -7,7 +7,8 @@ import pytest
 from scipy.ndimage import convolve
 from test_baselines import pool_of
 
-from aczerots.selection.regions import RipuStrategy, impurity_and_doubt, region_sums
+from aczerots.selection.regions import region_sums
+from aczerots.selection.ripu import RipuStrategy, impurity_and_doubt
 
 
 def test_region_sums_agree_with_a_convolution():

@@ -1,11 +1,12 @@
-"""DEAL's semantic difficulty: how likely the model is wrong, learned from its errors on drawn tiles."""
+"""DEAL: where the model is unsure and likely to be wrong, as learned from its errors on drawn tiles."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.selection.base import Floats, PoolView
+from aczerots.selection.base import Floats, PoolView, Selection, take_top
+from aczerots.selection.uncertainty import entropy
 from aczerots.taxonomy import IGNORE
 
 _MOST_CELLS = 50_000
@@ -36,14 +37,14 @@ def logistic(x: NDArray[np.float64], wrong: NDArray[np.bool_], steps: int = 20) 
         wrong: Outcome [n]; both outcomes occur.
         steps: Newton steps.
     """
-    share = np.where(wrong, 0.5 / wrong.sum(), 0.5 / (~wrong).sum())
+    weight = np.where(wrong, 0.5 / wrong.sum(), 0.5 / (~wrong).sum())
     w = np.zeros(x.shape[1])
     # The penalty keeps separable errors from running away; the inputs are probabilities.
     ridge = 1e-3 * np.eye(x.shape[1])
     for _ in range(steps):
         p = 1.0 / (1.0 + np.exp(-x @ w))
-        gradient = x.T @ (share * (p - wrong)) + ridge @ w
-        w = w - np.linalg.solve((x * (share * p * (1 - p))[:, None]).T @ x + ridge, gradient)
+        gradient = x.T @ (weight * (p - wrong)) + ridge @ w
+        w = w - np.linalg.solve((x * (weight * p * (1 - p))[:, None]).T @ x + ridge, gradient)
     return w
 
 
@@ -73,3 +74,21 @@ def difficulty(pool: PoolView, posterior: Floats) -> NDArray[np.float64]:
     kept = (x[::step], y[::step]) if y[::step].any() and not y[::step].all() else (x, y)
     w = logistic(*kept)
     return np.stack([1.0 / (1.0 + np.exp(-inputs(i) @ w)) for i in range(len(pool))])
+
+
+class DealStrategy:
+    """DEAL: mean of predictive entropy times learned semantic difficulty (Xie et al., ACCV 2020; their DS).
+
+    DEAL comes with a network and a training scheme; here only its choice is re-implemented. The difficulty branch is
+    fitted after the segmenter instead of with it, and the segmenter does not learn from it.
+    """
+
+    name = "deal"
+
+    def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
+        """Choose the tiles of highest mean difficulty times entropy; ``rng`` is not used."""
+        posterior = pool.posterior()
+        hard, doubt = difficulty(pool, posterior), entropy(posterior)
+        cells: dict[str, NDArray[np.floating]] = {"difficulty": hard, "uncertainty": doubt, "product": hard * doubt}
+        means = {k: pool.tile_mean(v).astype(np.float64) for k, v in cells.items()}
+        return take_top(pool, budget, means["product"], means)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from pools import make_pool, points_and_scores
 
-from aczerots.selection.gradient import BadgeStrategy, gradient_embedding
+from aczerots.selection.badge import BadgeStrategy, gradient_embedding
 
 
 def test_the_embedding_is_the_gradient_of_the_last_layer():

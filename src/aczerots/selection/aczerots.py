@@ -1,9 +1,10 @@
-"""Our criterion: a greedy batch of tiles with uncertainty, diversity and coverage of seen and unseen classes.
+"""Our strategy: a greedy batch of tiles with uncertainty, diversity and coverage of seen and unseen classes.
 
-``gain(t | S) = w_d d_t(S) + w_c c_t(S)``, divided by the cost of drawing t if asked for. Uncertainty weighs the demand
-for coverage: doubtful regions ask for more. Added as a term of its own it did harm, since it stays while the gain of
-coverage falls with every tile (docs/results.md). The gains never grow when S grows: a stale gain is an upper bound, so
-the greedy step can be lazy (Minoux, 1978).
+``gain(t | S) = w_d d_t(S) + w_c c_t(S)`` for tile t when the tiles S are chosen, divided by the annotation cost of t if
+asked for. Uncertainty weighs the demand for coverage: regions that the model is unsure of demand more. Added as a term
+of its own it made results worse, because it stays high while the gain of coverage falls with every tile
+(docs/results.md). Gains never grow when S grows, so an old gain is an upper bound and the greedy step can be lazy
+(Minoux, 1978).
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import numpy as np
 from aczerots.errors import SettingsError
 from aczerots.selection.base import Floats, PoolView, Selection, check_budget, min_max
 from aczerots.selection.coverage import CoverageState, DiversityState, class_demand, condense, distance_to_drawn
-from aczerots.selection.diversity import best_similarity, region_features
-from aczerots.selection.greedy import TERMS, LazyGreedy
+from aczerots.selection.greedy import LazyGreedy
+from aczerots.selection.region_features import best_similarity, region_features
 from aczerots.selection.uncertainty import entropy
 
 _LARGE = 4096
@@ -27,7 +28,7 @@ class AczerotsStrategy:
         terms: Which of ``uncertainty``, ``diversity``, ``coverage`` count.
         weights: Their weights (w_u, w_d, w_c) after each is scaled to at most 1 over the pool. Without coverage, whose
             demand it would weigh, uncertainty is added with w_u.
-        per_cost: Divide the gain by the cost of drawing the tile.
+        per_cost: Divide the gain by the annotation cost of the tile.
         per_tile: Regions per tile.
         axes: Principal axes of region features.
         max_demand: Regions that may demand coverage; more are sampled, so that the cost stays
@@ -36,6 +37,7 @@ class AczerotsStrategy:
     """
 
     name = "aczerots"
+    TERMS = ("uncertainty", "diversity", "coverage")
 
     def __init__(
         self,
@@ -48,11 +50,11 @@ class AczerotsStrategy:
         max_demand: int = 4096,
         groups: int = 1024,
     ) -> None:
-        unknown = set(terms) - set(TERMS)
+        unknown = set(terms) - set(self.TERMS)
         if unknown:
-            raise SettingsError(f"unknown term '{sorted(unknown)[0]}'", fix=f"The terms are: {', '.join(TERMS)}")
+            raise SettingsError(f"unknown term '{sorted(unknown)[0]}'", fix=f"The terms are: {', '.join(self.TERMS)}")
         self.terms = terms
-        self.weights = dict(zip(TERMS, weights, strict=True))
+        self.weights = dict(zip(self.TERMS, weights, strict=True))
         self.per_cost = per_cost
         self.per_tile = per_tile
         self.axes = axes
@@ -60,11 +62,11 @@ class AczerotsStrategy:
         self.groups = groups
 
     def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
-        """See :class:`~aczerots.selection.base.Strategy`."""
+        """Choose the tile of the largest gain again and again; ``rng`` draws regions of large pools."""
         check_budget(budget)
         posterior = pool.posterior()
         spread = entropy(posterior)
-        # Doubt about seen tissue is what drawing can remove; doubt among unseen classes stays.
+        # Annotation removes uncertainty about seen classes only.
         yield_seen = posterior[..., pool.seen].sum(axis=-1)
         uncertain = min_max(pool.tile_mean(spread * yield_seen), pool.candidates)
         coverage, diversity = self._states(pool, posterior, spread, rng)
@@ -73,12 +75,12 @@ class AczerotsStrategy:
             weights["uncertainty"] = 0.0
         greedy = LazyGreedy(weights, uncertain, diversity, coverage, pool.cost if self.per_cost else None)
         utilities, chosen = greedy.run(pool.candidates, budget, pool.allowance())
-        full = {k: np.full(len(pool), np.nan) for k in TERMS}
+        full = {k: np.full(len(pool), np.nan) for k in self.TERMS}
         for k, v in utilities.items():
             full[k][pool.candidates] = v
         full["seen_yield"] = np.where(pool.labelled, np.nan, pool.tile_mean(yield_seen).astype(np.float64))
         tiles = np.array([c.tile for c in chosen], dtype=np.intp)
-        parts = {k: np.array([c.parts[k] for c in chosen], dtype=np.float64) for k in TERMS}
+        parts = {k: np.array([c.parts[k] for c in chosen], dtype=np.float64) for k in self.TERMS}
         parts["seen_yield"] = full["seen_yield"][tiles]
         return Selection(tiles, np.array([c.score for c in chosen], dtype=np.float64), full, parts)
 

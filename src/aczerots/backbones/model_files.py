@@ -1,18 +1,30 @@
-"""Where the files of a model are, a folder or a snapshot of a hub, and which revision they have."""
+"""Finds the files of a model, in a folder or a repository of a hub, and the revision that they have."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 from collections.abc import Container, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from aczerots.backbones.locator import Locator
-from aczerots.errors import InputError
+from aczerots.errors import InputError, MissingExtraError
 
 _HEX_DIGITS = (64, 40)
 """Lengths of SHA-256 and SHA-1 in hexadecimal."""
+
+
+def need(extra: str, modules: Sequence[str], locator: Locator) -> None:
+    """See that the libraries of an extra are installed.
+
+    Raises:
+        MissingExtraError: One is not.
+    """
+    if any(importlib.util.find_spec(module) is None for module in modules):
+        raise MissingExtraError(extra, f"the backbone '{locator.where}'")
 
 
 def locate_files(locator: Locator, used: Sequence[str]) -> tuple[Path, str]:
@@ -37,6 +49,43 @@ def locate_files(locator: Locator, used: Sequence[str]) -> tuple[Path, str]:
         raise InputError("is not a folder", where=locator.where, fix=fix)
     folder = _download(locator, used)
     return folder, folder.name
+
+
+def find_model(locator: Locator, weights: Sequence[str], others: Sequence[str]) -> tuple[Path, str, Path]:
+    """Folder, revision and weights of a model; downloads what is used if need be, and one form of the weights only.
+
+    Args:
+        locator: Its source is a folder or a hub id, with or without ``hf-hub:`` before it.
+        weights: Names that the file of weights may have, best first.
+        others: Patterns of the other files that can change an embedding; nothing else is downloaded or hashed.
+
+    Returns:
+        (folder, revision, weights): the commit of a hub id, ``sha256:`` over names and contents of the files for a
+        folder.
+
+    Raises:
+        InputError: No such folder or id, hub not reachable, access refused, or no weights.
+    """
+    plain = replace(locator, source=locator.name)
+    for name in weights:
+        folder, revision = locate_files(plain, (name, *others))
+        if (folder / name).is_file():
+            return folder, revision, folder / name
+        if not plain.is_folder:
+            plain = replace(plain, revision=revision)  # what is asked for next is of the same commit
+    raise InputError("has no weights", where=locator.where, fix=f"Expected {' or '.join(weights)} in {folder}")
+
+
+def first_file(folder: Path, names: Sequence[str], locator: Locator, what: str) -> Path:
+    """The first of some files that a folder has.
+
+    Raises:
+        InputError: It has none.
+    """
+    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    if found is None:
+        raise InputError(f"has no {what}", where=locator.where, fix=f"Expected {' or '.join(names)} in {folder}")
+    return found
 
 
 def _content_hash(folder: Path, used: Sequence[str]) -> str:
@@ -73,29 +122,29 @@ def _download(locator: Locator, used: Sequence[str]) -> Path:
     except (errors.HFValidationError, *errors.HfHubHTTPError.__bases__) as error:
         what, fix = next((said for kind, said in known.items() if isinstance(error, kind)), (unreachable, advice))
         raise InputError(what, where=locator.where, fix=fix) from error
-    check_downloaded(folder, before, locator.where)
+    _check_downloaded(folder, before, locator.where)
     return folder
 
 
-def check_downloaded(folder: Path, before: Container[Path], where: str) -> None:
-    """Compare what was just downloaded with the hashes that the hub says; a wrong file is removed.
+def _check_downloaded(folder: Path, before: Container[Path], where: str) -> None:
+    """Compare new files of a snapshot with the hub's hashes; a wrong file is removed.
 
-    In the hub's cache a file is a link to a blob that is named by the hub's tag for it: the SHA-256 of a large
-    file, and what git calls a small one, the SHA-1 of ``blob SIZE``, a zero byte and the content.
+    In the hub's cache a file is a link to a blob that is named by its hash: SHA-256 for large files, git's SHA-1 for
+    small ones.
 
     Args:
         folder: The snapshot.
-        before: Blobs that were there before, and were looked at then.
+        before: Blobs that were there before, and were checked then.
         where: For messages.
 
     Raises:
-        InputError: A file is not what the hub says it is.
+        InputError: A hash differs.
     """
     for path in sorted(p for p in folder.rglob("*") if p.is_symlink()):
         blob = path.resolve()
         if blob in before or not blob.is_file() or len(blob.name) not in _HEX_DIGITS:
             continue
-        found = _tag(blob)
+        found = _blob_hash(blob)
         if found != blob.name:
             path.unlink()
             blob.unlink()
@@ -103,8 +152,8 @@ def check_downloaded(folder: Path, before: Container[Path], where: str) -> None:
             raise InputError(what, where=where, fix="It was removed; run the same command again")
 
 
-def _tag(blob: Path) -> str:
-    """The hash of a file, of the kind that its name is: SHA-256, or SHA-1 as git has it."""
+def _blob_hash(blob: Path) -> str:
+    """SHA-256 of a file, or git's SHA-1 if its name has that length: of ``blob SIZE``, a zero byte and the content."""
     with blob.open("rb") as file:
         if len(blob.name) == _HEX_DIGITS[0]:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pools import make_pool
 
+from aczerots.selection.aczerots import AczerotsStrategy
 from aczerots.selection.base import PoolView
 from aczerots.selection.coverage import CoverageState, class_demand
-from aczerots.selection.criterion import AczerotsStrategy
-from aczerots.selection.diversity import best_similarity, region_features
 from aczerots.selection.locate import locate_strategy
+from aczerots.selection.region_features import best_similarity, region_features
 
 ONLY_COVERAGE = AczerotsStrategy(("coverage",))
 

@@ -1,0 +1,123 @@
+"""Commands on fitted models and finished runs: predict, evaluate, report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aczerots.cli.console import ConsoleProgress, show_json, show_rows
+from aczerots.cli.options import Computing, Json, Workers
+from aczerots.errors import SettingsError
+
+
+def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads them off the signature
+    model: Annotated[str, typer.Argument(help="model.safetensors of a run, or a project folder.")],
+    slides: Annotated[list[str], typer.Argument(help="Whole slides or plain images to segment, paths or URLs.")],
+    out: Annotated[str, typer.Option(help="Output folder or URL (s3://...); interrupted work goes on there.")],
+    workers: Workers,
+    computing: Computing,
+    mpp: Annotated[float | None, typer.Option(help="Micrometres per pixel of files that state none.")] = None,
+    add_class: Annotated[
+        list[str] | None, typer.Option(help="A further class by words: 'name' or 'name: description'.")
+    ] = None,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Write class probabilities too.")] = False,
+    everywhere: Annotated[bool, typer.Option("--everywhere", help="Label glass too, not only tissue.")] = False,
+    overlap: Annotated[
+        float | None, typer.Option(help="Fraction of a window that the next one repeats; default by backbone.")
+    ] = None,
+    part: Annotated[str | None, typer.Option(help="Only the i-th of n parts of the slides: i/n.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Segment slides: label pyramids or masks, polygons, areas, overlays."""
+    from aczerots.predict.slide_map import MapOptions
+    from aczerots.predict.slides import predict_slides, read_part
+    from aczerots.project.folder import is_project, newest_model
+
+    if overlap is not None and not 0 <= overlap <= 0.75:
+        raise SettingsError(f"an overlap of {overlap:g} is out of range", where="--overlap", fix="Use 0 to 0.75")
+    rows, failures = predict_slides(
+        newest_model(Path(model)) if is_project(model) else model,
+        slides,
+        out,
+        mpp=mpp,
+        add_classes=add_class or (),
+        options=MapOptions(probabilities, everywhere, overlap),
+        engine=workers.open(computing.device),
+        part=None if part is None else read_part(part),
+        progress=ConsoleProgress(),
+        compiled=computing.compiled,
+        trust_remote_code=computing.trust_remote_code,
+    )
+    if as_json:
+        show_json(rows)
+    elif rows:
+        show_rows(rows, f"Area fraction per class; the maps and areas.csv are in {out}")
+        typer.echo("Next: look at the overlays there, or open an image in QuPath and drag its GeoJSON onto it")
+    for failure in failures:
+        typer.echo(f"error: {failure}", err=True)
+    if failures:
+        raise typer.Exit(1)
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="model.safetensors of a run, or a project folder.")],
+    computing: Computing,
+    dataset: Annotated[
+        str | None, typer.Argument(help="Dataset whose test part is measured; a project can do without.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a model on the test part of a dataset, or the newest round of a project on tiles left out of fits."""
+    from aczerots.project.folder import is_project, newest_model, open_project
+    from aczerots.project.rounds import measure_round
+    from aczerots.project.status import next_step
+    from aczerots.simulate.evaluation import evaluate_model
+
+    following = None
+    if dataset is not None:
+        row: dict[str, Any] = dict(
+            evaluate_model(newest_model(model), dataset, progress=ConsoleProgress(), **asdict(computing))
+        )
+    elif is_project(model):
+        with open_project(model) as project:
+            row = measure_round(project, computing.running())
+            following = next_step(project)
+    else:
+        raise SettingsError("there is nothing to measure on", fix="Name a dataset: aczerots evaluate MODEL DATASET")
+    if as_json:
+        show_json(row)
+        return
+    title = f"{model} on {dataset or 'drawn tiles that were left out'}"
+    show_rows([{"measure": name.replace("_", " "), "value": value} for name, value in row.items()], title)
+    if following is not None:
+        typer.echo(f"Next: {following}; or look at the report: aczerots report {model}")
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Output folders of runs, or one project folder.")],
+    out: Annotated[
+        Path | None, typer.Option(help="HTML file to write; default comparison.html, or report.html in the project.")
+    ] = None,
+) -> None:
+    """Draw several runs into one comparison, or a project into a report of its rounds."""
+    from aczerots.project.folder import is_project, open_project
+    from aczerots.project.report import write_project_report
+    from aczerots.project.status import next_step
+    from aczerots.report import write_report
+
+    following = "open it in a browser"
+    projects = [path for path in runs if is_project(path)]
+    if projects and len(runs) > 1:
+        raise SettingsError("a project has a report of its own", where=projects[0], fix="Name it alone")
+    target = out or (projects[0] / "report.html" if projects else Path("comparison.html"))
+    if projects:
+        with open_project(projects[0]) as project:
+            write_project_report(project, target)
+            following += f"; then {next_step(project)}"
+    else:
+        write_report(runs, target)
+    typer.echo(f"Written: {target}")
+    typer.echo(f"Next: {following}")

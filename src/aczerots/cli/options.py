@@ -1,0 +1,115 @@
+"""The options that several commands share, each written once, and how groups of them become options of a command."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aczerots.cli.console import ConsoleProgress
+
+if TYPE_CHECKING:
+    from aczerots.engine.base import Engine
+    from aczerots.project.bench import Running
+
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, auto, cuda, cuda:1, mps.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the backbone: slow start, then faster.")]
+RemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Let the backbone's repository run Python code it brings along.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+ProjectFolder = Annotated[Path, typer.Argument(help="Project folder.")]
+Author = Annotated[str | None, typer.Option(help="Who drew; default is the name you are logged in with.")]
+
+
+@dataclass(frozen=True)
+class Computing:
+    """How to compute; decides no numbers."""
+
+    device: Device = "cpu"
+    compiled: Compile = False
+    trust_remote_code: RemoteCode = False
+
+    def running(self) -> "Running":
+        """The same for the functions of a project, with progress on the console."""
+        from aczerots.project.bench import Running
+
+        return Running(**asdict(self), progress=ConsoleProgress())
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Where the work on many tiles or slides runs."""
+
+    engine: Annotated[str, typer.Option(help="Where the work runs: local or ray.")] = "local"
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster: auto, HOST:PORT, ray://HOST:PORT; default starts one here.")
+    ] = None
+    jobs: Annotated[
+        int | None, typer.Option(help="Workers; default one per GPU, one on a CPU, all places of a cluster.")
+    ] = None
+
+    def open(self, device: str) -> "Engine":
+        """The engine with these workers."""
+        from aczerots.engine.locate import locate_engine
+
+        return locate_engine(self.engine, address=self.address, workers=self.jobs, device=device)
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What decides the dense features of tiles."""
+
+    backbone: Annotated[str, typer.Option(help="embedded, or KIND:MODEL with hf, open_clip, conch, keep or musk.")] = (
+        "embedded"
+    )
+    refine_with: Annotated[str | None, typer.Option(help="Vision-only helper: hf:MODEL or timm:MODEL.")] = None
+    precision: Annotated[str, typer.Option(help="Of the backbone on images: fp32, bf16 or fp16.")] = "fp32"
+    tile_size: Annotated[int, typer.Option(help="Side of a tile in pixels.")] = 224
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many tiles of one slide or patient a round may ask for."""
+
+    per_slide: Annotated[int | None, typer.Option(min=1, help="Tiles of one slide at most, per round.")] = None
+    per_patient: Annotated[int | None, typer.Option(min=1, help="Tiles of one patient at most, per round.")] = None
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What decides the model and the choice of tiles."""
+
+    text: Annotated[str, typer.Option(help="What stands for a class: descriptions, names or templates.")] = (
+        "descriptions"
+    )
+    preset: Annotated[str, typer.Option(help="Model: prozs, paper, seen-only or zeroshot.")] = "prozs"
+    strategy: Annotated[
+        str, typer.Option(help="Chooses the tiles: aczerots, paper, random, entropy, coreset, badge, ...")
+    ] = "aczerots"
+    seed: Seed = 0
+
+
+def with_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """The command as typer reads it: a parameter that is a group of options becomes a parameter per option."""
+    declared = inspect.signature(command, eval_str=True).parameters.values()
+    groups: dict[str, Any] = {p.name: p.annotation for p in declared if is_dataclass(p.annotation)}
+    options = [p for p in declared if p.name not in groups]
+    options += [p for group in groups.values() for p in inspect.signature(group).parameters.values()]
+
+    def run(**given: Any) -> None:
+        made = {
+            name: group(**{option.name: given.pop(option.name) for option in fields(group)})
+            for name, group in groups.items()
+        }
+        command(**given, **made)
+
+    # Keywords, because options with and without a default alternate.
+    flat = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__annotations__ = {option.name: option.annotation for option in flat}
+    run.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]  # functions may have one
+    return run
