@@ -60,6 +60,19 @@ class Project:
         """Model of a round."""
         return self.folder / "models" / f"round-{number}.safetensors"
 
+    def slide_of(self, path: Path, given: str | None = None) -> str:
+        """Id of the slide that a file is named after, or of the given one.
+
+        Raises:
+            InputError: There is no such slide.
+        """
+        known = [record.id for record in self.store.rounds.slides()]
+        name = given if given is not None else slide_name(path)
+        if name not in known:
+            fix = f"Name the file as its slide ({', '.join(sorted(known)[:5])}, ...); ingest takes --slide too"
+            raise InputError(f"there is no slide {name!r}", where=path, fix=fix)
+        return name
+
     @cached_property
     def slides(self) -> dict[str, Slide]:
         """All slides by id, opened once.

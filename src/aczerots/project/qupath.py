@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from aczerots.annotation.formats.masks import decode_mask
-from aczerots.annotation.formats.pathclass import qupath_name
+from aczerots.annotation.formats.qupath_classes import qupath_name
 from aczerots.annotation.formats.raster import vectorise
 from aczerots.annotation.store.records import Answer, AnswerKind, PickRecord
 from aczerots.project.folder import Project
