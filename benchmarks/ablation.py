@@ -20,15 +20,15 @@ from torch import nn
 
 from aczerots.backbones.base import BackboneInfo, DenseFeatures
 from aczerots.backbones.locate import locate_backbone
+from aczerots.engine.threads import use_threads
 from aczerots.prozs.decoder import PaperDecoder, PaperProjection, ResidualDecoder, ResidualProjection
 from aczerots.prozs.fit import TrainingRecipe
 from aczerots.prozs.model import DotScorer, PrototypeScorer, ProZS
 from aczerots.prozs.objectives import prozs_loss
 from aczerots.prozs.presets import PRESETS, Preset
 from aczerots.prozs.prototypes import PrototypeBank
-from aczerots.simulate.experiment.pool import one_thread
 from aczerots.text.descriptions import describe_taxonomy
-from benchmarks.trials import fit_once, open_bench, open_parts, plain, signed
+from benchmarks.trials import fit_once, open_trial, plain, signed
 
 SETTINGS = {
     "luad": ("folder:{data}/luad", (["tumor epithelium"], ["tumor-associated stroma"], ["normal lung tissue"])),
@@ -123,16 +123,16 @@ def compare(
     """All variants on one dataset with its first sets of unseen classes."""
     unseen_sets = SETTINGS[name][1][:sets]
     backbone = locate_backbone("embedded")
-    parts = open_parts(SETTINGS[name][0].format(data=data), backbone)
+    trial = open_trial(SETTINGS[name][0].format(data=data), backbone)
     rows = []
     for share in shares:
         for word in variants:
             found = np.empty((len(seeds), len(unseen_sets), 3))
             for j, unseen in enumerate(unseen_sets):
-                said = describe_taxonomy(parts[0].taxonomy.with_unseen(unseen), "descriptions")
-                bench = open_bench(parts, said, backbone)
+                said = describe_taxonomy(trial.evaluation.dataset.taxonomy.with_unseen(unseen), "descriptions")
+                described = trial.under(said)
                 for i, seed in enumerate(seeds):
-                    m = fit_once(bench, VARIANTS[word], share, seed)
+                    m = fit_once(described, VARIANTS[word], share, seed)
                     found[i, j] = m.hiou, m.miou_seen, m.miou_unseen
             mean = np.nan_to_num(found).mean(axis=1)
             rows.append(Row(name, share, word, *(tuple(mean[:, k].tolist()) for k in range(3))))
@@ -152,7 +152,7 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-@one_thread()
+@use_threads(1)
 def main() -> None:
     """Run what the command line asks for, print the table and write the numbers."""
     parser = argparse.ArgumentParser(description="Effect of the parts of ProZS.")

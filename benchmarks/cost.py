@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from aczerots.simulate.apply import predict_slides
+from aczerots.predict.slides import predict_slides
 from aczerots.slides.windows import TIFF_TILE
 from benchmarks.scale_pipeline import bare, windows_in_memory
 from benchmarks.scale_slides import tissue_pattern, write_slide, zeroshot_model

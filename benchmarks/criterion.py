@@ -18,19 +18,16 @@ from pathlib import Path
 import numpy as np
 
 from aczerots.backbones.locate import locate_backbone
-from aczerots.engine.progress import Silent
-from aczerots.loop.workbench import Workbench
+from aczerots.engine.threads import use_threads
 from aczerots.prozs.presets import PRESETS
+from aczerots.selection.aczerots import AczerotsStrategy
 from aczerots.selection.annotation_cost import annotation_cost
 from aczerots.selection.base import Strategy, choose
-from aczerots.selection.baselines import RandomStrategy
-from aczerots.selection.criterion import AczerotsStrategy
 from aczerots.selection.paper import PaperStrategy
-from aczerots.selection.pool_view import view_pool
-from aczerots.simulate.experiment.pool import one_thread
+from aczerots.selection.random import RandomStrategy
 from aczerots.text.descriptions import describe_taxonomy
 from benchmarks.ablation import SETTINGS
-from benchmarks.trials import open_bench, open_parts, plain, signed
+from benchmarks.trials import Trial, open_trial, plain, signed
 
 VARIANTS: dict[str, Callable[[], Strategy]] = {
     "aczerots": AczerotsStrategy,
@@ -59,25 +56,25 @@ class Curve:
     hiou: tuple[float, ...]
 
 
-def run(bench: Workbench, strategy: Strategy, seed: int) -> tuple[list[float], list[float]]:
+def run(trial: Trial, strategy: Strategy, seed: int) -> tuple[list[float], list[float]]:
     """(effort so far, hIoU) after each round."""
-    tiles, taxonomy = bench.pool.tiles, bench.taxonomy
-    model = bench.zero_shot(PRESETS["zeroshot"], seed)
+    tiles, taxonomy = trial.pool.tiles, trial.pool.taxonomy
+    model = trial.pool.untrained(PRESETS["zeroshot"], seed)
     drawn: dict[int, np.ndarray[tuple[int, ...], np.dtype[np.uint8]]] = {}
-    effort, hiou = [0.0], [bench.evaluate(model, Silent()).hiou]
+    effort, hiou = [0.0], [trial.measure(model).hiou]
     for number in range(1, ROUNDS + 1):
-        pool = view_pool(model, bench.pool.regions, tiles, drawn, taxonomy)
+        pool = trial.pool.view(model, drawn)
         budget = max(1, round(SHARE * len(tiles)))
         chosen = choose(strategy, pool, budget, np.random.default_rng([seed, number])).tiles.tolist()
-        drawn |= {i: bench.expert(i) for i in chosen}
+        drawn |= {i: trial.draw(i) for i in chosen}
         spent = 0.0
         for i in chosen:
             inside = np.zeros(drawn[i].shape, dtype=bool)
             inside[tiles[i].inner] = True
             spent += float(annotation_cost(drawn[i][None], inside[None], taxonomy.seen)[0])
         effort.append(effort[-1] + spent)
-        model = bench.fitted(PRESETS["prozs"], dict(sorted(drawn.items())), seed)
-        hiou.append(bench.evaluate(model, Silent()).hiou)
+        model = trial.pool.train(PRESETS["prozs"], dict(sorted(drawn.items())), seed)
+        hiou.append(trial.measure(model).hiou)
     return effort, hiou
 
 
@@ -121,7 +118,7 @@ def _areas(curves: Sequence[Curve], peers: Sequence[Curve]) -> tuple[list[float]
     return tiles, effort, spent
 
 
-@one_thread()
+@use_threads(1)
 def main() -> None:
     """Run what the command line asks for, print the table and write the curves."""
     parser = argparse.ArgumentParser(description="Variants of the selection criteria.")
@@ -135,13 +132,13 @@ def main() -> None:
     backbone = locate_backbone("embedded")
     curves: list[Curve] = []
     for name in options.datasets:
-        parts = open_parts(SETTINGS[name][0].format(data=options.data), backbone)
+        trial = open_trial(SETTINGS[name][0].format(data=options.data), backbone)
         for unseen in SETTINGS[name][1][: options.sets]:
-            said = describe_taxonomy(parts[0].taxonomy.with_unseen(unseen), "descriptions")
-            bench = open_bench(parts, said, backbone)
+            said = describe_taxonomy(trial.evaluation.dataset.taxonomy.with_unseen(unseen), "descriptions")
+            described = trial.under(said)
             for word in options.variants:
                 for seed in range(options.seeds):
-                    effort, hiou = run(bench, VARIANTS[word](), seed)
+                    effort, hiou = run(described, VARIANTS[word](), seed)
                     curves.append(Curve(name, "+".join(unseen), word, seed, tuple(effort), tuple(hiou)))
                 sys.stderr.write(f"{name} {', '.join(unseen)}, {word}: {np.mean(curves[-1].hiou):.3f}\n")
                 sys.stderr.flush()

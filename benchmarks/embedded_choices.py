@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from tools.train_embedded import cells as measured
 from tools.train_embedded.data import Source, crops, sources
-from tools.train_embedded.fit import Trainer, TrainingRecipe
+from tools.train_embedded.fit import Recipe, Trainer
 from torch import Tensor
 
 from aczerots.text.descriptions import bundled_descriptions
@@ -147,9 +147,7 @@ def main() -> None:
     parser.add_argument("--held-out", action="store_true", help="also train without each organ and measure it")
     parser.add_argument("--quick", action="store_true", help="a run of seconds, to try the command")
     options = parser.parse_args()
-    recipe = (
-        TrainingRecipe(tiles=2, phantom=1, drawn=8, warm=20, steps=20) if options.quick else TrainingRecipe(tiles=80)
-    )
+    recipe = Recipe(tiles=2, phantom=1, drawn=8, warm=20, steps=20) if options.quick else Recipe(tiles=80)
     known = {name: type(value) for name, value in vars(recipe).items()}
     for pair in options.set:
         name, _, value = pair.partition("=")

@@ -25,7 +25,7 @@ import numpy as np
 from aczerots.engine.base import Engine
 from aczerots.engine.local import ProcessEngine
 from aczerots.engine.ray_cluster import RayEngine
-from aczerots.simulate.apply import predict_slides
+from aczerots.predict.slides import predict_slides
 from benchmarks.scale_slides import free_cores, tissue_pattern, write_slide, zeroshot_model
 
 NODES = 2
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not options.no_kill:
             facts = (cluster, nodes[1], out, options.slides // 2, started)
             threading.Thread(target=replace_node, args=facts, daemon=True).start()
-        ray = timed(model, slides, out, RayEngine(cluster.address, jobs=NODES))
+        ray = timed(model, slides, out, RayEngine(cluster.address, workers=NODES))
         one, other = digests(folder / "local"), digests(out)
         for process in started:
             process.terminate()

@@ -19,19 +19,17 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from aczerots.datasets.phantom.slide import TrainingRecipe, generate
-from aczerots.engine.progress import Silent
-from aczerots.loop.workbench import open_workbench
-from aczerots.predict.blend import chunk_scores
+from aczerots.backbones.locate import locate_backbone
+from aczerots.datasets.phantom.slide import SlideRecipe, generate
+from aczerots.predict.blend import box_scores
 from aczerots.predict.segmenter import Segmenter
-from aczerots.predict.wide import slide_backbone
-from aczerots.prozs.checkpoint import ModelCard
 from aczerots.prozs.presets import locate_preset
 from aczerots.slides.base import Slide
 from aczerots.slides.image import ArraySlide
 from aczerots.slides.open import open_slide
 from aczerots.slides.tissue import everything, find_tissue
 from aczerots.slides.windows import OVERLAP
+from benchmarks.trials import open_trial
 
 WHOLE = ((64, 80), (16, 32), (256, 272))
 PARTS = ((7, 9), (8, 8))
@@ -40,31 +38,19 @@ PARTS = ((7, 9), (8, 8))
 
 def fitted(pool: str) -> Segmenter:
     """A segmenter fitted to every second tile of a pool of phantoms."""
-    bench = open_workbench(
-        pool,
-        unseen=[],
-        backbone="embedded",
-        text="descriptions",
-        tile_size=224,
-        device="cpu",
-        cache=None,
-        progress=Silent(),
-        mode="off",
-    )
-    drawn = {i: bench.expert(i) for i in range(0, len(bench.pool.tiles), 2)}
-    model, info = bench.fitted(locate_preset("prozs"), drawn, 0), bench.backbone.info
-    facts = {"backbone": info, "backbone_hash": info.hash, "tile_size": 224, "mpp": 0.5}
-    return Segmenter(model, ModelCard(preset="prozs", taxonomy=bench.taxonomy, **facts), bench.backbone)
+    trial = open_trial(pool, locate_backbone("embedded"))
+    drawn = {i: trial.draw(i) for i in range(0, len(trial.pool.tiles), 2)}
+    return trial.segmenter(trial.pool.train(locate_preset("prozs"), drawn, 0))
 
 
 def labels(one: Segmenter, slide: Slide, overlap: float | None, shift: tuple[int, int]) -> NDArray[np.uint8]:
     """Label ids uint8 [h, w] of the whole map."""
     plan = one.plan(slide, overlap, 2048, shift)
-    backbone = slide_backbone(one.backbone, slide, plan, find_tissue(slide))
+    features = one.features(slide, plan, find_tissue(slide))
     out = np.zeros(plan.size[::-1], dtype=np.uint8)
     for part in plan.chunks():
         b = part.box
-        scores = chunk_scores(one.model, backbone, slide, plan, everything(slide), part)
+        scores = box_scores(one.model, plan, features, b, everything(slide))
         out[b.y : b.y + b.height, b.x : b.x + b.width] = scores.best(b)
     return out
 
@@ -91,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     one = fitted(options.pool)
     slides: list[Slide] = [
-        ArraySlide(f"phantom {i}", generate(TrainingRecipe(11, i, (1200, 1200), 0.5))[0], 0.5) for i in (3, 6)
+        ArraySlide(f"phantom {i}", generate(SlideRecipe(11, i, (1200, 1200), 0.5))[0], 0.5) for i in (3, 6)
     ]
     slides += [open_slide(path, options.mpp) for path in options.slides]
     for slide in slides:

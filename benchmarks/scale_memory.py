@@ -24,7 +24,7 @@ from benchmarks.scale_slides import tissue_pattern, write_slide, zeroshot_model
 SIDES = (20_000, 50_000, 100_000)
 _CODE = """
 import json, sys, time
-from aczerots.simulate.apply import predict_slides
+from aczerots.predict.slides import predict_slides
 from aczerots.predict.slide_map import MapOptions
 from benchmarks.scale_slides import peak_memory
 before, started = peak_memory(), time.perf_counter()

@@ -22,11 +22,11 @@ import torch
 
 from aczerots.backbones.loader import read_tiles
 from aczerots.engine.local import ProcessEngine
-from aczerots.predict.blend import window_batch
+from aczerots.predict.features import window_batch
 from aczerots.predict.segmenter import load_segmenter
 from aczerots.predict.slide_map import MapOptions
-from aczerots.predict.wide import slide_backbone
-from aczerots.simulate.apply import predict_slides
+from aczerots.predict.slides import predict_slides
+from aczerots.predict.windows import slide_backbone
 from aczerots.slides.open import open_slide
 from aczerots.slides.tissue import find_tissue
 from aczerots.storage.machine import cores

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from aczerots.backbones.embedded import load_embedded
 from aczerots.datasets.phantom.classes import phantom_taxonomy
-from aczerots.datasets.phantom.slide import TrainingRecipe, generate
+from aczerots.datasets.phantom.slide import SlideRecipe, generate
 from aczerots.prozs.checkpoint import ModelCard, save_model
 from aczerots.prozs.presets import build_model, locate_preset
 from aczerots.text.descriptions import describe_taxonomy
@@ -36,7 +36,7 @@ def zeroshot_model(path: Path, tile_size: int = 224) -> Path:
 
 def tissue_pattern(side: int, seed: int = 0) -> NDArray[np.uint8]:
     """Phantom tissue, RGB uint8 [side, side, 3] at 0.5 micrometres per pixel."""
-    return generate(TrainingRecipe(seed, 3, (side, side), 0.5))[0]
+    return generate(SlideRecipe(seed, 3, (side, side), 0.5))[0]
 
 
 def write_slide(

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from aczerots.backbones.embedded import EmbeddedBackbone
-from aczerots.datasets.phantom.slide import TrainingRecipe, generate
+from aczerots.datasets.phantom.slide import SlideRecipe, generate
 
 SENTENCES = (
     "tumor nests",
@@ -38,7 +38,7 @@ def main() -> None:
 
     backbone = EmbeddedBackbone()
     texts = backbone.encode_text(SENTENCES)
-    pixels = [generate(TrainingRecipe(SEED, i, (SIDE, SIDE), 0.5))[0] for i in range(options.slides)]
+    pixels = [generate(SlideRecipe(SEED, i, (SIDE, SIDE), 0.5))[0] for i in range(options.slides)]
     aligned = backbone.encode_image(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()).aligned
     maps = F.interpolate(torch.einsum("bdhw,cd->bchw", aligned, texts), size=(SIDE, SIDE), mode="bilinear")
     rows, columns = options.slides, len(SENTENCES) + 1

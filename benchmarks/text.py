@@ -21,17 +21,14 @@ from numpy.typing import NDArray
 
 from aczerots.backbones.locate import locate_backbone
 from aczerots.config import TextMode
-from aczerots.evaluate import harmonic_mean
-from aczerots.loop.expert import read_truth
-from aczerots.loop.workbench import Workbench
-from aczerots.predict.segmenter import tile_labels
+from aczerots.engine.threads import use_threads
+from aczerots.evaluate import ConfusionMatrix, harmonic_mean
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import Preset, locate_preset
-from aczerots.simulate.experiment.pool import one_thread
 from aczerots.taxonomy import Taxonomy
 from aczerots.text.descriptions import describe_taxonomy
-from benchmarks.measures import Counts, Score, bootstrap, confusion, iou, mean_iou
-from benchmarks.trials import fit_once, open_bench, open_parts, plain, signed
+from benchmarks.measures import Counts, Score, bootstrap, iou, mean_iou
+from benchmarks.trials import Trial, fit_once, open_trial, plain, signed
 
 SETTINGS = {
     "luad": ("folder:{data}/luad", "normal lung tissue"),
@@ -80,15 +77,14 @@ def worded(taxonomy: Taxonomy, words: str) -> Taxonomy:
     return described.with_descriptions([c.descriptions[:1] for c in described.classes])
 
 
-def count_by_image(bench: Workbench, model: ProZS) -> Counts:
+def count_by_image(trial: Trial, model: ProZS) -> Counts:
     """Confusion counts [images, C, C] of the test part."""
-    counts: dict[str, Counts] = {}
-    classes = len(bench.taxonomy)
-    for tile, said in tile_labels(model, bench.test.grids, bench.test.tiles):
-        truth = read_truth(bench.dataset[tile.slide].truth, tile)[tile.inner]
-        seen = confusion(truth, said, classes)
-        counts[tile.slide] = counts.get(tile.slide, np.zeros_like(seen)) + seen
-    return np.stack(list(counts.values()))
+    counts, segmenter = [], trial.segmenter(model)
+    for sample in trial.evaluation.samples:
+        matrix = ConfusionMatrix(len(trial.pool.taxonomy))
+        trial.evaluation.count(segmenter, sample, matrix)
+        counts.append(matrix.counts)
+    return np.stack(counts)
 
 
 def hiou(counts: Counts, seen: NDArray[np.bool_]) -> float:
@@ -101,14 +97,14 @@ def compare(name: str, data: str, backbone: str, seeds: Sequence[int], preset: P
     """All kinds of words on one dataset."""
     locator, unseen = SETTINGS[name]
     model = locate_backbone(backbone)
-    parts = open_parts(locator.format(data=data), model)
-    taxonomy = parts[0].taxonomy.with_unseen([unseen])
+    trial = open_trial(locator.format(data=data), model)
+    taxonomy = trial.evaluation.dataset.taxonomy.with_unseen([unseen])
     rows = []
     for words in WORDS:
         said = worded(taxonomy, words)
-        bench = open_bench(parts, said, model)
-        zero = count_by_image(bench, bench.zero_shot(locate_preset("zeroshot"), 0))
-        fitted = [fit_once(bench, preset, SHARE, seed) for seed in seeds]
+        described = trial.under(said)
+        zero = count_by_image(described, described.pool.untrained(locate_preset("zeroshot"), 0))
+        fitted = [fit_once(described, preset, SHARE, seed) for seed in seeds]
         row = Row(
             name,
             words,
@@ -136,7 +132,7 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-@one_thread()
+@use_threads(1)
 def main() -> None:
     """Run what the command line asks for, print the table and write the numbers."""
     parser = argparse.ArgumentParser(description="Effect of the words for classes.")

@@ -3,8 +3,8 @@
     python -m benchmarks.throughput [--device cpu] [--precision fp32] [--rounds 5]
 
 Bare: the model's own vision forward pass as transformers runs it, on normalised pixels that are already on the device,
-in batches of the same size, one after the other. Embedding: ``embed_tiles`` on the same number of tiles of slides in
-memory without a cache: reading, preprocessing, dense tokens, layers, float16, copies. Both are timed in turns and
+in batches of the same size, one after the other. Embedding: ``FeatureStore.fill`` on the same number of tiles of slides
+in memory without a cache: reading, preprocessing, dense tokens, layers, float16, copies. Both are timed in turns and
 compared by their medians. Weights are random: they do not change the work.
 """
 
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from aczerots.backbones.cache import embed_tiles
+from aczerots.backbones.cache import FeatureStore
 from aczerots.backbones.loader import batch_size
 from aczerots.backbones.locate import locate_backbone, locate_device
 from aczerots.backbones.options import BackboneOptions
@@ -130,7 +130,7 @@ def measure(model: Model, device: str, precision: Any, rounds: int) -> dict[str,
                 upstream(pixels)
 
     def embedded() -> None:
-        embed_tiles(tiles, slides, backbone, None)
+        FeatureStore(tiles, slides, backbone, None).fill()
 
     bare()
     embedded()

@@ -32,6 +32,6 @@ def test_variants_change_what_they_say():
     assert ablation.VARIANTS["prozs"] is usual
     for name in ("no Dice", "no contrast", "no keep"):
         assert ablation.VARIANTS[name].recipe.loss is not usual.recipe.loss
-        assert ablation.VARIANTS[name].weigh
+        assert ablation.VARIANTS[name].cross_validate_prototypes
     assert ablation.VARIANTS["gamma 0"].recipe.calibrate is None
-    assert not ablation.VARIANTS["visual prototypes always"].weigh
+    assert not ablation.VARIANTS["visual prototypes always"].cross_validate_prototypes

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from benchmarks import criterion, trials
 
-from aczerots.selection.baselines import RandomStrategy
+from aczerots.selection.random import RandomStrategy
 
 
 def test_a_small_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setenv("ACZEROTS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(criterion, "SETTINGS", {"phantom": ("phantom:8,size=128", (["necrosis"],))})
     usual = criterion.PRESETS["prozs"]
-    quick = replace(usual, recipe=replace(usual.recipe, steps=3), weigh=False)
+    quick = replace(usual, recipe=replace(usual.recipe, steps=3), cross_validate_prototypes=False)
     monkeypatch.setattr(criterion, "PRESETS", {**criterion.PRESETS, "prozs": quick})
     monkeypatch.setattr(criterion, "ROUNDS", 2)
     monkeypatch.setattr(criterion, "SHARE", 0.3)

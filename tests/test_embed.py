@@ -129,7 +129,7 @@ def test_a_run_may_go_on_in_memory_but_not_pooled(rows):
 
 
 def test_pooled_computes_whole_grids_only_of_what_a_fit_sees(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("aczerots.loop.workbench.CONTEXT", 1)
+    monkeypatch.setattr("aczerots.loop.pool.CONTEXT", 1)
     monkeypatch.setattr("aczerots.prozs.train.fit", partial(fit, steps=2))
     progress = Spoken()
     settings = read_settings(
@@ -151,10 +151,10 @@ def keys_of(shard: Path) -> list[str]:
 
 def test_no_room_is_said_with_the_estimate(tmp_path: Path, monkeypatch, count: list[int]):
     monkeypatch.setattr("aczerots.backbones.storage.free_space", lambda folder: 1000)
-    with pytest.raises(StorageError, match=r"the cache needs .* for these grids, and 1\.0 kB are free"):
+    with pytest.raises(StorageError, match=r"the cache needs .* for these features, and 1\.0 kB are free"):
         embed_dataset(SMALL, cache=tmp_path)
-    monkeypatch.setattr("aczerots.loop.workbench.available_memory", lambda: 1000)
-    with pytest.raises(SettingsError, match=r"--cache: the grids need .* of memory, 1\.0 kB are free"):
+    monkeypatch.setattr("aczerots.loop.embed.available_memory", lambda: 1000)
+    with pytest.raises(SettingsError, match=r"--cache: the \w+ need .* of memory, 1\.0 kB are free"):
         simulate(read_settings(**RUN, cache="off"), tmp_path / "run")
     assert count == []
 

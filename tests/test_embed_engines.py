@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 import zarr
 
+from aczerots.backbones.options import BackboneOptions
 from aczerots.config import read_settings
 from aczerots.engine.base import Engine, Failure
 from aczerots.engine.local import HereEngine, ProcessEngine
 from aczerots.errors import AczerotsError
-from aczerots.loop.embed import DatasetJob, EmbedUnit, embed_dataset
+from aczerots.loop.embed import EmbedJob, EmbedUnit, dataset_stores, embed_dataset
 
 SETTINGS = read_settings(dataset="phantom:6,size=192", tile_size=32, cache="pooled")
 
@@ -52,7 +53,7 @@ def test_processes_compute_the_same_grids_once(here: Path, tmp_path: Path) -> No
 class Twice:
     """Does every other unit by two workers, as when the answer of one was lost."""
 
-    job: DatasetJob
+    job: EmbedJob
 
     def open(self, device: str) -> Callable[[EmbedUnit], None]:
         one, other = self.job.open(device), self.job.open(device)
@@ -82,8 +83,9 @@ def test_a_unit_that_is_done_twice_is_there_once(here: Path, tmp_path: Path) -> 
 
 
 def test_two_writers_of_one_shard_leave_one(here: Path, tmp_path: Path) -> None:
-    job = DatasetJob(SETTINGS, str(tmp_path))
-    (store, cache), _ = job.stores("cpu")
+    store, _ = dataset_stores(SETTINGS, BackboneOptions(), tmp_path, "cpu")
+    cache = store.cache
+    assert cache is not None
     aligned, layers = (g.half().numpy() for g in (store[[0, 1]].aligned, store[[0, 1]].layers))
     name = uuid.uuid4().hex
     first = cache.put(["a", "b"], aligned, layers, name)

@@ -7,6 +7,7 @@ nor anything above. Imports inside functions count; those for type checkers only
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -110,7 +111,7 @@ def test_type_checkers_see_the_public_names_that_the_root_package_loads() -> Non
 
 
 def test_every_public_name_can_be_loaded_whatever_was_imported_before() -> None:
-    code = "import aczerots as az, aczerots.simulate.apply; print(*(getattr(az, name) is None for name in dir(az)))"
+    code = "import aczerots as az, aczerots.predict.slides; print(*(getattr(az, name) is None for name in dir(az)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) == {"False"}
 
@@ -161,3 +162,10 @@ def test_everything_that_is_no_code_is_shipped() -> None:
     files = [p.relative_to(PACKAGE) for p in PACKAGE.rglob("*") if p.is_file() and p.suffix not in {".py", ".pyc"}]
     assert len(files) > 20
     assert [str(p) for p in files if not any(p.match(pattern) for pattern in patterns)] == []
+
+
+def test_the_table_of_levels_in_contributing_is_this_one() -> None:
+    text = (PACKAGE.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| ((?:`\w+` ?)+)\|", text, re.MULTILINE)
+    table = {part: int(level) for level, parts in rows for part in re.findall(r"\w+", parts)}
+    assert table == LEVELS

@@ -15,7 +15,7 @@ from timm.models.vision_transformer import VisionTransformer
 from tiny_conch import CONTEXT, DIM, GRID, LAYERS, PATCH, WIDTH, conch_state, save_tiny_conch
 
 from aczerots.backbones.checkpoints import fill
-from aczerots.backbones.conch.loading import dense, load_conch
+from aczerots.backbones.conch.loading import load_conch
 from aczerots.backbones.conch.modules import Conch, conch_shaped_as
 from aczerots.backbones.locator import parse_locator
 
@@ -56,7 +56,10 @@ def finish(pooled: torch.Tensor) -> torch.Tensor:
 def test_pooled_image(ours: Conch, trunk: VisionTransformer, pool: AttentionalPooler, grid: tuple[int, int]) -> None:
     pixels = torch.randn(2, 3, *(PATCH * cells for cells in grid))
     expected = finish(pool(trunk.forward_features(pixels))[:, 0])
-    torch.testing.assert_close(ours.visual(pixels), expected, atol=1e-5, rtol=0)
+    visual, own = ours.visual, ours.visual.attn_pool_contrast
+    tokens = own.ln_k(visual.trunk.norm(visual.trunk.states(pixels)[-1]))
+    gathered = own.attn(own.ln_q(own.query).expand(2, -1, -1), tokens, tokens, need_weights=False)[0][:, 0]
+    torch.testing.assert_close(visual.ln_contrast(gathered) @ visual.proj_contrast, expected, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
@@ -83,7 +86,7 @@ def test_dense_tokens_are_pooled_one_by_one(ours: Conch, trunk: VisionTransforme
     pixels = torch.randn(1, 3, GRID * PATCH, GRID * PATCH)
     tokens = trunk.forward_features(pixels)[0, 1:, None]  # every token is an image of its own
     expected = finish(pool(tokens)[:, 0])
-    torch.testing.assert_close(dense(ours, "value", pixels)[0][0], expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours.visual.tower().dense("value", pixels)[0][0], expected, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()

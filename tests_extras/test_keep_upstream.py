@@ -12,7 +12,7 @@ from torch import nn
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from aczerots.backbones.checkpoints import fill
-from aczerots.backbones.keep import _shaped_as, dense, load_keep
+from aczerots.backbones.keep import load_keep, shaped_as
 from aczerots.backbones.locator import parse_locator
 
 
@@ -45,12 +45,14 @@ def upstream() -> Upstream:
 
 @torch.no_grad()
 def test_pooled_image() -> None:
-    ours = fill(lambda state: _shaped_as(BertConfig(**text_config()), state), keep_state(), "keep")
+    ours = fill(lambda state: shaped_as(BertConfig(**text_config()), state), keep_state(), "keep")
     theirs = upstream()
     for grid in ((GRID, GRID), (GRID + 1, GRID + 3)):
         pixels = torch.randn(2, 3, *(PATCH * cells for cells in grid))
         expected = nn.functional.normalize(theirs.visual_head(theirs.visual(pixels)), dim=-1)
-        torch.testing.assert_close(ours.image(pixels), expected, atol=1e-5, rtol=0)
+        tokens = ours.visual.norm(ours.visual.states(pixels)[-1])
+        found = nn.functional.normalize(ours.visual_head(tokens[:, 0]), dim=-1)
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
@@ -66,11 +68,11 @@ def test_text(tmp_path: Path) -> None:
 
 @torch.no_grad()
 def test_value_tokens_of_timm_s_last_block() -> None:
-    ours = fill(lambda state: _shaped_as(BertConfig(**text_config()), state), keep_state(), "keep")
+    ours = fill(lambda state: shaped_as(BertConfig(**text_config()), state), keep_state(), "keep")
     theirs = upstream()
     pixels = torch.randn(1, 3, GRID * PATCH, GRID * PATCH)
     tokens = theirs.visual.forward_intermediates(pixels, indices=[LAYERS - 2], norm=False, output_fmt="NLC")[1][0]
     last = theirs.visual.blocks[-1]
     alone = last.ls1(last.attn(last.norm1(tokens[0][:, None])))  # a token that sees only itself
     expected = theirs.visual_head(theirs.visual.norm(alone))[:, 0]
-    torch.testing.assert_close(dense(ours, "value", pixels)[0][0], expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours.image_tower().dense("value", pixels)[0][0], expected, atol=1e-5, rtol=0)

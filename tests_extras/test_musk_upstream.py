@@ -18,8 +18,8 @@ from aczerots.backbones.aligned import AlignedBackbone
 from aczerots.backbones.checkpoints import fill
 from aczerots.backbones.locate import locate_backbone
 from aczerots.backbones.locator import parse_locator
-from aczerots.backbones.musk.loading import dense, read_pieces
 from aczerots.backbones.musk.modules import Musk, musk_shaped_as
+from aczerots.backbones.tokenizers import read_pieces
 from aczerots.errors import InputError
 
 WIDTH, PATCH, GRID = 128, 8, 4
@@ -93,7 +93,7 @@ def backbone(folder: Path) -> AlignedBackbone:
 def test_pooled_image(theirs: Any, ours: Musk) -> None:
     pixels = torch.randn(2, 3, GRID * PATCH, GRID * PATCH)
     expected = theirs.vision_head(theirs.beit3(visual_tokens=pixels)["encoder_out"][:, 0])
-    torch.testing.assert_close(ours.image(pixels), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours.project(ours.image_states(pixels)[-1][:, 0]), expected, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
@@ -117,17 +117,17 @@ def test_value_tokens_are_those_of_attention_to_oneself(theirs: Any, ours: Musk)
     tokens = last.self_attn_layer_norm(states[-2][0, 1:, None])  # every token is a sequence of its own
     alone = last.self_attn(tokens, tokens, tokens)[0]
     expected = theirs.vision_head(encoder.layer_norm(alone))[:, 0]
-    torch.testing.assert_close(dense(ours, "value", pixels)[0][0], expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours.image_tower().dense("value", pixels)[0][0], expected, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
-def test_the_backbone_reads_the_published_form(folder: Path, theirs: Any, backbone: AlignedBackbone) -> None:
+def test_the_backbone_reads_the_published_form(ours: Musk, backbone: AlignedBackbone) -> None:
     images = torch.randint(0, 256, (2, 3, GRID * PATCH, GRID * PATCH), dtype=torch.uint8)
-    found = theirs.beit3(visual_tokens=images / 127.5 - 1)["encoder_out"][:, 0]
-    expected = F.normalize(theirs.vision_head(found), dim=-1)
-    torch.testing.assert_close(backbone.encode_pooled(images), expected, atol=1e-5, rtol=0)
-    grids = backbone.encode_image(images[..., :-3])
-    assert grids.aligned.shape == (2, WIDTH, GRID, GRID)
+    tokens = ours.image_tower().dense("value", images / 127.5 - 1)[0]
+    expected = F.normalize(tokens, dim=-1).mT.reshape(2, WIDTH, GRID, GRID)
+    torch.testing.assert_close(backbone.encode_image(images).aligned, expected, atol=1e-5, rtol=0)
+    features = backbone.encode_image(images[..., :-3])
+    assert features.aligned.shape == (2, WIDTH, GRID, GRID)
 
 
 @torch.no_grad()

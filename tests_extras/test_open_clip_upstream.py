@@ -42,13 +42,20 @@ def images(side: int, count: int = 2) -> torch.Tensor:
     return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
-def test_pooled_image(upstream: Any, backbone: AlignedBackbone) -> None:
+def test_images_are_normalised_as_by_open_clip(upstream: Any, backbone: AlignedBackbone) -> None:
     transform = image_transform_v2(PreprocessCfg(**upstream.visual.preprocess_cfg), is_train=False)
     pixels = images(backbone.info.input_size)
     theirs = torch.stack([transform(Image.fromarray(p.movedim(0, -1).numpy())) for p in pixels])
-    with torch.no_grad():
-        expected = upstream.encode_image(theirs, normalize=True)
-    torch.testing.assert_close(backbone.encode_pooled(pixels), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(backbone._preprocess(pixels, torch.device("cpu")), theirs, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_layers_are_the_sum_over_all_blocks(upstream: Any, backbone: AlignedBackbone) -> None:
+    visual, image = upstream.visual, images(backbone.info.input_size, 1)
+    mean, std = (torch.tensor(visual.preprocess_cfg[name])[:, None, None] for name in ("mean", "std"))
+    tokens = intermediates(visual, (image / 255 - mean) / std)
+    layers = backbone.encode_image(image).layers.flatten(2).mT
+    torch.testing.assert_close(layers, sum(tokens), atol=1e-4, rtol=1e-4)
 
 
 def test_text(folder: Path, upstream: Any, backbone: AlignedBackbone) -> None:
@@ -90,6 +97,17 @@ def alone(visual: Any, token: torch.Tensor) -> torch.Tensor:
     return visual.ln_post(block.ls_1(block.attention(block.ln_1(token))))[:, 0] @ visual.proj
 
 
+def intermediates(visual: Any, pixels: torch.Tensor) -> list[torch.Tensor]:
+    """Upstream's patch tokens after each block, float [b, n, width]."""
+    if isinstance(visual, open_clip.timm_model.TimmModel):
+        everything = list(range(len(visual.trunk.blocks)))
+        options = {"output_fmt": "NLC", "intermediates_only": True}
+        return list(visual.trunk.forward_intermediates(pixels, indices=everything, **options))
+    everything = list(range(len(visual.transformer.resblocks)))
+    found = visual.forward_intermediates(pixels, indices=everything, output_fmt="NLC", intermediates_only=True)
+    return list(found["image_intermediates"])
+
+
 @torch.no_grad()
 def test_value_tokens_are_those_of_images_of_one_token(upstream: Any, backbone: AlignedBackbone) -> None:
     side, visual = backbone.info.input_size, upstream.visual
@@ -97,17 +115,8 @@ def test_value_tokens_are_those_of_images_of_one_token(upstream: Any, backbone: 
     statistics = (torch.tensor(visual.preprocess_cfg[name])[:, None, None] for name in ("mean", "std"))
     mean, std = statistics
     pixels = (image / 255 - mean) / std
-    if isinstance(visual, open_clip.timm_model.TimmModel):
-        trunk, depth = visual.trunk, len(visual.trunk.blocks)
-        pools = trunk.attn_pool is not None
-        tokens = trunk.forward_intermediates(
-            pixels, indices=[depth - 1 if pools else depth - 2], output_fmt="NLC", intermediates_only=True
-        )[0][0]
-    else:
-        depth = len(visual.transformer.resblocks)
-        index = depth - 1 if visual.attn_pool is not None else depth - 2
-        found = visual.forward_intermediates(pixels, indices=[index], output_fmt="NLC", intermediates_only=True)
-        tokens = found["image_intermediates"][0][0]
+    pools = (visual.trunk if isinstance(visual, open_clip.timm_model.TimmModel) else visual).attn_pool is not None
+    tokens = intermediates(visual, pixels)[-1 if pools else -2][0]
     expected = torch.cat([alone(visual, token[None, None]) for token in tokens])
     aligned = backbone.encode_image(image).aligned[0].flatten(1).T
     torch.testing.assert_close(aligned, F.normalize(expected, dim=-1), atol=1e-5, rtol=0)

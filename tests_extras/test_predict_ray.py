@@ -19,7 +19,7 @@ from ray.cluster_utils import Cluster  # noqa: E402  # needs the line above
 from aczerots.config import read_settings  # noqa: E402
 from aczerots.engine.ray_cluster import RayEngine  # noqa: E402
 from aczerots.loop.embed import embed_dataset  # noqa: E402
-from aczerots.simulate.apply import predict_slides  # noqa: E402
+from aczerots.predict.slides import predict_slides  # noqa: E402
 from small_maps import SMALL, digests, make_slides, save_zeroshot  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -64,7 +64,7 @@ def test_a_killed_node_loses_nothing(cluster: tuple[Cluster, object], model: Pat
     here, there = tmp_path / "here", tmp_path / "there"
     rows, failures = predict_slides(model, slides, here, options=SMALL)
     killer = kill_when(there, "*.json", 3, *cluster)
-    engine = RayEngine(cluster[0].address, jobs=2)
+    engine = RayEngine(cluster[0].address, workers=2)
     rows_there, failures_there = predict_slides(model, slides, there, options=SMALL, engine=engine)
     assert not killer.is_alive(), "the node died while there was work"
     assert rows_there == rows
@@ -79,7 +79,7 @@ def test_embed_with_a_killed_node(cluster: tuple[Cluster, object], tmp_path: Pat
     here, there = tmp_path / "here", tmp_path / "there"
     embed_dataset(settings, cache=here)
     killer = kill_when(there, "*/shard-*.zarr", 1, *cluster)
-    embed_dataset(settings, cache=there, engine=RayEngine(cluster[0].address, jobs=2))
+    embed_dataset(settings, cache=there, engine=RayEngine(cluster[0].address, workers=2))
     killer.join(10)
     assert grids(there) == grids(here)
 

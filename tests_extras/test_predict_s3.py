@@ -20,7 +20,7 @@ from aczerots.cli.app import main  # noqa: E402
 from aczerots.engine.local import ProcessEngine  # noqa: E402
 from aczerots.engine.progress import Silent  # noqa: E402
 from aczerots.errors import StorageError  # noqa: E402
-from aczerots.simulate.apply import predict_slides  # noqa: E402
+from aczerots.predict.slides import predict_slides  # noqa: E402
 from small_maps import SMALL, digests, make_slides, save_zeroshot  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("default")

@@ -16,12 +16,12 @@ _HOMES = {
     "ProZS": "prozs.model:ProZS",
     "SimulateSettings": "config:SimulateSettings",
     "Taxonomy": "taxonomy:Taxonomy",
-    "evaluate_model": "simulate.apply:evaluate_model",
+    "evaluate_model": "simulate.evaluation:evaluate_model",
     "find_tissue": "slides.tissue:find_tissue",
     "load_segmenter": "predict.segmenter:load_segmenter",
     "open_project": "project.folder:open_project",
     "open_slide": "slides.open:open_slide",
-    "predict_slides": "simulate.apply:predict_slides",
+    "predict_slides": "predict.slides:predict_slides",
     "run_simulation": "simulate.simulate:simulate",
 }
 """Module and name behind each public name. ``simulate`` is taken by the package of that name."""
@@ -46,9 +46,10 @@ if TYPE_CHECKING:
     from aczerots.config import SimulateSettings
     from aczerots.errors import AczerotsError
     from aczerots.predict.segmenter import load_segmenter
+    from aczerots.predict.slides import predict_slides
     from aczerots.project.folder import open_project
     from aczerots.prozs.model import ProZS
-    from aczerots.simulate.apply import evaluate_model, predict_slides
+    from aczerots.simulate.evaluation import evaluate_model
     from aczerots.simulate.simulate import simulate as run_simulation
     from aczerots.slides.base import Box
     from aczerots.slides.image import ArraySlide

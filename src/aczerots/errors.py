@@ -47,6 +47,14 @@ class StorageError(AczerotsError):
     """Writing or reading our own state failed (disk full, no permission, damaged file)."""
 
 
+class NotFoundError(AczerotsError):
+    """There is no such tile, slide, image or model."""
+
+
+class ConflictError(AczerotsError):
+    """A request does not fit the present state: a stale version, a tile that somebody else has."""
+
+
 class MissingExtraError(AczerotsError):
     """An optional library is needed and not installed.
 

@@ -20,10 +20,10 @@ def harmonic_mean(seen: float, unseen: float) -> float:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Results of one evaluation; shares between 0 and 1, NaN where undefined.
+    """Results of one evaluation; fractions between 0 and 1, NaN where undefined.
 
     Attributes:
-        pacc: Share of the counted pixels that are right.
+        pacc: Fraction of the counted pixels that are right.
         iou: Intersection over union per class; NaN for a class in neither truth nor prediction.
         dice: 2I / (I + U) per class, likewise.
         miou_seen: Mean IoU of the seen classes.

@@ -1,5 +1,6 @@
 """Tables come up to date from every revision, keep what is in them, and are refused when they are newer."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,49 @@ def test_from_every_revision_to_the_tables_of_this_version(url: str, revision: s
     ProjectStore(url).close()  # and again, with nothing to do
 
 
+def described(engine: Engine) -> dict[str, Any]:
+    """Tables, columns, keys and indexes with their names."""
+    facts, found = inspect(engine), {}
+    for table in sorted(facts.get_table_names()):
+        columns = [(c["name"], str(c["type"]), c["nullable"]) for c in facts.get_columns(table)]
+        unique = sorted(str(sorted(u.items(), key=str)) for u in facts.get_unique_constraints(table))
+        foreign = sorted((str(f["name"]), f["constrained_columns"]) for f in facts.get_foreign_keys(table))
+        indexes = sorted((str(i["name"]), i["column_names"]) for i in facts.get_indexes(table))
+        found[table] = sorted(columns), facts.get_pk_constraint(table), unique, foreign, indexes
+    return found
+
+
+def test_a_new_database_has_the_tables_of_a_migrated_one_without_alembic(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    old = create_engine(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    if url.startswith("postgres"):
+        old = create_engine(url)
+    make(old, SCHEMA)
+    migrated = described(old)
+    if url.startswith("postgres"):
+        with old.begin() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+    monkeypatch.setitem(sys.modules, "alembic", None)
+    ProjectStore(url).close()
+    ProjectStore(url).close()
+    new = create_engine(url)
+    assert described(new) == migrated
+    for engine in (old, new):
+        engine.dispose()
+
+
+def test_a_database_with_some_of_the_tables_is_of_another_program(url: str):
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE tiles (position INTEGER PRIMARY KEY, name TEXT)"))
+    with pytest.raises(StorageError, match="another program"):
+        ProjectStore(url)
+    assert inspect(engine).get_table_names() == ["tiles"]
+    engine.dispose()
+
+
 def test_what_was_open_before_the_table_of_openings_is_open_after_it(url: str):
     engine = create_engine(url)
     make(engine, "0001")
@@ -107,13 +151,26 @@ def test_tables_of_another_program_are_refused_and_left_alone(url: str):
     engine.dispose()
 
 
-def test_a_migration_that_fails_leaves_no_table_behind(url: str, monkeypatch: pytest.MonkeyPatch):
-    def fail(*_arguments: object, **_options: object) -> None:
-        raise KeyboardInterrupt
+def fail(*_arguments: object, **_options: object) -> None:
+    raise KeyboardInterrupt
 
-    monkeypatch.setattr("alembic.operations.Operations.create_index", fail)
+
+def test_making_tables_that_fails_leaves_no_table_behind(url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sqlalchemy.sql.ddl.SchemaGenerator.visit_index", fail)
     with pytest.raises(KeyboardInterrupt):
         ProjectStore(url)
     engine = create_engine(url)
     assert inspect(engine).get_table_names() == []
+    engine.dispose()
+
+
+def test_a_migration_that_fails_leaves_no_table_behind(url: str, monkeypatch: pytest.MonkeyPatch):
+    engine = create_engine(url)
+    make(engine, "0001")
+    before = inspect(engine).get_table_names()
+    monkeypatch.setattr("alembic.operations.Operations.get_bind", fail)
+    with pytest.raises(KeyboardInterrupt):
+        ProjectStore(url)
+    assert inspect(engine).get_table_names() == before
+    assert "openings" not in before
     engine.dispose()

@@ -93,14 +93,6 @@ def test_value_path_by_plain_algebra(tmp_path):
 
 
 @torch.no_grad()
-def test_pooled_images_are_those_of_transformers(folder, backbone):
-    pixels = images(3, 3, SIDE, SIDE)
-    expected = reference(folder).get_image_features(pixel_values=(pixels / 255 - MEAN) / STD).pooler_output
-    torch.testing.assert_close(backbone.encode_pooled(pixels), F.normalize(expected, dim=1), atol=1e-5, rtol=0)
-    assert backbone.encode_pooled(images(1, 3, 50, 70)).shape == (1, DIM)
-
-
-@torch.no_grad()
 @pytest.mark.parametrize("method", ["value", "qq+kk", "qq", "layers"])
 def test_dense_method_is_that_of_its_paper(folder, method):
     """Attention written out head by head with transformers' own parts; the class token is a key and is dropped."""
@@ -130,7 +122,7 @@ def test_dense_method_is_that_of_its_paper(folder, method):
 def test_large_image_without_overlap_is_its_tiles_alone(folder, backbone):
     pixels = images(1, 3, 2 * SIDE, SIDE)
     grids = encode_large(
-        (pixels / 255 - MEAN) / STD, backbone._dense, side=SIDE, stride=PATCH, overlap=0
+        (pixels / 255 - MEAN) / STD, backbone._encode, side=SIDE, stride=PATCH, overlap=0
     )  # the windows of encode_image overlap
     alone = [backbone.encode_image(pixels[:, :, top : top + SIDE]) for top in (0, SIDE)]
     torch.testing.assert_close(grids.aligned, torch.cat([a.aligned for a in alone], 2), atol=1e-5, rtol=0)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from tiny_conch import CONTEXT, GRID, LAYERS, PATCH, TOKENIZER, WIDTH, conch_state, save_tiny_conch
 
 from aczerots.backbones.checkpoints import fill
-from aczerots.backbones.conch.loading import TOKENIZER_URL, dense
+from aczerots.backbones.conch.loading import TOKENIZER_URL
 from aczerots.backbones.conch.modules import Conch, conch_shaped_as
 from aczerots.backbones.locate import locate_backbone
 from aczerots.errors import InputError
@@ -49,7 +49,7 @@ def test_value_tokens_by_plain_algebra(model: Conch) -> None:
     with torch.no_grad():
         positions = model.visual.trunk.positions(1, 1)
     x = (pixels.flatten() @ state["visual.trunk.patch_embed.proj.weight"].flatten(1).T)[None]
-    x = torch.cat([state["visual.trunk.cls_token"][0], x + state["visual.trunk.patch_embed.proj.bias"]]) + positions[0]
+    x = torch.cat([state["visual.trunk.cls_token"][0], x + state["visual.trunk.patch_embed.proj.bias"]]) + positions
     heads = WIDTH // 64
     for i in range(LAYERS):
         block = f"visual.trunk.blocks.{i}"
@@ -68,7 +68,7 @@ def test_value_tokens_by_plain_algebra(model: Conch) -> None:
     token = linear(token, "visual.attn_pool_contrast.attn.out_proj")
     expected = norm(token, "visual.ln_contrast") @ state["visual.proj_contrast"]
     with torch.no_grad():
-        found = dense(model, "value", pixels)[0][0, 0]
+        found = model.visual.tower().dense("value", pixels)[0][0, 0]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 

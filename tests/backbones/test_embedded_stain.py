@@ -8,13 +8,13 @@ from aczerots.backbones.base import SlideBackbone
 from aczerots.backbones.embedded import load_embedded
 from aczerots.backbones.embedded.morphology import optical_density
 from aczerots.backbones.embedded.stain import USUAL_OD, Stain, measure_stain
-from aczerots.datasets.phantom.slide import Recipe, generate
+from aczerots.datasets.phantom.slide import SlideRecipe, generate
 
 
 @pytest.fixture(scope="module")
 def picture() -> torch.Tensor:
     """RGB uint8 [1, 3, 448, 448]."""
-    return torch.from_numpy(generate(Recipe(3, 1, (448, 448), 0.5))[0]).movedim(-1, 0)[None]
+    return torch.from_numpy(generate(SlideRecipe(3, 1, (448, 448), 0.5))[0]).movedim(-1, 0)[None]
 
 
 def test_stain_by_hand() -> None:

@@ -1,4 +1,4 @@
-"""Feeding a backbone: order, errors, memory."""
+"""Tiles through a backbone in batches: order, errors, memory."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_an_unreadable_slide_fails_in_its_turn():
         next(pixels)
 
 
-def test_a_batch_that_is_too_large_is_parted():
+def test_a_batch_that_is_too_large_is_split():
     slides, _ = slides_of(range(1, 7))
     device = SmallDevice(room=2)
     (pair,) = embed_ahead([tiles_of(range(1, 7))], slides, device, None)

@@ -50,17 +50,21 @@ def reference(folder: Path):
 
 
 @torch.no_grad()
-def test_pooled_images_texts_and_scores_are_those_of_transformers(folder, backbone):
+def test_images_of_one_patch_texts_and_scores_are_those_of_transformers(tmp_path):
+    """An image of one patch has exactly its pooled embedding."""
     from transformers import AutoTokenizer
+
+    folder = save_tiny_siglip(tmp_path, side=PATCH)
+    backbone = load(folder)
 
     tokenizer, model = AutoTokenizer.from_pretrained(folder), reference(folder)
     ids = tokenizer(TEXTS, padding="max_length", max_length=CONTEXT, return_tensors="pt")["input_ids"]
-    pixels = images(2, 3, SIDE, SIDE)
+    pixels = images(2, 3, PATCH, PATCH)
     out = model(input_ids=ids, pixel_values=normalised(pixels))
-    pooled, text = backbone.encode_pooled(pixels), backbone.encode_text(TEXTS)
-    torch.testing.assert_close(pooled, out.image_embeds, atol=1e-5, rtol=0)
+    image, text = backbone.encode_image(pixels).aligned[..., 0, 0], backbone.encode_text(TEXTS)
+    torch.testing.assert_close(image, out.image_embeds, atol=1e-5, rtol=0)
     torch.testing.assert_close(text, out.text_embeds, atol=1e-5, rtol=0)
-    scores = backbone.info.logit_scale * pooled @ text.T
+    scores = backbone.info.logit_scale * image @ text.T
     torch.testing.assert_close(scores + BIAS, out.logits_per_image, atol=1e-3, rtol=0)
     torch.testing.assert_close(scores.softmax(1), out.logits_per_image.softmax(1), atol=1e-4, rtol=0)
 

@@ -14,7 +14,7 @@ from tiny_keep import keep_state, save_tiny_keep
 from aczerots.backbones.locate import FAMILIES, locate_backbone, locate_helper
 from aczerots.errors import AczerotsError, InputError, MissingExtraError
 
-EXTRAS = {"conch": "conch", "keep": "hf", "musk": "musk", "open_clip": "open-clip"}
+EXTRAS = {"hf": "hf", "conch": "conch", "keep": "hf", "musk": "musk", "open_clip": "open-clip"}
 LIBRARIES = ("huggingface_hub", "open_clip", "sentencepiece", "timm", "tokenizers", "transformers")
 
 

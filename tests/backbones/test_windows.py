@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aczerots.backbones.base import DenseFeatures
-from aczerots.backbones.windows import encode_large, whole_cells
+from aczerots.backbones.preprocess import resize_to_stride
+from aczerots.backbones.windows import encode_large
 
 STRIDE, SIDE = 4, 16
 
@@ -91,6 +92,6 @@ def test_windows_never_exceed_the_input():
 
 
 @pytest.mark.parametrize(("size", "expected"), [((8, 12), (8, 12)), ((9, 3), (12, 4))])
-def test_whole_cells(size, expected):
+def test_resize_to_stride(size, expected):
     pixels = torch.full((1, 3, *size), 0.25)
-    assert torch.allclose(whole_cells(pixels, 4), torch.full((1, 3, *expected), 0.25))
+    assert torch.allclose(resize_to_stride(pixels, 4), torch.full((1, 3, *expected), 0.25))

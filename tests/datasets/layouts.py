@@ -88,3 +88,11 @@ def make_her2st(root: Path, sections: tuple[str, ...] = ("A1", "B1", "C1")) -> P
         (root / f"{section}_labeled_coordinates.tsv").write_text("".join(rows))
     write_image(root / "D1.png")  # an unlabelled section
     return root
+
+
+def make_contributed(root: Path) -> Path:
+    """The layout of CONTRIBUTING.md, written by the example itself, which must be installed."""
+    from contributed_two_folders import write_example
+
+    write_example(root)
+    return root

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
-from layouts import make_bcss, make_folder, make_her2st, make_voc, make_wsss4luad
+from layouts import make_bcss, make_contributed, make_folder, make_her2st, make_voc, make_wsss4luad
+from tests.contributing import install_example
 
-from aczerots.datasets.locate import locate_dataset
+from aczerots.datasets.locate import GROUP, LAYOUTS, locate_dataset
 from aczerots.slides.base import Box, LabelMap, Slide
 from aczerots.slides.tiling import cut_tiles
 from aczerots.taxonomy import IGNORE
@@ -24,7 +27,21 @@ KINDS = {
     "voc": lambda root: f"voc:{make_voc(root)}",
     "voc without lists": lambda root: f"voc:{make_voc(root, lists=False)}",
     "phantom": lambda root: "phantom:4,size=96",
+    "two_folders": lambda root: f"two_folders:{make_contributed(root)}",
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def contributed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The example of CONTRIBUTING.md as another package that announces it."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("package")
+        install_example("Add a dataset", GROUP, "two_folders = two_folders_dataset", folder, patch)
+        yield
+
+
+def test_every_layout_has_an_example():
+    assert {name.replace(",", "").split()[0] for name in KINDS} == {*LAYOUTS, "phantom", "two_folders"}
 
 
 @pytest.fixture(params=KINDS)

@@ -12,7 +12,7 @@ from aczerots.datasets.phantom import phantom_dataset
 from aczerots.datasets.phantom.classes import Tissue
 from aczerots.datasets.phantom.fields import cells, noise, sample, scatter
 from aczerots.datasets.phantom.layout import SCENES
-from aczerots.datasets.phantom.slide import Recipe, generate
+from aczerots.datasets.phantom.slide import SlideRecipe, generate
 
 COUNT = 30
 
@@ -20,7 +20,7 @@ COUNT = 30
 @pytest.fixture(scope="module")
 def slides():
     """Images uint8 [30, 448, 448, 3] and labels uint8 [30, 448, 448] of seed 0."""
-    pairs = [generate(Recipe(0, i, (448, 448), 0.5)) for i in range(COUNT)]
+    pairs = [generate(SlideRecipe(0, i, (448, 448), 0.5)) for i in range(COUNT)]
     return np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs])
 
 
@@ -38,18 +38,23 @@ def test_class_names():
 
 
 def test_same_in_another_process():
-    recipe = Recipe(3, 7, (160, 128), 0.5)
+    recipe = SlideRecipe(3, 7, (160, 128), 0.5)
     code = (
-        "import hashlib; from aczerots.datasets.phantom.slide import Recipe, generate; "
-        "a, b = generate(Recipe(3, 7, (160, 128), 0.5)); "
+        "import hashlib; from aczerots.datasets.phantom.slide import SlideRecipe, generate; "
+        "a, b = generate(SlideRecipe(3, 7, (160, 128), 0.5)); "
         "print(hashlib.sha256(a.tobytes() + b.tobytes()).hexdigest())"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == digest(recipe)
 
 
+def test_caches_of_earlier_versions_are_still_found():
+    slide = phantom_dataset(2, size=96, seed=3).samples[0].slide
+    assert slide.fingerprint == "55f98a960465f02471a534d505df85e223b2280623cab57a6489fdc7d6c3dd08"
+
+
 def test_every_seed_and_index_is_another_slide():
-    recipes = [Recipe(seed, i, (96, 96), 0.5) for seed in (0, 1) for i in range(12)]
+    recipes = [SlideRecipe(seed, i, (96, 96), 0.5) for seed in (0, 1) for i in range(12)]
     assert len({digest(r) for r in recipes}) == len(recipes)
 
 
@@ -63,7 +68,7 @@ def test_a_slide_does_not_depend_on_how_many_there_are_or_what_was_read_before()
 @pytest.mark.parametrize("size", [(64, 64), (65, 131), (300, 200), (1000, 700)])
 @pytest.mark.parametrize("mpp", [0.25, 0.5, 2.0])
 def test_any_size_and_resolution(size, mpp):
-    image, labels = generate(Recipe(0, 1, size, mpp))
+    image, labels = generate(SlideRecipe(0, 1, size, mpp))
     assert image.shape == (size[1], size[0], 3)
     assert labels.shape == (size[1], size[0])
     assert labels.max() < len(Tissue)
@@ -124,10 +129,10 @@ def test_regions_are_interleaved(slides):
 
 
 def test_speed():
-    generate(Recipe(0, 0, (448, 448), 0.5))
+    generate(SlideRecipe(0, 0, (448, 448), 0.5))
     start = time.process_time()
     for i in range(10):
-        generate(Recipe(9, i, (448, 448), 0.5))
+        generate(SlideRecipe(9, i, (448, 448), 0.5))
     # Aim 0.25 s a slide; twice that is allowed on a busy machine.
     assert (time.process_time() - start) / 10 < 0.5
 

@@ -29,7 +29,7 @@ class TestProcesses(WorkerContract):
 
     @pytest.fixture
     def engine(self) -> Engine:
-        return locate_engine(EngineOptions(jobs=2))
+        return locate_engine(EngineOptions(workers=2))
 
     def test_all_workers_work(self, engine: Engine, tmp_path: Path) -> None:
         assert engine.workers == 2
@@ -51,7 +51,7 @@ def test_a_worker_per_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     ("options", "device", "word"),
     [
         (EngineOptions("cluster"), "cpu", "no engine"),
-        (EngineOptions(jobs=0), "cpu", "--jobs"),
+        (EngineOptions(workers=0), "cpu", "--jobs"),
         (EngineOptions(address="auto"), "cpu", "--engine ray"),
         (EngineOptions("ray"), "cuda:1", "--device"),
     ],

@@ -10,7 +10,7 @@ from aczerots.datasets.locate import locate_dataset
 from aczerots.datasets.voc import UNSEEN_15_5
 from aczerots.errors import InputError, SettingsError
 from aczerots.selection.locate import STRATEGIES
-from aczerots.simulate.experiment.cells import expand
+from aczerots.simulate.experiment.planned import plan_runs
 from aczerots.simulate.experiment.protocol import locate_protocol, narrowed, packaged_protocols, parse_protocol
 
 SMALL = """
@@ -40,12 +40,12 @@ OF_RESULTS = sorted((Path(__file__).parents[2] / "benchmarks" / "protocols").glo
 
 
 @pytest.mark.parametrize("name", [*packaged_protocols(), *map(str, OF_RESULTS)])
-def test_shipped_protocols_expand_to_cells_of_their_own(name: str):
+def test_shipped_protocols_give_runs_with_folders_of_their_own(name: str):
     protocol = locate_protocol(name)
     assert protocol.name == Path(name).stem
-    cells = expand(protocol, Path("anywhere"))
-    assert len({c.folder for c in cells}) == len(cells) > 0
-    assert {c.settings.seed for c in cells} == set(range(5))
+    runs = plan_runs(protocol, Path("anywhere"))
+    assert len({r.folder for r in runs}) == len(runs) > 0
+    assert {r.settings.seed for r in runs} == set(range(5))
 
 
 def test_what_the_issue_asks_for_is_there():
@@ -79,33 +79,33 @@ def test_the_classes_of_our_protocols_exist(name: str, shared_data: Path):
         assert len(dataset.tiles("train", 224)) >= 100
 
 
-def test_cells_are_every_combination_once():
-    cells = expand(parse_protocol(SMALL, "small.toml"), Path("data"))
+def test_runs_are_every_combination_once():
+    runs = plan_runs(parse_protocol(SMALL, "small.toml"), Path("data"))
     # a: 2 sets x (2 strategies x 2 seeds + 1 x 2 presets x 2 seeds, of which prozs with seed 0 is there already).
-    assert sum(c.dataset == "a" for c in cells) == 2 * (4 + 3)
-    assert sum(c.dataset == "b" for c in cells) == 4
-    assert len({c.folder for c in cells}) == len(cells)
-    assert {c.settings.dataset for c in cells if c.dataset == "b"} == {"folder:data/b"}
-    assert cells[0].text == "a, blood + necrosis unseen, random, paper, descriptions, seed 0"
+    assert sum(r.dataset == "a" for r in runs) == 2 * (4 + 3)
+    assert sum(r.dataset == "b" for r in runs) == 4
+    assert len({r.folder for r in runs}) == len(runs)
+    assert {r.settings.dataset for r in runs if r.dataset == "b"} == {"folder:data/b"}
+    assert runs[0].text == "a, blood + necrosis unseen, random, paper, descriptions, seed 0"
 
 
 def test_more_rounds_and_moved_data_keep_the_folder():
-    first = expand(parse_protocol(SMALL, "s"), Path("data"))
+    first = plan_runs(parse_protocol(SMALL, "s"), Path("data"))
     more = SMALL.replace("seeds = 2", "seeds = 2\nbudgets = [{ rounds = 9 }]")
-    second = expand(parse_protocol(more, "s"), Path("elsewhere"))
-    assert [c.folder for c in first] == [c.folder for c in second]
+    second = plan_runs(parse_protocol(more, "s"), Path("elsewhere"))
+    assert [r.folder for r in first] == [r.folder for r in second]
     other = SMALL.replace("seeds = 2", "seeds = 2\noptions = { tile_size = 128 }")
-    assert not {c.folder for c in first} & {c.folder for c in expand(parse_protocol(other, "s"), Path("data"))}
+    assert not {r.folder for r in first} & {r.folder for r in plan_runs(parse_protocol(other, "s"), Path("data"))}
 
 
 def test_data_are_asked_for_where_they_are_needed():
     with pytest.raises(SettingsError, match=r"dataset b lies below a folder that is not known. Name the folder"):
-        expand(parse_protocol(SMALL, "small.toml"), None)
+        plan_runs(parse_protocol(SMALL, "small.toml"), None)
 
 
 def test_a_protocol_can_be_narrowed():
     protocol = narrowed(parse_protocol(SMALL, "s"), seeds=1, strategies=["aczerots"])
-    assert {(c.settings.strategy, c.settings.seed) for c in expand(protocol, Path("data"))} == {("aczerots", 0)}
+    assert {(r.settings.strategy, r.settings.seed) for r in plan_runs(protocol, Path("data"))} == {("aczerots", 0)}
     with pytest.raises(SettingsError, match=r"no strategy 'badge'. It has: random, aczerots"):
         narrowed(protocol.model_copy(update={"grid": parse_protocol(SMALL, "s").grid}), strategies=["badge"])
     with pytest.raises(SettingsError, match="0 seeds"):
@@ -136,7 +136,7 @@ def test_wrong_files_are_explained_by_key(old: str, new: str, words: str):
 def test_options_of_a_run_are_checked_too():
     protocol = parse_protocol(SMALL.replace("seeds = 2", "seeds = 2\noptions = { tile_sise = 128 }"), "s")
     with pytest.raises(SettingsError, match="--tile-sise"):
-        expand(protocol, Path("data"))
+        plan_runs(protocol, Path("data"))
 
 
 def test_what_is_neither_a_name_nor_a_file_is_explained(tmp_path: Path):

@@ -2,21 +2,24 @@
 
 import csv
 import json
-import os
-import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from filelock import FileLock
+from tests.experiment.killed_once import KilledOnce
 
 from aczerots.cli.app import main
 from aczerots.config import read_settings
-from aczerots.simulate.experiment.cells import expand
-from aczerots.simulate.experiment.pool import Job, Message, Place, Workers, run_here
+from aczerots.engine.local import HereEngine, ProcessEngine
+from aczerots.engine.progress import Silent
+from aczerots.engine.threads import use_threads
+from aczerots.prozs.fit import fit
+from aczerots.simulate.experiment.planned import plan_runs
 from aczerots.simulate.experiment.protocol import parse_protocol
-from aczerots.simulate.experiment.run import run_experiment
+from aczerots.simulate.experiment.run import ExperimentJob, run_experiment, run_on
 from aczerots.simulate.shared import Sharing
 from aczerots.simulate.simulate import simulate
 
@@ -38,14 +41,14 @@ options = { tile_size = 64 }
 UNTRAINED = TINY.replace("seeds = 1", 'seeds = 1\npresets = ["zeroshot"]')
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def _use_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ACZEROTS_CACHE", str(cache))
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of this module's own, and fits of a few steps in this process: who is fitted to what still shows."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACZEROTS_CACHE", str(folder))
+        patch.setattr("aczerots.prozs.train.fit", partial(fit, steps=3))
+        yield folder
 
 
 def run(*arguments: object) -> int:
@@ -60,10 +63,9 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.fixture(scope="session")
-def finished(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Output folder of a finished experiment."""
-    os.environ["ACZEROTS_CACHE"] = str(cache)
     out = tmp_path_factory.mktemp("experiment") / "out"
     outcome = run_experiment(parse_protocol(TINY, "tiny.toml"), out)
     assert outcome.failures == []
@@ -76,16 +78,17 @@ def protocol_file(folder: Path, text: str = UNTRAINED) -> Path:
     return path
 
 
-def test_a_cell_is_the_run_that_simulate_makes(finished: Path, tmp_path: Path):
+def test_a_run_is_the_one_that_simulate_makes(finished: Path, tmp_path: Path):
     settings = read_settings(
         dataset="phantom:4,size=128", unseen=("necrosis",), strategy="margin", rounds=2, initial=0.25, budget=0.25,
         tile_size=64,
     )  # fmt: skip
-    simulate(settings, tmp_path / "alone")
-    (cell,) = finished.glob("runs/*/*/margin-*")
+    with use_threads(1):
+        simulate(settings, tmp_path / "alone")
+    (run_folder,) = finished.glob("runs/*/*/margin-*")
     for name in ("metrics.csv", "selections.csv"):
-        assert (cell / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
-    records = [json.loads((f / "run.json").read_text()) for f in (cell, tmp_path / "alone")]
+        assert (run_folder / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+    records = [json.loads((f / "run.json").read_text()) for f in (run_folder, tmp_path / "alone")]
     assert records[0]["full_label"] == records[1]["full_label"]
 
 
@@ -115,7 +118,7 @@ def test_the_same_command_again_runs_nothing(finished: Path, tmp_path: Path, cap
     numbers = (finished / "results.csv").read_bytes()
     assert run("experiment", protocol_file(tmp_path, TINY), "--out", finished, "--json") == 0
     done = capsys.readouterr()
-    assert "2 cells, 2 finished, nothing to do" in done.err
+    assert "2 runs, 2 finished, nothing to do" in done.err
     assert {Path(p).name for p in json.loads(done.out)["written"]} >= {"results.csv", "index.html", "results.md"}
     assert {p: p.stat().st_mtime_ns for p in finished.rglob("run.db")} == before
     assert (finished / "results.csv").read_bytes() == numbers
@@ -133,16 +136,16 @@ def test_an_interrupted_experiment_goes_on(tmp_path: Path):
     assert (out / "results.csv").read_bytes() == whole.written[0].read_bytes()
 
 
-def test_a_dry_run_lists_the_cells_and_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_dry_run_lists_the_runs_and_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert run("experiment", protocol_file(tmp_path), "--out", tmp_path / "out", "--dry-run", "--seeds", "3") == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 7
     assert "phantom, necrosis unseen, margin, zeroshot, descriptions, seed 2" in lines
-    assert "6 cells, 0 finished, 6 to do, about 2 min by a rough guess" in lines[-1]
+    assert "6 runs, 0 finished, 6 to do, about 2 min by a rough guess" in lines[-1]
     assert not (tmp_path / "out").exists()
 
 
-def test_failing_cells_are_told_and_the_others_finish(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_failing_runs_are_told_and_the_others_finish(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     extra = '[[datasets]]\nname = "gone"\nlocator = "folder:{data}/gone"\n[[grid]]'
     text = UNTRAINED.replace("[[grid]]", extra).replace('"random", "margin"', '"random"')
     out = tmp_path / "out"
@@ -157,7 +160,7 @@ def test_failing_cells_are_told_and_the_others_finish(tmp_path: Path, capsys: py
 def test_a_failure_inside_a_run_does_not_stop_the_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "out"
     path = protocol_file(tmp_path)
-    first, _ = expand(parse_protocol(UNTRAINED, "t"), None)
+    first, _ = plan_runs(parse_protocol(UNTRAINED, "t"), None)
     (out / first.folder).parent.mkdir(parents=True)
     (out / first.folder).write_text("a file where a folder should be")
     assert run("experiment", path, "--out", out) == 1
@@ -181,17 +184,12 @@ def test_a_wrong_number_of_processes_is_refused(tmp_path: Path, capsys: pytest.C
     assert "--jobs: 0 processes. Ask for at least one" in capsys.readouterr().err
 
 
-def test_a_cell_computes_on_one_thread_here_as_in_a_worker(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_run_computes_on_one_thread_here_as_in_a_worker(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch):
     before = torch.get_num_threads()
     monkeypatch.setattr(torch, "set_num_threads", _recorded(asked := [], torch.set_num_threads))
-    cell = expand(parse_protocol(UNTRAINED, "t"), None)[0]
-    ended: list[Message] = []
-    place = Place(tmp_path / "shared", cache, "cpu")
-    run_here([Job(0, cell.settings, tmp_path / "run")], place, ended.append)
-    assert [m.failure for m in ended] == [None]
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["threads"] == 1
+    run = plan_runs(parse_protocol(UNTRAINED, "t"), None)[0]
+    assert run_on(HereEngine(threads=1), [run], ExperimentJob(tmp_path, cache), Silent()) == []
+    assert json.loads((tmp_path / run.folder / "run.json").read_text())["threads"] == 1
     assert asked == [1, before]
     assert torch.get_num_threads() == before
 
@@ -206,30 +204,16 @@ def _recorded(calls: list[int], function: Callable[[int], None]) -> Callable[[in
     return noting
 
 
-def test_processes_give_the_same_numbers_and_a_killed_one_costs_its_cell_only(tmp_path: Path, cache: Path):
-    cells = expand(parse_protocol(UNTRAINED, "t"), None)
-    jobs = [Job(0, cells[0].settings, tmp_path / "a"), Job(1, cells[1].settings, tmp_path / "b")]
-    workers = Workers(1, Place(tmp_path / "shared", cache, "cpu"))
-    ended: list[Message] = []
-    process = workers.processes[0]
-    inner = workers.receive
-
-    def receive() -> Sequence[Message]:
-        messages = inner()
-        if any(m.number == 0 and m.seconds is None for m in messages):
-            assert process.pid is not None
-            os.kill(process.pid, signal.SIGKILL)
-            process.join()
-        return messages
-
-    workers.receive = receive  # type: ignore[method-assign]  # the only way to strike between two messages
-    try:
-        workers.run(jobs, ended.append)
-    finally:
-        workers.stop()
-    assert [m.number for m in ended] == [0, 1]
-    assert "its process ended with code -9" in (ended[0].failure or "")
-    assert ended[1].failure is None
-    simulate(cells[1].settings, tmp_path / "alone")
-    assert (tmp_path / "b" / "selections.csv").read_bytes() == (tmp_path / "alone" / "selections.csv").read_bytes()
-    assert (tmp_path / "b" / "metrics.csv").read_bytes() == (tmp_path / "alone" / "metrics.csv").read_bytes()
+def test_processes_give_the_same_numbers_and_a_killed_one_loses_nothing(tmp_path: Path, cache: Path):
+    runs = plan_runs(parse_protocol(UNTRAINED, "t"), None)
+    job = KilledOnce(ExperimentJob(tmp_path, cache), runs[0].folder, tmp_path / "killed")
+    assert run_on(ProcessEngine(["cpu"], threads=1), runs, job, Silent()) == []
+    assert (tmp_path / "killed").exists()
+    for run in runs:
+        with use_threads(1):
+            simulate(run.settings, tmp_path / "alone" / run.folder)
+        record = json.loads((tmp_path / run.folder / "run.json").read_text())
+        assert (record["threads"], record["complete"]) == (1, True)
+        for name in ("selections.csv", "metrics.csv"):
+            alone = tmp_path / "alone" / run.folder / name
+            assert (tmp_path / run.folder / name).read_bytes() == alone.read_bytes()

@@ -13,39 +13,39 @@ from tests.report.fake import write_fake_run
 from aczerots.config import read_settings
 from aczerots.report.compare import area_under_curve, paired_test
 from aczerots.report.runs import read_run
-from aczerots.simulate.experiment.cells import Cell
-from aczerots.simulate.experiment.page import markdown, write_pages
+from aczerots.simulate.experiment.page import write_pages
+from aczerots.simulate.experiment.planned import PlannedRun
 from aczerots.simulate.experiment.protocol import Protocol
 from aczerots.simulate.experiment.summary import Scenario, crossing, overall, summarise
-from aczerots.simulate.experiment.table import Done, finished, rows_of, write_table
+from aczerots.simulate.experiment.table import FinishedRun, finished, rows_of, write_table
 
 NORMAL, STROMA = "normal lung tissue", "tumor-associated stroma"
 
 
-def fake_done(out: Path, strategy: str, seed: int, unseen: str = NORMAL, **settings: object) -> Done:
+def fake_done(out: Path, strategy: str, seed: int, unseen: str = NORMAL, **settings: object) -> FinishedRun:
     """A made-up finished run of three rounds."""
     folder = Path("runs") / f"{strategy}-{unseen[:6]}-{seed}-{len(settings)}"
     if not (out / folder).exists():
         gain = {"aczerots": 1.2, "badge": 1.05, "random": 1.0}[strategy]
         write_fake_run(out / folder, strategy=strategy, seed=seed, rounds=4, examples=0, tiles=1, gain=gain)
     values = {"dataset": "folder:luad", "unseen": (unseen,), "rounds": 3, "strategy": strategy, "seed": seed}
-    cell = Cell("luad", read_settings(**(values | settings)), folder)
-    return Done(cell, read_run(out / folder))
+    planned = PlannedRun("luad", read_settings(**(values | settings)), folder)
+    return FinishedRun(planned, read_run(out / folder))
 
 
 @pytest.fixture
-def done(tmp_path: Path) -> list[Done]:
+def done(tmp_path: Path) -> list[FinishedRun]:
     runs = [(s, i, u) for u in (NORMAL, STROMA) for s in ("random", "aczerots", "badge") for i in range(4)]
     return [fake_done(tmp_path, s, i, u) for s, i, u in runs]
 
 
 def test_crossing_interpolates_between_rounds():
-    shares, scores = [0.0, 0.1, 0.2, 0.3], [0.2, 0.4, None, 0.5]
-    assert crossing(shares, scores, 0.3) == pytest.approx(0.05)
-    assert crossing(shares, scores, 0.4) == pytest.approx(0.1)
-    assert crossing(shares, scores, 0.45) == pytest.approx(0.2)
-    assert crossing(shares, scores, 0.1) == 0.0
-    assert crossing(shares, scores, 0.51) is None
+    fractions, scores = [0.0, 0.1, 0.2, 0.3], [0.2, 0.4, None, 0.5]
+    assert crossing(fractions, scores, 0.3) == pytest.approx(0.05)
+    assert crossing(fractions, scores, 0.4) == pytest.approx(0.1)
+    assert crossing(fractions, scores, 0.45) == pytest.approx(0.2)
+    assert crossing(fractions, scores, 0.1) == 0.0
+    assert crossing(fractions, scores, 0.51) is None
     # The first crossing counts, even if the curve falls again.
     assert crossing([0, 1, 2, 3], [0.0, 0.6, 0.1, 0.9], 0.3) == pytest.approx(0.5)
 
@@ -58,7 +58,7 @@ def test_the_paired_test_is_that_of_scipy():
     assert paired_test([0.1, 0.1]) is None
 
 
-def test_arms_are_compared_with_the_reference_seed_by_seed(done: list[Done]):
+def test_arms_are_compared_with_the_reference_seed_by_seed(done: list[FinishedRun]):
     first, second = summarise(done, "random")
     assert (first.unseen, second.unseen, first.reference) == (NORMAL, STROMA, "random")
     assert [a.group.label for a in first.arms] == ["random", "aczerots", "badge"]
@@ -68,20 +68,22 @@ def test_arms_are_compared_with_the_reference_seed_by_seed(done: list[Done]):
     assert ours.difference is not None
     assert ours.difference.mean == pytest.approx(np.mean(areas[0]) - np.mean(areas[1]))
     assert random.difference is None
-    # Share and ratio: the mean curve against 97 % of the mean full-label hIoU.
+    # Fraction and ratio: the mean curve against 97 % of the mean full-label hIoU.
     goal = 0.97 * np.mean([r.full_hiou or 0.0 for r in ours.group.runs])
     mean = [np.mean([r.rounds[k].hiou or 0.0 for r in ours.group.runs]) for k in range(4)]
-    assert mean[-2] < goal < mean[-1] or ours.share is None
-    if ours.share is not None:
-        assert np.interp(ours.share, ours.curve.share, mean) == pytest.approx(goal)
+    assert mean[-2] < goal < mean[-1] or ours.fraction is None
+    if ours.fraction is not None:
+        assert np.interp(ours.fraction, ours.curve.fraction, mean) == pytest.approx(goal)
 
 
-def test_means_over_unseen_sets_pair_by_seed(done: list[Done]):
+def test_means_over_unseen_sets_pair_by_seed(done: list[FinishedRun]):
     rows = {o.label: o for o in overall(summarise(done, "random"))}
     assert rows.keys() == {"random", "aczerots", "badge"}
     areas = {
         s: [
-            np.mean([area_under_curve(d.run) for d in done if d.cell.settings.strategy == s and d.run.record.seed == i])
+            np.mean(
+                [area_under_curve(d.run) for d in done if d.planned.settings.strategy == s and d.run.record.seed == i]
+            )
             for i in range(4)
         ]
         for s in ("random", "aczerots")
@@ -93,25 +95,27 @@ def test_means_over_unseen_sets_pair_by_seed(done: list[Done]):
     assert rows["random"].difference is None
 
 
-def test_over_sets_the_share_is_a_mean_of_those_that_reach_the_goal(done: list[Done], monkeypatch: pytest.MonkeyPatch):
+def test_over_sets_the_fraction_is_a_mean_of_those_that_reach_the_goal(
+    done: list[FinishedRun], monkeypatch: pytest.MonkeyPatch
+):
     (first, *_) = overall(summarise(done, "random"))
-    assert (first.shares, first.reached, first.share) == ((None, None), 0, None)
+    assert (first.fractions, first.reached, first.fraction) == ((None, None), 0, None)
     monkeypatch.setattr("aczerots.simulate.experiment.summary.GOAL", 0.6)
     scenarios = summarise(done, "random")
     ours = next(o for o in overall(scenarios) if o.label == "aczerots")
-    shares = [next(a.share for a in s.arms if a.strategy == "aczerots") for s in scenarios]
-    assert list(ours.shares) == shares
-    assert (ours.reached, ours.share) == (2, pytest.approx(np.mean(shares)))
-    assert 0 < ours.share < 1
-    half = replace(ours, shares=(None, 0.2))
-    assert (half.reached, half.share) == (1, 0.2)
+    fractions = [next(a.fraction for a in s.arms if a.strategy == "aczerots") for s in scenarios]
+    assert list(ours.fractions) == fractions
+    assert (ours.reached, ours.fraction) == (2, pytest.approx(np.mean(fractions)))
+    assert 0 < ours.fraction < 1
+    half = replace(ours, fractions=(None, 0.2))
+    assert (half.reached, half.fraction) == (1, 0.2)
 
 
-def test_one_unseen_set_has_no_mean_over_sets(done: list[Done]):
+def test_one_unseen_set_has_no_mean_over_sets(done: list[FinishedRun]):
     assert overall(summarise(done[:12], "random")) == []
 
 
-def test_budgets_are_no_sets_to_average_over(tmp_path: Path, done: list[Done]):
+def test_budgets_are_no_sets_to_average_over(tmp_path: Path, done: list[FinishedRun]):
     slow = [fake_done(tmp_path, "random", i, NORMAL, budget=0.02) for i in range(4)]
     first = overall(summarise(done, "random"))
     assert overall(summarise([*done[:12], *slow], "random")) == []
@@ -120,17 +124,20 @@ def test_budgets_are_no_sets_to_average_over(tmp_path: Path, done: list[Done]):
     assert {r.dataset for r in rows} == {"luad, 5 % + 15 %, 3 rounds"}
 
 
-def test_datasets_weigh_the_same_whatever_their_sets(done: list[Done]):
-    # luad with two sets, glas with one, which starts at another share.
+def test_datasets_weigh_the_same_whatever_their_sets(done: list[FinishedRun]):
+    # luad with two sets, glas with one, which starts at another fraction.
     glas = [
-        replace(d, cell=replace(d.cell, dataset="glas", settings=d.cell.settings.model_copy(update={"initial": 0.1})))
+        replace(
+            d,
+            planned=replace(d.planned, dataset="glas", settings=d.planned.settings.model_copy(update={"initial": 0.1})),
+        )
         for d in done[:12]
     ]
     rows = overall(summarise([*done, *glas], "random"))
     assert [r.dataset for r in rows] == ["luad"] * 3 + ["mean of 2 datasets"] * 3
     assert [r.label for r in rows] == ["aczerots", "badge", "random"] * 2
     first, second = (
-        {(d.cell.settings.strategy, d.run.record.seed): area_under_curve(d.run) or 0.0 for d in part}
+        {(d.planned.settings.strategy, d.run.record.seed): area_under_curve(d.run) or 0.0 for d in part}
         for part in (done[:12], done[12:])
     )
     # glas has the runs of luad's first set, so that this set counts 1/4 + 1/2.
@@ -144,9 +151,9 @@ def test_datasets_weigh_the_same_whatever_their_sets(done: list[Done]):
     assert found.p == pytest.approx(stats.ttest_rel(ours, theirs).pvalue)
 
 
-def test_no_mean_over_datasets_where_one_has_two_budgets(tmp_path: Path, done: list[Done]):
+def test_no_mean_over_datasets_where_one_has_two_budgets(tmp_path: Path, done: list[FinishedRun]):
     slow = [fake_done(tmp_path, "random", i, NORMAL, budget=0.02) for i in range(4)]
-    glas = [replace(d, cell=replace(d.cell, dataset="glas")) for d in done[:12]]
+    glas = [replace(d, planned=replace(d.planned, dataset="glas")) for d in done[:12]]
     assert overall(summarise([*done[:12], *slow, *glas], "random")) == []
 
 
@@ -168,7 +175,7 @@ def test_labels_tell_what_differs(tmp_path: Path):
     assert len(summarise([*runs, fake_done(tmp_path, "aczerots", 0, budget=0.3)], "random")) == 2
 
 
-def test_the_table_has_a_row_per_run_and_round(done: list[Done], tmp_path: Path):
+def test_the_table_has_a_row_per_run_and_round(done: list[FinishedRun], tmp_path: Path):
     rows = [row for d in done for row in rows_of(d)]
     assert len(rows) == 24 * 4
     assert {r["unseen"] for r in rows} == {NORMAL, STROMA}
@@ -179,7 +186,7 @@ def test_the_table_has_a_row_per_run_and_round(done: list[Done], tmp_path: Path)
     assert lines[0].startswith("dataset,unseen,strategy,without,preset,text,")
 
 
-def test_the_parquet_table_is_the_same(done: list[Done], tmp_path: Path):
+def test_the_parquet_table_is_the_same(done: list[FinishedRun], tmp_path: Path):
     parquet = pytest.importorskip("pyarrow.parquet")
     rows = [row for d in done for row in rows_of(d)]
     assert parquet.read_table(write_table(rows, tmp_path)[1]).to_pylist() == rows
@@ -187,16 +194,16 @@ def test_the_parquet_table_is_the_same(done: list[Done], tmp_path: Path):
 
 def test_a_run_counts_only_with_all_its_rounds(tmp_path: Path):
     done = fake_done(tmp_path, "random", 0)
-    record = tmp_path / done.cell.folder / "run.json"
+    record = tmp_path / done.planned.folder / "run.json"
     content = json.loads(record.read_text())
     for rounds, complete, counts in ((3, True, True), (5, True, True), (2, True, False), (3, False, False)):
         record.write_text(json.dumps(content | {"settings": {"rounds": rounds}, "complete": complete}))
-        assert (finished(done.cell, tmp_path) is not None) is counts
+        assert (finished(done.planned, tmp_path) is not None) is counts
     record.unlink()
-    assert finished(done.cell, tmp_path) is None
+    assert finished(done.planned, tmp_path) is None
 
 
-def page_of(done: list[Done], out: Path) -> tuple[Protocol, list[Scenario], str]:
+def page_of(done: list[FinishedRun], out: Path) -> tuple[list[Scenario], str]:
     protocol = Protocol.model_validate(
         {
             "name": "fake",
@@ -206,12 +213,12 @@ def page_of(done: list[Done], out: Path) -> tuple[Protocol, list[Scenario], str]
         }
     )
     scenarios = summarise(done, "random")
-    write_pages(protocol, done, scenarios, [(done[0].cell, "disk full")], out)
-    return protocol, scenarios, (out / "index.html").read_text()
+    write_pages(protocol, done, scenarios, [(done[0].planned, "disk full")], out)
+    return scenarios, (out / "index.html").read_text()
 
 
-def test_the_page_has_figures_tables_and_failures(done: list[Done], tmp_path: Path):
-    _, scenarios, page = page_of(done, tmp_path / "out")
+def test_the_page_has_figures_tables_and_failures(done: list[FinishedRun], tmp_path: Path):
+    scenarios, page = page_of(done, tmp_path / "out")
     assert "A &lt;made up&gt; experiment" in page
     assert page.count("<svg") == 4
     assert "disk full" in page
@@ -224,10 +231,9 @@ def test_the_page_has_figures_tables_and_failures(done: list[Done], tmp_path: Pa
     assert len(list((tmp_path / "out" / "figures").glob("*.svg"))) == 4
 
 
-def test_markdown_marks_what_is_clear(done: list[Done], tmp_path: Path):
-    protocol, scenarios, _ = page_of(done, tmp_path / "out")
-    text = markdown(protocol, done, scenarios)
-    assert text == (tmp_path / "out" / "results.md").read_text()
+def test_markdown_marks_what_is_clear(done: list[FinishedRun], tmp_path: Path):
+    scenarios, _ = page_of(done, tmp_path / "out")
+    text = (tmp_path / "out" / "results.md").read_text()
     ours = next(a for a in scenarios[0].arms if a.strategy == "aczerots")
     assert ours.difference is not None
     assert ours.difference.low is not None

@@ -9,12 +9,21 @@ from tests.slides.pyramids import write_svs
 
 from aczerots.backbones.embedded import load_embedded
 from aczerots.datasets.phantom.classes import phantom_taxonomy
-from aczerots.datasets.phantom.slide import Recipe, generate
+from aczerots.datasets.phantom.slide import SlideRecipe, generate
+from aczerots.engine.progress import Progress
 from aczerots.predict.segmenter import Segmenter
+from aczerots.predict.slide_map import MapOptions, SlideMap, SlideTask, segment_slide
 from aczerots.prozs.checkpoint import ModelCard, save_model
 from aczerots.prozs.presets import build_model, locate_preset
+from aczerots.slides.base import Slide
+from aczerots.storage.remote import LocalFolder
 from aczerots.text.descriptions import describe_taxonomy
 from aczerots.text.prototypes import text_prototypes
+
+
+def map_slide(segmenter: Segmenter, slide: Slide, out: Path, options: MapOptions, progress: Progress) -> SlideMap:
+    """Segment a slide into a folder."""
+    return segment_slide(SlideTask(segmenter, slide, LocalFolder(out), options), progress)
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +55,7 @@ def model_file(segmenter: Segmenter, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="session")
 def pixels() -> np.ndarray:
     """A round section of phantom tissue on glass, RGB uint8 [1100, 1200, 3] at 0.5 micrometres per pixel."""
-    tissue, _ = generate(Recipe(11, 3, (1000, 1000), 0.5))
+    tissue, _ = generate(SlideRecipe(11, 3, (1000, 1000), 0.5))
     picture = np.full((1100, 1200, 3), 243, dtype=np.uint8)
     y, x = np.mgrid[:1000, :1000]
     disc = (y - 500) ** 2 + (x - 500) ** 2 < 490**2

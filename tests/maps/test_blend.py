@@ -5,13 +5,13 @@ import pytest
 import torch
 from scipy import ndimage
 
-from aczerots.predict.blend import ChunkScores, blocks, chunk_scores, chunk_side, window_weights
+from aczerots.predict.blend import ChunkScores, blocks, box_scores, chunk_side, window_weights
 from aczerots.predict.segmenter import Segmenter
-from aczerots.predict.wide import sample_tiles, slide_backbone
+from aczerots.predict.windows import sample_tiles
 from aczerots.slides.base import Box
 from aczerots.slides.image import ArraySlide
 from aczerots.slides.tissue import everything, find_tissue
-from aczerots.slides.windows import OVERLAP, Plan, plan_windows
+from aczerots.slides.windows import OVERLAP, WindowPlan, plan_windows
 
 
 @pytest.mark.parametrize(("cells", "step"), [(14, 10), (14, 7), (14, 14), (1, 1), (15, 5)])
@@ -57,11 +57,11 @@ def labels_of(
     segmenter: Segmenter, slide: ArraySlide, overlap: float | None, shift: tuple[int, int], chunk: int
 ) -> np.ndarray:
     plan = segmenter.plan(slide, overlap, chunk, shift)
-    backbone = slide_backbone(segmenter.backbone, slide, plan, find_tissue(slide))
+    features = segmenter.features(slide, plan, find_tissue(slide))
     out = np.zeros(plan.size[::-1], dtype=np.uint8)
     for part in plan.chunks():
         b = part.box
-        scores = chunk_scores(segmenter.model, backbone, slide, plan, everything(slide), part)
+        scores = box_scores(segmenter.model, plan, features, b, everything(slide))
         out[b.y : b.y + b.height, b.x : b.x + b.width] = scores.at(b).argmax(dim=0).numpy()
     return out
 
@@ -139,7 +139,7 @@ def test_the_sample_of_a_slide_lies_on_its_tissue_whatever_the_windows(tissue: A
     pixels[800:1600, 1900:2700] = tissue.read(Box(0, 0, 800, 800), (800, 800))
     slide = ArraySlide("b", pixels, 0.5)
 
-    def plan(moved: int) -> Plan:
+    def plan(moved: int) -> WindowPlan:
         return plan_windows(slide, 544, 34, 0.5, chunk=512, overlap=32 / 544, shift=(moved, 0), rim=5)
 
     found = sample_tiles(slide, plan(0), find_tissue(slide))

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 from shapely.geometry import shape
+from tests.maps.conftest import map_slide
 
 from aczerots.engine.progress import Silent
 from aczerots.errors import InputError, SettingsError
@@ -24,8 +25,8 @@ from aczerots.predict.chunks import ChunkFolder, decode, halved
 from aczerots.predict.polygons import polygon_features
 from aczerots.predict.pyramid import LabelPyramid
 from aczerots.predict.segmenter import Segmenter
-from aczerots.predict.slide_map import MapOptions, map_slide
-from aczerots.simulate.apply import predict_slides, read_class
+from aczerots.predict.slide_map import MapOptions
+from aczerots.predict.slides import predict_slides, read_class
 from aczerots.slides.base import Box
 from aczerots.slides.image import ArraySlide
 from aczerots.slides.open import open_slide
@@ -187,7 +188,7 @@ def test_finished_slides_are_skipped_and_changed_ones_are_not(
     def never(*_: object) -> None:
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("aczerots.predict.slide_map.chunk_scores", never)
+    monkeypatch.setattr("aczerots.predict.slide_map.box_scores", never)
     map_slide(segmenter, open_slide(svs), mapped, SMALL, Silent())
     with pytest.raises(AssertionError, match="computed again"):
         map_slide(segmenter, open_slide(svs), mapped, MapOptions(probabilities=True, chunk=1024), Silent())

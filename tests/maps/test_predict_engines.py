@@ -23,8 +23,8 @@ from aczerots.engine.progress import Silent
 from aczerots.errors import AczerotsError, InputError, SettingsError, StorageError
 from aczerots.predict.jobs import MapJob, Mapper, MapUnit
 from aczerots.predict.segmenter import Segmenter
-from aczerots.predict.slide_map import MapOptions, SlideTask, do_all
-from aczerots.simulate.apply import part_of, predict_slides, read_part
+from aczerots.predict.slide_map import MapOptions, SlideTask, segment_slide
+from aczerots.predict.slides import part_of, predict_slides, read_part
 from aczerots.slides.open import open_slide
 from aczerots.storage.remote import LocalFolder, RemoteFolder, SlideFetcher, absolute, open_folder
 
@@ -208,7 +208,7 @@ def test_array_jobs_share_a_folder(
     def never(*_: object) -> None:
         raise InputError("computed again")
 
-    monkeypatch.setattr("aczerots.predict.slide_map.chunk_scores", never)
+    monkeypatch.setattr("aczerots.predict.slide_map.box_scores", never)
     predict_slides(model_file, slides, tmp_path, options=SMALL, engine=HereEngine())
     assert digests(tmp_path) == digests(here)
 
@@ -235,7 +235,7 @@ def test_files_do_not_depend_on_who_paints(
     """Beside an accelerator another thread paints a chunk while the next is computed."""
     monkeypatch.setattr(SlideTask, "painted_aside", True)
     for slide in slides:
-        do_all(SlideTask(segmenter, open_slide(slide), LocalFolder(tmp_path), SMALL), Silent())
+        segment_slide(SlideTask(segmenter, open_slide(slide), LocalFolder(tmp_path), SMALL), Silent())
     own = {name: digest for name, digest in digests(here).items() if name != "areas.csv"}
     assert digests(tmp_path) == own
 

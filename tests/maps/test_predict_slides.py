@@ -16,7 +16,7 @@ from tests.slides.pyramids import write_ome, write_svs
 
 from aczerots.cli.app import main
 from aczerots.predict.slide_map import MapOptions
-from aczerots.simulate.apply import predict_slides
+from aczerots.predict.slides import predict_slides
 
 
 def run(*arguments: object) -> int:
@@ -104,7 +104,7 @@ def test_options_that_make_no_sense(model_file: Path, svs: Path, tmp_path: Path)
 
 def test_a_killed_prediction_goes_on(model_file: Path, svs: Path, tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from aczerots.simulate.apply import predict_slides;"
+        "import sys; from pathlib import Path; from aczerots.predict.slides import predict_slides;"
         "from aczerots.predict.slide_map import MapOptions;"
         "predict_slides(Path(sys.argv[1]), [Path(sys.argv[2])], Path(sys.argv[3]), options=MapOptions(chunk=512))"
     )

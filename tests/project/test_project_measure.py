@@ -14,18 +14,16 @@ from aczerots.datasets.base import Dataset
 from aczerots.engine.progress import Silent
 from aczerots.errors import InputError, SettingsError
 from aczerots.loop.expert import draw
-from aczerots.predict.segmenter import tile_probabilities
-from aczerots.project.bench import Running, open_bench
+from aczerots.predict.segmenter import Segmenter
+from aczerots.project.bench import Running, open_project_pool
 from aczerots.project.folder import Project, newest_model
 from aczerots.project.measure import cross_validate, split_folds
-from aczerots.project.part import Part
 from aczerots.project.report import write_project_report
 from aczerots.project.rounds import fit_round, measure_round, propose_round
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import locate_preset
-from aczerots.selection.criterion import covered_fraction
-from aczerots.selection.pool_view import view_pool
-from aczerots.server.serve import project_desk
+from aczerots.selection.aczerots import covered_fraction
+from aczerots.server.serve import next_round
 from aczerots.slides.base import Box, Tile
 from aczerots.taxonomy import IGNORE
 
@@ -79,16 +77,16 @@ def answer_all(project: Project, tissue: Dataset) -> None:
 
 
 def test_no_model_is_measured_on_tiles_that_it_was_fitted_to(project: Project, tissue: Dataset):
-    bench = open_bench(project, Running())
+    pool = open_project_pool(project, Running())
     masks = masks_of(project, tissue, [0, 1, 4, 5, 8])
-    slides = {p: bench.pool.tiles[p].slide for p in masks}
+    slides = {p: pool.tiles[p].slide for p in masks}
     fitted: list[set[int]] = []
 
     def remember(part: dict[int, np.ndarray]) -> ProZS:
         fitted.append(set(part))
-        return bench.zero_shot(locate_preset("zeroshot"), 0)
+        return pool.untrained(locate_preset("zeroshot"), 0)
 
-    found = cross_validate(bench, masks, 3, remember, Silent())
+    found = cross_validate(pool, masks, 3, remember, project.cache, Silent())
     assert len(fitted) == 3
     for part in fitted:
         held = set(masks) - part
@@ -96,13 +94,16 @@ def test_no_model_is_measured_on_tiles_that_it_was_fitted_to(project: Project, t
         assert not {slides[p] for p in held} & {slides[p] for p in part}
     assert sorted(p for part in fitted for p in set(masks) - part) == sorted(masks), "each tile is left out once"
 
-    # The same by hand: the model never changes here, so that it is one prediction of all tiles.
-    model = bench.zero_shot(locate_preset("zeroshot"), 0)
-    tiles = [bench.pool.tiles[p] for p in masks]
-    both = [
-        (masks[p][t.inner].ravel(), q.argmax(axis=0).ravel())
-        for p, (t, q) in zip(masks, tile_probabilities(model, Part(bench.pool.grids, list(masks)), tiles), strict=True)
-    ]
+    # The same by hand: the model never changes here, so that it is one prediction, cut out of whole slides.
+    model = pool.untrained(locate_preset("zeroshot"), 0)
+    segmenter = Segmenter(model, pool.card("zeroshot", 0), pool.backbone)
+    whole = {name: segmenter.segment(slide).labels for name, slide in pool.slides.items()}
+    both = []
+    for p, mask in masks.items():
+        tile = pool.tiles[p]
+        b = tile.box
+        said = whole[tile.slide][b.y : b.y + b.height, b.x : b.x + b.width]
+        both.append((mask[tile.inner].ravel(), said.ravel()))
     truth, predicted = (np.concatenate(x) for x in zip(*both, strict=True))
     counts = truth != IGNORE
     truth, predicted = truth[counts], predicted[counts]
@@ -148,12 +149,12 @@ def test_a_project_without_folds_is_not_measured(project: Project, tissue: Datas
 
 
 def test_coverage_grows_with_what_is_drawn(project: Project, tissue: Dataset):
-    bench = open_bench(project, Running())
-    model = bench.zero_shot(locate_preset("zeroshot"), 0)
+    pool = open_project_pool(project, Running())
+    model = pool.untrained(locate_preset("zeroshot"), 0)
 
     def covered(positions: list[int]) -> float:
         masks = masks_of(project, tissue, positions)
-        return covered_fraction(view_pool(model, bench.pool.regions, bench.pool.tiles, masks, bench.taxonomy))
+        return covered_fraction(pool.view(model, masks))
 
     shares = [covered(list(range(n))) for n in (0, 1, 4, 12)]
     assert shares[0] == 0
@@ -192,15 +193,14 @@ def test_a_project_without_a_round_has_a_report_too(project: Project, tmp_path: 
 
 
 def test_the_page_goes_on_where_there_is_nothing_to_measure(project: Project):
-    desk = project_desk(project, Running())
-    desk.advance(Silent())  # from the zero-shot model, to which nothing was drawn
+    next_round(project, Running())  # from the zero-shot model, to which nothing was drawn
     rounds = project.store.rounds
     assert [(r.number, r.state) for r in rounds.all()] == [(0, RoundState.FITTED), (1, RoundState.PROPOSED)]
     first = rounds.picks(1)[0].tile
     mask = np.full((64, 64), IGNORE, dtype=np.uint8)
     mask[:40] = 0
     project.store.answers.add(NewAnswer(first, 1, "ann", "page", AnswerKind.DRAWN, 0, mask))
-    desk.advance(Silent())  # a single drawn tile cannot be left out
+    next_round(project, Running())  # a single drawn tile cannot be left out
     assert [r.state for r in rounds.all()] == [RoundState.FITTED, RoundState.FITTED, RoundState.PROPOSED]
     with pytest.raises(SettingsError, match="there is nothing to measure on"):
         measure_round(project, Running())

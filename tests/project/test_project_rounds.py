@@ -15,12 +15,12 @@ from aczerots.annotation.store.records import AnswerKind, NewAnswer, RoundState
 from aczerots.datasets.base import Dataset
 from aczerots.engine.progress import Silent
 from aczerots.errors import InputError, SettingsError
+from aczerots.loop.answers import drawn_masks
 from aczerots.loop.expert import draw
 from aczerots.project import rounds
-from aczerots.project.bench import Running, open_bench
+from aczerots.project.bench import Running, open_project_pool
 from aczerots.project.folder import Project, init_project, open_project
-from aczerots.project.loop import go_round
-from aczerots.project.rounds import drawn_masks, fit_round, propose_round
+from aczerots.project.rounds import fit_round, go_round, propose_round
 from aczerots.project.status import class_rows, next_step, round_rows
 from aczerots.prozs.checkpoint import load_model
 from aczerots.taxonomy import IGNORE, NO_SEEN
@@ -109,8 +109,9 @@ def test_the_model_is_that_of_the_loop_and_does_not_depend_on_interruptions(proj
     fit_round(project, RUNNING)
     model, card = load_model(project.model_file(1))
     assert (card.rounds, card.preset, card.taxonomy.names) == (1, "prozs", project.taxonomy.names)
-    bench = open_bench(project, RUNNING)
-    expected = bench.fitted(rounds.locate_preset("prozs"), drawn_masks(project, 1, bench.taxonomy), 0).state_dict()
+    pool = open_project_pool(project, RUNNING)
+    masks = drawn_masks(project.store, 1, pool.taxonomy)
+    expected = pool.train(rounds.locate_preset("prozs"), masks, 0).state_dict()
     for name, values in model.state_dict().items():
         torch.testing.assert_close(values, expected[name], rtol=0, atol=0)
     fit_round(project, RUNNING)  # again, with the same answers
@@ -141,7 +142,7 @@ def test_unseen_classes_never_reach_a_fit_and_tiles_that_nobody_can_tell_are_not
     project.store.answers.add(NewAnswer(first, 1, "ann", "import", AnswerKind.DRAWN, 0, everything))
     project.store.answers.add(NewAnswer(second, 1, "ann", "page", AnswerKind.CANNOT_TELL, 0))
     project.store.answers.add(NewAnswer(third, 1, "ann", "page", AnswerKind.SKIPPED, 0))
-    masks = drawn_masks(project, 1, taxonomy)
+    masks = drawn_masks(project.store, 1, taxonomy)
     assert list(masks) == [first]
     assert set(np.unique(masks[first])) == {0, IGNORE}
     fit_round(project, RUNNING)
@@ -155,7 +156,7 @@ def test_a_tile_without_a_seen_class_says_so_to_the_fit(project: Project, tissue
     project.store.answers.add(NewAnswer(first, 1, "ann", "page", AnswerKind.NO_SEEN_CLASS, 0))
     for tile in others:
         project.store.answers.add(expert(project, tissue, tile, 1))
-    masks = drawn_masks(project, 1, project.taxonomy)
+    masks = drawn_masks(project.store, 1, project.taxonomy)
     inner = np.zeros_like(masks[first], dtype=bool)
     inner[project.store.rounds.tiles()[first].inner] = True
     assert (masks[first][inner] == NO_SEEN).all()
@@ -202,5 +203,5 @@ def test_a_project_without_slides_says_so(tmp_path: Path, project: Project):
 
     empty = Project(tmp_path, project.settings, ProjectStore(tmp_path / "empty.sqlite"))
     with pytest.raises(InputError, match="has no slides"):
-        open_bench(empty, RUNNING)
+        open_project_pool(empty, RUNNING)
     empty.store.close()

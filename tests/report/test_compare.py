@@ -13,9 +13,7 @@ from aczerots.report.compare import (
     area_under_curve,
     estimate,
     final_hiou,
-    group_curve,
     group_runs,
-    paired_difference,
 )
 from aczerots.report.runs import read_run
 from tests.report.fake import write_fake_run
@@ -52,10 +50,10 @@ def test_runs_that_differ_in_seed_only_are_one_group(tmp_path: Path) -> None:
     ours, random = group_runs(runs)
     assert [r.record.seed for r in ours.runs] == [0, 1]
     assert [r.record.seed for r in random.runs] == [0, 1, 7]
-    curve = group_curve(ours)
+    curve = ours.curve()
     means = [np.mean([a.hiou, b.hiou]) for a, b in zip(runs[0].rounds, runs[1].rounds, strict=True)]
     assert curve.score == pytest.approx(means)
-    final, _ = paired_difference(ours, random)
+    final = estimate(ours.differences(random, final_hiou))
     gains = [
         (final_hiou(runs[0]) or 0) - (final_hiou(runs[3]) or 0),
         (final_hiou(runs[1]) or 0) - (final_hiou(runs[2]) or 0),
@@ -79,5 +77,5 @@ def test_a_run_on_all_labels_is_a_level(tmp_path: Path) -> None:
     text = (folder / "metrics.csv").read_text().replace("1,6,0.05,", "1,120,1.0,")
     (folder / "metrics.csv").write_text(text)
     (group,) = group_runs([read_run(folder)])
-    assert group.full
+    assert group.all_labels
     assert group.label == "all labels · prozs"

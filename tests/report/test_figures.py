@@ -71,8 +71,8 @@ def test_the_same_figure_twice_is_the_same_text() -> None:
 
 @pytest.mark.parametrize("iou", [[None, None], [0.5, None], [0.0, 1.0]])
 def test_class_figure_escapes_its_name(iou: list[float | None]) -> None:
-    svg = class_figure('a "b" <c>', seen=False, share=[0.0, 0.1], iou=iou)
-    assert ET.fromstring(svg).get("aria-label") == 'IoU of a "b" <c> over the labelled share of the pool'
+    svg = class_figure('a "b" <c>', seen=False, fraction=[0.0, 0.1], iou=iou)
+    assert ET.fromstring(svg).get("aria-label") == 'IoU of a "b" <c> over the labelled fraction of the pool'
 
 
 def test_no_score_at_all_still_draws() -> None:

@@ -24,7 +24,7 @@ def make_pool(tiles: int = 14, labelled: int = 4, seed: int = 0, cells: int = 9,
 
 
 def make_rich_pool(tiles: int = 14, labelled: int = 4, seed: int = 0, cells: int = 9, classes: int = 4) -> PoolView:
-    """The same with all that a run knows: keys, drawn labels, disturbed states."""
+    """The same with all that a run knows: keys, drawn labels, MC-dropout posteriors."""
     pool = make_pool(tiles, labelled, seed, cells, classes)
     rng = np.random.default_rng([seed, 1])
     labels = rng.integers(0, classes, (tiles, cells)).astype(np.uint8)

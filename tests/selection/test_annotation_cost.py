@@ -1,4 +1,4 @@
-"""The effort of drawing by hand-worked tiles."""
+"""Annotation cost by hand-worked tiles."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from aczerots.taxonomy import IGNORE
 SEEN = np.array([True, True, False, False])
 
 
-def effort(rows: list[list[int]], inside: list[list[int]] | None = None) -> float:
+def cost_of(rows: list[list[int]], inside: list[list[int]] | None = None) -> float:
     labels = np.array([rows], dtype=np.uint8)
     within = np.ones_like(labels, dtype=bool) if inside is None else np.array([inside], dtype=bool)
     return float(annotation_cost(labels, within, SEEN)[0])
 
 
 def test_a_tile_of_one_class_is_only_looked_at():
-    assert effort([[0, 0], [0, 0]]) == 1
-    assert effort([[2, 3], [IGNORE, 2]]) == 1, "nothing of it is drawn"
+    assert cost_of([[0, 0], [0, 0]]) == 1
+    assert cost_of([[2, 3], [IGNORE, 2]]) == 1, "nothing of it is drawn"
 
 
 def test_a_straight_outline_costs_as_much_as_looking():
-    assert effort([[0, 1], [0, 1]]) == 2
-    assert effort([[0, 2], [0, IGNORE]]) == 2
-    assert effort([[0] * 4, [0] * 4, [2] * 4, [2] * 4]) == 2
+    assert cost_of([[0, 1], [0, 1]]) == 2
+    assert cost_of([[0, 2], [0, IGNORE]]) == 2
+    assert cost_of([[0] * 4, [0] * 4, [2] * 4, [2] * 4]) == 2
 
 
 def test_outlines_against_the_outside_do_not_count():
-    assert effort([[0, 1], [0, 1]], [[1, 0], [1, 0]]) == 1
-    assert effort([[0, 1, 9], [9, 9, 9]], [[1, 1, 0], [0, 0, 0]]) == pytest.approx(1 + 1 / np.sqrt(2))
+    assert cost_of([[0, 1], [0, 1]], [[1, 0], [1, 0]]) == 1
+    assert cost_of([[0, 1, 9], [9, 9, 9]], [[1, 1, 0], [0, 0, 0]]) == pytest.approx(1 + 1 / np.sqrt(2))
 
 
 @settings(deadline=None)

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from pools import make_pool, make_rich_pool, permuted
 
+from aczerots.selection.bald import BaldStrategy, mutual_information
 from aczerots.selection.base import PoolView
-from aczerots.selection.baselines import BaldStrategy, LeastConfidenceStrategy, MarginStrategy, RandomStrategy
-from aczerots.selection.uncertainty import confidence_gap, mutual_information
+from aczerots.selection.least_confidence import LeastConfidenceStrategy
+from aczerots.selection.margin import MarginStrategy, confidence_gap
+from aczerots.selection.random import RandomStrategy
 
 TWO = np.array([[0.5, 0.3, 0.2], [0.9, 0.06, 0.04]])
 

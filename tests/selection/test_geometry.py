@@ -10,7 +10,9 @@ from pools import make_pool
 
 from aczerots.selection.base import PoolView
 from aczerots.selection.clusters import kmeans, nearest_distance, plus_plus, sample_one, square_distances
-from aczerots.selection.geometry import CoresetStrategy, ProbcoverStrategy, TypiclustStrategy, pure_radius, typicality
+from aczerots.selection.coreset import CoresetStrategy
+from aczerots.selection.probcover import ProbcoverStrategy, pure_radius
+from aczerots.selection.typiclust import TypiclustStrategy, typicality
 
 
 def points_pool(points: list[list[float]], labelled: list[int]) -> PoolView:

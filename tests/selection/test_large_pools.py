@@ -10,14 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pools import make_pool, permuted
 
-from aczerots.selection import base, criterion, diversity, geometry, uncertainty
+from aczerots.selection import aczerots, base, probcover, region_features, typiclust, uncertainty
+from aczerots.selection.aczerots import AczerotsStrategy
 from aczerots.selection.base import PoolView
 from aczerots.selection.clusters import kmeans, plus_plus
+from aczerots.selection.coreset import CoresetStrategy
 from aczerots.selection.coverage import CoverageState, condense
-from aczerots.selection.criterion import AczerotsStrategy
-from aczerots.selection.geometry import CoresetStrategy, ProbcoverStrategy, TypiclustStrategy, pure_radius
 from aczerots.selection.lazy import LazyMaximum, highest
 from aczerots.selection.locate import locate_strategy
+from aczerots.selection.probcover import ProbcoverStrategy, pure_radius
+from aczerots.selection.typiclust import TypiclustStrategy
 
 LARGE = ("aczerots", "coreset", "typiclust", "probcover")
 
@@ -79,9 +81,9 @@ def on_disk(pool: PoolView, folder: Path) -> PoolView:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a few tiles, and shortlists of a few positions."""
-    for module in (base, diversity, uncertainty):
+    for module in (base, region_features, uncertainty):
         monkeypatch.setattr(module, "_BLOCK", 7)
-    monkeypatch.setattr(geometry, "_DEMAND", 4096)
+    monkeypatch.setattr(probcover, "_DEMAND", 4096)
     monkeypatch.setattr("aczerots.selection.clusters._OWNED", 40)
     monkeypatch.setattr("aczerots.selection.coverage._CELLS", 100)
     monkeypatch.setattr("aczerots.selection.lazy._SHORTLIST", 5)
@@ -115,13 +117,13 @@ def test_blocks_of_a_pool_against_whole_arrays():
 
 def large_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every pool counts as large."""
-    monkeypatch.setattr(criterion, "_LARGE", 0)
-    monkeypatch.setattr(diversity, "_SAMPLE", 20)
-    monkeypatch.setattr(diversity, "_LARGE", 0)
-    monkeypatch.setattr(geometry, "_SAMPLE", 20)
-    monkeypatch.setattr(geometry, "_PER_CLUSTER", 1)
-    monkeypatch.setattr(geometry, "_DEMAND", 30)
-    monkeypatch.setattr(geometry, "_REFERENCE", 4)
+    monkeypatch.setattr(aczerots, "_LARGE", 0)
+    monkeypatch.setattr(region_features, "_SAMPLE", 20)
+    monkeypatch.setattr(region_features, "_LARGE", 0)
+    monkeypatch.setattr(typiclust, "_SAMPLE", 20)
+    monkeypatch.setattr(typiclust, "_PER_CLUSTER", 1)
+    monkeypatch.setattr(probcover, "_DEMAND", 30)
+    monkeypatch.setattr(typiclust, "_REFERENCE", 4)
 
 
 @pytest.mark.parametrize("name", LARGE)
@@ -188,8 +190,8 @@ def test_typiclust_of_a_sample_finds_the_same_clear_clusters(monkeypatch: pytest
     points = np.repeat(centres, 40, axis=0) + 0.03 * rng.normal(size=(240, 12))
     base_pool = make_pool(tiles=240, labelled=0, cells=1)
     pool = dataclasses.replace(base_pool, features=points[:, None].astype(np.float32), inside=np.ones((240, 1), bool))
-    monkeypatch.setattr(geometry, "_SAMPLE", 90)
-    monkeypatch.setattr(geometry, "_PER_CLUSTER", 1)
+    monkeypatch.setattr(typiclust, "_SAMPLE", 90)
+    monkeypatch.setattr(typiclust, "_PER_CLUSTER", 1)
     found = TypiclustStrategy().select(pool, 6, np.random.default_rng(0)).tiles
     assert sorted((found // 40).tolist()) == [0, 1, 2, 3, 4, 5]
 
@@ -254,9 +256,9 @@ def test_the_strategy_of_large_pools_covers_nearly_as_much(monkeypatch: pytest.M
     pool = make_pool(tiles=300, labelled=0, seed=2, cells=4)
     strategy = AczerotsStrategy(("coverage",), per_tile=4, max_demand=10_000)
     exact = strategy.select(pool, 20, np.random.default_rng(0))
-    monkeypatch.setattr(criterion, "_LARGE", 0)
+    monkeypatch.setattr(aczerots, "_LARGE", 0)
     few = AczerotsStrategy(("coverage",), per_tile=4, groups=400).select(pool, 20, np.random.default_rng(0))
-    regions, _ = diversity.region_features(pool, 4, 16, np.random.default_rng(0))
+    regions, _ = region_features.region_features(pool, 4, 16, np.random.default_rng(0))
     spread = uncertainty.entropy(pool.posterior())
     state, _ = strategy._states(pool, pool.posterior(), spread, np.random.default_rng(0))
     values = [covered(state.points, state.demand, regions, s.tiles.tolist()) for s in (exact, few)]

@@ -7,8 +7,8 @@ import pytest
 from pools import make_pool
 
 from aczerots.selection.locate import locate_strategy
-from aczerots.selection.paper import contrast_divergence, summarisation
-from aczerots.selection.uncertainty import entropy, evidential
+from aczerots.selection.paper import contrast_divergence, evidential, summarisation
+from aczerots.selection.uncertainty import entropy
 
 
 def test_evidential_uncertainty():

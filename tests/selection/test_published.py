@@ -8,16 +8,10 @@ import pytest
 from pools import make_rich_pool
 from test_baselines import pool_of
 
-from aczerots.selection.difficulty import attended, difficulty, logistic
-from aczerots.selection.published import (
-    DealStrategy,
-    MadaStrategy,
-    PbalStrategy,
-    S4alStrategy,
-    class_centroids,
-    discrepancy,
-    rarity,
-)
+from aczerots.selection.deal import DealStrategy, attended, difficulty, logistic
+from aczerots.selection.mada import MadaStrategy, class_centroids
+from aczerots.selection.pbal import PbalStrategy, discrepancy
+from aczerots.selection.s4al import S4alStrategy, rarity
 from aczerots.taxonomy import IGNORE
 
 RNG = np.random.default_rng(0)

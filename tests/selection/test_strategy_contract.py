@@ -1,21 +1,33 @@
-"""What every strategy must keep; a new one is added to STRATEGIES."""
+"""What every strategy must keep; a new one is added to STRATEGIES. The example of CONTRIBUTING.md keeps it too."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pools import make_pool, make_rich_pool, permuted
+from tests.contributing import install_example
 
 from aczerots.errors import SettingsError
 from aczerots.selection.base import PoolView, Strategy
-from aczerots.selection.locate import STRATEGIES, locate_strategy
+from aczerots.selection.locate import GROUP, STRATEGIES, locate_strategy
 
 MakePool = Callable[..., PoolView]
+ALL = (*STRATEGIES, "variation")
+"""All of the package, and the example of CONTRIBUTING.md."""
 
 
-@pytest.fixture(params=STRATEGIES)
+@pytest.fixture(scope="module", autouse=True)
+def contributed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The example of CONTRIBUTING.md as another package that announces it."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("package")
+        install_example("Add a strategy", GROUP, "variation = VariationStrategy", folder, patch)
+        yield
+
+
+@pytest.fixture(params=ALL)
 def strategy(request: pytest.FixtureRequest) -> Strategy:
     return locate_strategy(request.param)
 
@@ -29,7 +41,7 @@ def make(request: pytest.FixtureRequest) -> MakePool:
 
 def test_it_is_a_strategy(strategy: Strategy):
     assert isinstance(strategy, Strategy)
-    assert strategy.name in STRATEGIES
+    assert strategy.name in ALL
 
 
 @pytest.mark.parametrize("labelled", [0, 4, 13, 14])
@@ -63,10 +75,11 @@ def test_the_same_seed_gives_the_same_answer(strategy: Strategy, make: MakePool)
 
 @settings(max_examples=12)
 @given(st.integers(0, 1000), st.sampled_from([0, 4]), st.sampled_from([make_pool, make_rich_pool]))
+@example(136, 0, make_pool)  # two tiles of a cluster of two are equally far from its centre
 def test_the_answer_does_not_depend_on_the_order_of_the_pool(seed: int, labelled: int, make: MakePool):
     pool = make(seed=seed, labelled=labelled)
     order = np.random.default_rng(seed + 1).permutation(len(pool))
-    for name in STRATEGIES:
+    for name in ALL:
         strategy = locate_strategy(name)
         straight = strategy.select(pool, 4, np.random.default_rng(0)).tiles
         shuffled = order[strategy.select(permuted(pool, order), 4, np.random.default_rng(0)).tiles]

@@ -1,4 +1,4 @@
-"""What a run tells strategies of its pool: labels by cell and disturbed states of the model."""
+"""What a run tells strategies of its pool: labels by cell and MC-dropout posteriors."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from aczerots.backbones.cache import FeatureStore, embed_tiles
+from aczerots.backbones.cache import FeatureStore
 from aczerots.backbones.locate import locate_backbone
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import build_model, locate_preset
@@ -25,7 +25,7 @@ TILES = [Tile(slide="noise", box=b, window=b, size=64) for b in (Box(64 * i, 0, 
 def grids() -> FeatureStore:
     image = np.random.default_rng(0).integers(0, 256, (64, 192, 3), dtype=np.uint8)
     slide = ArraySlide("noise", image)
-    return embed_tiles(TILES, {"noise": slide}, locate_backbone("embedded", "cpu"), None)
+    return FeatureStore(TILES, {"noise": slide}, locate_backbone("embedded", "cpu"), None)
 
 
 def model_of(preset: str, trained: bool) -> ProZS:
@@ -68,7 +68,7 @@ def test_the_cost_of_a_tile_is_its_outlines_as_predicted(grids: FeatureStore):
 def test_dropout_states_differ_and_repeat_and_leave_the_model_alone(grids: FeatureStore):
     model = model_of("prozs", trained=True)
     pool = view(model, grids)
-    first, again = list(pool.disturbed()), list(pool.disturbed())
+    first, again = list(pool.dropout_posteriors()), list(pool.dropout_posteriors())
     assert len(first) > 1
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.allclose(first[0], first[1], atol=1e-3)
@@ -92,7 +92,7 @@ def test_a_large_view_lies_on_disk_and_is_the_same(
 ):
     model = model_of("prozs", trained=True)
     held = view(model, grids)
-    monkeypatch.setattr("aczerots.predict.segmenter._HELD", 0)
+    monkeypatch.setattr("aczerots.selection.pool_view._HELD", 0)
     pool = view_pool(model, grids, TILES, {}, TAXONOMY, scratch=tmp_path / "new")
     assert isinstance(pool.features, np.memmap)
     assert isinstance(pool.scores, np.memmap)

@@ -5,28 +5,30 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import uvicorn
 from numpy.typing import NDArray
+from PIL import Image
 
-from aczerots.annotation.store.records import NewDraft, PickRecord, RoundState, SlideRecord
+from aczerots.annotation.store.records import NewDraft, PickRecord, RoundState
 from aczerots.annotation.store.store import ProjectStore
 from aczerots.datasets.base import Dataset
 from aczerots.datasets.phantom import phantom_dataset
 from aczerots.engine.progress import Progress
 from aczerots.errors import StorageError
 from aczerots.loop.expert import draw, read_truth
-from aczerots.project.bench import Running
-from aczerots.project.exchange import ProjectExchange
 from aczerots.project.folder import Project
 from aczerots.project.settings import make_settings
+from aczerots.project.slides import describe_slide
 from aczerots.server.access import Tokens
 from aczerots.server.app import guarded, make_app
-from aczerots.server.store_desk import StoreDesk
-from aczerots.slides.base import Box
+from aczerots.server.served import ServedProject
+from aczerots.slides.base import Box, Slide
+from aczerots.slides.open import open_slide
 from aczerots.slides.tiling import cut_tiles
 
 TOKENS = {"ada": "token-of-ada", "ben": "token-of-ben"}
@@ -35,36 +37,49 @@ PICKS = [1, 2, 5]
 
 
 class SmallProject:
-    """Phantom slides cut into tiles; drafts are the truth, shifted: right in the main, wrong at the edges.
+    """A project on PNG files of phantom slides; drafts are the truth, shifted: right in the main, wrong at the edges.
+
+    Fitting measures nothing and the model knows the truth; everything else is the real thing.
 
     Attributes:
         data: Slides with truth; necrosis is unseen.
         store: The database.
-        desk: What the server works on.
+        folder: Of the project and of the slides' files.
     """
 
-    def __init__(self, database: Path | str, *, slides: int = 2, size: int = 896, tile: int = 224) -> None:
+    def __init__(
+        self, folder: Path, database: str | None = None, *, slides: int = 2, size: int = 896, tile: int = 224
+    ) -> None:
         data = phantom_dataset(slides, size=size, seed=3)
         taxonomy = data.taxonomy.with_unseen(["necrosis"])
         self.data = Dataset("phantom", taxonomy, data.samples)
-        self.taxonomy = taxonomy
-        self.store = ProjectStore(database)
+        self.taxonomy, self.folder = taxonomy, folder
+        self.store = ProjectStore(database or folder / "project.sqlite")
         self.fail_next = ""
         self._gate = threading.Event()
         self._gate.set()
         self._measured = threading.Event()
         self._measured.set()
         for sample in self.data.samples:
-            s = sample.slide
-            fact = SlideRecord(s.id, f"{s.id}.png", s.fingerprint, *s.size, s.mpp)
-            self.store.rounds.add_slide(fact, cut_tiles(s, tile))
+            path, whole = self.file(sample.slide.id), Box(0, 0, *sample.slide.size)
+            Image.fromarray(sample.slide.read(whole, sample.slide.size)).save(path)
+            slide = open_slide(path, id=sample.slide.id)
+            self.store.rounds.add_slide(describe_slide(slide, path, folder), cut_tiles(slide, tile))
         self.pool = self.store.rounds.tiles()
-        slide_list = [s.slide for s in self.data.samples]
-        self.desk = StoreDesk("Phantom study", self.store, taxonomy, lambda: slide_list, self.advance)
-        settings = make_settings(classes=taxonomy.classes, tile_size=tile)
-        opened = Project(Path("nowhere"), settings, self.store)
-        opened.__dict__["slides"] = {s.id: s for s in slide_list}  # they are in no file
-        self.exchange = SmallExchange(self, ProjectExchange(opened, Running()))
+        self.project = Project(folder, make_settings(classes=taxonomy.classes, tile_size=tile), self.store)
+        self.served = self.serve()
+
+    def file(self, slide: str) -> Path:
+        """The file of a slide."""
+        return self.folder / f"{slide}.png"
+
+    def serve(self) -> ServedProject:
+        """The project as a server that was just started holds it."""
+        return ServedProject(replace(self.project), self.advance, self.segment)
+
+    def segment(self, slide: Slide, box: Box) -> NDArray[np.uint8]:
+        """The truth."""
+        return self.data[slide.id].truth.read(box, (box.width, box.height))
 
     def propose(self, number: int, tiles: list[int], *, draft: bool = True, shift: int = 9) -> None:
         """Begin a round with the given tiles."""
@@ -126,41 +141,17 @@ class SmallProject:
 @contextmanager
 def small_round(folder: Path) -> Iterator[SmallProject]:
     """A project of small tiles whose first round asks for :data:`PICKS`."""
-    made = SmallProject(folder / "project.sqlite", slides=2, size=200, tile=64)
+    made = SmallProject(folder, slides=2, size=200, tile=64)
     made.propose(0, [])
     made.advance_to(1, PICKS)
     yield made
     made.store.close()
 
 
-class SmallExchange:
-    """The exchange of a project with a model that knows the truth.
-
-    Args:
-        project: The project.
-        exchange: Does all but the prediction.
-    """
-
-    def __init__(self, project: SmallProject, exchange: ProjectExchange) -> None:
-        self._project, self._exchange = project, exchange
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._exchange, name)
-
-    def labels(self, slide: str, box: Box) -> NDArray[np.uint8]:
-        """The truth."""
-        return self._project.data[slide].truth.read(box, (box.width, box.height))
-
-    def file(self, slide: str) -> Path:
-        """No slide is in a file; any will do."""
-        assert slide in {s.slide.id for s in self._project.data.samples}
-        return Path(__file__)
-
-
 @contextmanager
 def serving(project: SmallProject, tokens: dict[str, str] | None = None) -> Any:
     """The server on a free port in a thread; gives its address."""
-    app = guarded(make_app(project.desk, exchange=project.exchange), Tokens(tokens or TOKENS))
+    app = guarded(make_app(project.served), Tokens(tokens or TOKENS))
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -106,7 +106,7 @@ def shots(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[SmallProject]:
-    made = SmallProject(tmp_path / "project.sqlite")
+    made = SmallProject(tmp_path)
     made.propose(0, [])
     made.store.rounds.advance(0, RoundState.FITTED, metrics={"drawn_tiles": 0, "coverage": 0.0})
     made.propose(1, PICKS)
@@ -433,7 +433,7 @@ def test_a_round_that_is_measured_tears_nobody_away_from_the_next(
 
 
 def test_a_project_without_a_round_is_begun_on_the_page(browser: Any, tmp_path: Path, shots: Path) -> None:
-    project = SmallProject(tmp_path / "project.sqlite")
+    project = SmallProject(tmp_path)
     project.propose(0, [])
     with serving(project) as address:
         ada = arrive(browser, address, "ada", shots)

@@ -26,7 +26,7 @@ MALFORMED = 400, b"Invalid HTTP request received."
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallProject]:
-    made = SmallProject(tmp_path_factory.mktemp("fuzz") / "project.sqlite", slides=2, size=200, tile=64)
+    made = SmallProject(tmp_path_factory.mktemp("fuzz"), slides=2, size=200, tile=64)
     made.propose(0, [])
     made.advance_to(1, [0, 1, 2, 5])
     yield made
@@ -41,7 +41,7 @@ def address(small: SmallProject) -> Iterator[str]:
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda m: str(m.value))
 def test_no_request_is_a_server_error(small: SmallProject, address: str, mode: schemathesis.GenerationMode) -> None:
-    schema = schemathesis.openapi.from_dict(make_app(small.desk, exchange=small.exchange).openapi())
+    schema = schemathesis.openapi.from_dict(make_app(small.served).openapi())
     asked = 0
     for found in schema.get_all_operations():
         operation = found.ok()

@@ -15,14 +15,14 @@ PEOPLE = 20
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+def database(request: pytest.FixtureRequest) -> str | None:
     if request.param == "sqlite":
-        return tmp_path / "project.sqlite"
+        return None
     return new_database(request.getfixturevalue("postgres"))
 
 
-def test_twenty_annotators_lose_and_double_nothing(database: Path | str) -> None:
-    project = SmallProject(database, slides=2, size=640, tile=64)
+def test_twenty_annotators_lose_and_double_nothing(database: str | None, tmp_path: Path) -> None:
+    project = SmallProject(tmp_path, database, slides=2, size=640, tile=64)
     project.propose(0, [])
     project.advance_to(1, list(range(TILES)), draft=False)
     log = Log()
@@ -38,7 +38,7 @@ def test_twenty_annotators_lose_and_double_nothing(database: Path | str) -> None
 
 
 def test_the_check_sees_a_lost_a_doubled_and_a_changed_answer(tmp_path: Path) -> None:
-    project = SmallProject(tmp_path / "project.sqlite", slides=2, size=200, tile=64)
+    project = SmallProject(tmp_path, slides=2, size=200, tile=64)
     project.propose(0, [])
     project.advance_to(1, [0, 1], draft=False)
     log, tokens = Log(), {"ada": "token-of-ada"}

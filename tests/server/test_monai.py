@@ -127,7 +127,7 @@ def test_images_are_those_of_the_project(address: str, ada: PythonClient, projec
     slide = project.data[tile.slide].slide
     np.testing.assert_array_equal(pixels, slide.read(tile.box, (tile.box.width, tile.box.height)))
     whole = httpx.get(f"{address}/monai/{TOKENS['ada']}/datastore/image", params={"image": tile.slide})
-    assert whole.content == (Path(__file__).parent / "desks.py").read_bytes(), "the file that the exchange names"
+    assert whole.content == project.file(tile.slide).read_bytes()
     assert ada.upload_image(sample["id"], ("x.png", b"its pixels are here already")) == {"image": sample["id"]}
     for name in ("elsewhere", "../project.sqlite", "/etc/passwd", "x-patch-0_0_5_5", f"{tile.slide}-patch-0_0_5"):
         with pytest.raises(RefusedError, match="404"):

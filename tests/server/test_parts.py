@@ -16,10 +16,9 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from aczerots.annotation.stopping import stopping_criterion
-from aczerots.errors import InputError
+from aczerots.errors import InputError, NotFoundError
 from aczerots.server.app import WEB
 from aczerots.server.deepzoom import OVERLAP, TILE, DeepZoom, describe, tile_box, top_level
-from aczerots.server.ports import UnknownTileError
 from aczerots.server.runs import decode_runs, encode_runs
 from aczerots.slides.base import Box
 from aczerots.slides.image import ArraySlide
@@ -93,7 +92,7 @@ def test_tiles_are_kept_within_bounds() -> None:
 
 @pytest.mark.parametrize("place", [(11, 0, 0), (10, 3, 0), (10, 0, 3), (0, 1, 0)])
 def test_tiles_beyond_the_slide_are_unknown(place: tuple[int, int, int]) -> None:
-    with pytest.raises(UnknownTileError):
+    with pytest.raises(NotFoundError):
         tile_box(gradient(700, 523), *place)
 
 

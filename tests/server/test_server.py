@@ -13,7 +13,6 @@ from PIL import Image
 from aczerots.annotation.store.records import AnswerKind
 from aczerots.server.access import Tokens
 from aczerots.server.app import guarded, make_app
-from aczerots.server.jobs import Jobs
 from aczerots.server.runs import decode_runs, encode_runs
 from aczerots.taxonomy import IGNORE
 from tests.server.desks import PICKS, TOKENS, SmallProject
@@ -23,8 +22,8 @@ class Site:
     """Clients of one server, one per user."""
 
     def __init__(self, project: SmallProject) -> None:
-        self.jobs = Jobs()
-        self.app = make_app(project.desk, self.jobs, project.exchange)
+        served = project.serve()
+        self.jobs, self.app = served.jobs, make_app(served)
         self.gate = guarded(self.app, Tokens(TOKENS))
 
     def client(self, user: str | None) -> TestClient:

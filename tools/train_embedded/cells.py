@@ -107,11 +107,11 @@ def _shares(labels: NDArray[np.integer], kinds: int) -> Tensor:
 
 def phantom_cells(count: int, rng: np.random.Generator, say: Say, seed: int = PHANTOM_SEED) -> DrawnCells:
     """Measure ``count`` phantom slides of 448 pixels, four tiles each, at 0.4-1.0 um per pixel."""
-    from aczerots.datasets.phantom.slide import Recipe, generate
+    from aczerots.datasets.phantom.slide import SlideRecipe, generate
 
     tiles, labels = [], []
     for i in range(count):
-        image, truth = generate(Recipe(seed, i, (2 * TILE, 2 * TILE), float(rng.uniform(0.4, 1.0))))
+        image, truth = generate(SlideRecipe(seed, i, (2 * TILE, 2 * TILE), float(rng.uniform(0.4, 1.0))))
         for y in (0, TILE):
             for x in (0, TILE):
                 tiles.append(image[y : y + TILE, x : x + TILE])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from aczerots.server.ports import Advice
+from dataclasses import dataclass
 
 CHANGE = 0.02
 """Share of the pixels whose prediction a round must change to be worth it."""
@@ -14,6 +13,19 @@ GAIN = 0.01
 
 PATIENCE = 2
 """Rounds in a row below both."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Whether further rounds still change much.
+
+    Attributes:
+        stop: Whether stopping is suggested.
+        reason: Why, in a sentence.
+    """
+
+    stop: bool
+    reason: str
 
 
 def stopping_criterion(change: Mapping[int, float], coverage: Mapping[int, float]) -> Advice:

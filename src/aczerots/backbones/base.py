@@ -1,4 +1,4 @@
-"""What a backbone is: a frozen vision-language model with dense image embeddings and text embeddings."""
+"""What a backbone is: a frozen vision-language model with dense features of images and text embeddings."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class BackboneInfo:
         method: How dense embeddings are made, for example ``value``.
         dim: Dimension d of the joint space.
         layer_dim: Dimension d_v of the layer tokens.
-        stride: Pixels per grid cell, each way.
+        stride: Pixels per feature cell, each way.
         logit_scale: kappa, the factor on cosines that the model was trained with.
         mpp: Micrometres per pixel it was trained at, None if unknown.
         input_size: Side in pixels of the images it was trained on, None if it has no such side.
-        large: What is done with larger images, see windows.py; empty if nothing needs to be done.
+        large: What is done with larger images, ``windows`` or ``whole``; empty if nothing needs to be done.
         precision: Floating-point format of the forward pass: ``fp32``, ``bf16`` or ``fp16``.
-        refined_by: Hash of the helper whose patch affinities regularise the grid, see refine.py; empty if none.
+        refined_by: Hash of the helper whose patch affinities regularise ``aligned``; empty if none.
         helper: Locator of that helper; empty if none.
         stain: Hash of the stain of a slide that all images count as; empty where each is normalised by itself.
     """
@@ -65,7 +65,7 @@ class BackboneInfo:
 
 @dataclass(frozen=True)
 class DenseFeatures:
-    """Dense embeddings of a batch of b images of h x w pixels; gh = ceil(h / stride), gw likewise.
+    """Dense features of a batch of b images of h x w pixels; gh = ceil(h / stride), gw likewise.
 
     Attributes:
         aligned: Float [b, d, gh, gw], unit length along d, in the joint space with text.
@@ -76,7 +76,7 @@ class DenseFeatures:
     layers: torch.Tensor
 
     def to(self, device: torch.device | str) -> DenseFeatures:
-        """The same grids on another device."""
+        """The same features on another device."""
         return DenseFeatures(self.aligned.to(device), self.layers.to(device))
 
 
@@ -112,15 +112,15 @@ class Backbone(Protocol):
 
 @runtime_checkable
 class SlideBackbone(Backbone, Protocol):
-    """A backbone that can look at a slide in windows of any size, and then does not show where they lie."""
+    """A backbone that can be made to give the same features for a place of a slide in whichever window it lies."""
 
     @property
     def reach(self) -> int:
-        """Pixels of surroundings that a cell needs on every side; what lies farther away hardly matters."""
+        """Pixels around a feature cell, on every side, that its features depend on; what lies farther hardly counts."""
 
     def on_slide(self, sample: torch.Tensor) -> Backbone:
-        """The same backbone, with what must be the same all over a slide measured on a sample of its tissue.
+        """The same backbone for one slide: what must be equal all over it, as the stain, is measured on a sample.
 
         Args:
-            sample: RGB uint8 [n, 3, h, w], tiles of the slide at the resolution that it is read at.
+            sample: RGB uint8 [n, 3, h, w], tiles of the slide's tissue at the resolution that it is read at.
         """

@@ -1,13 +1,13 @@
-"""Dense features are computed once per tile: a store reads them from the cache and computes what is missing."""
+"""Dense features are computed once per tile: a store reads them from the cache and computes those that it lacks."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from aczerots.backbones.base import Backbone, DenseFeatures
-from aczerots.backbones.loader import Pair, embed_ahead
-from aczerots.backbones.loader import batch_size as batch_size_of
+from aczerots.backbones.loader import Pair, batch_size, embed_ahead
 from aczerots.backbones.storage import SHARD, DamagedShardError, FeatureCache, Half, Shard, bytes_per_tile
 from aczerots.errors import SettingsError
 from aczerots.slides.base import Slide, Tile
@@ -25,7 +24,6 @@ from aczerots.storage.machine import physical_memory
 Report = Callable[[int, int], None]
 
 _MEMORY = 2 * 2**30
-"""Bytes of grids that a store holds at most, if a quarter of the machine's memory is not less."""
 
 
 def tile_key(tile: Tile, slide: Slide) -> str:
@@ -36,13 +34,13 @@ def tile_key(tile: Tile, slide: Slide) -> str:
 
 
 @dataclass(frozen=True)
-class Plan:
+class FillPlan:
     """What filling a store will take.
 
     Attributes:
         tiles: Tiles in all.
         missing: Different tiles that have to be embedded.
-        size: Bytes that their grids take.
+        size: Bytes that their features take.
         folder: Where they will be written; None holds them in memory.
     """
 
@@ -53,19 +51,17 @@ class Plan:
 
 
 class FeatureStore:
-    """DenseFeatures of an ordered list of tiles, read when they are asked for; the numbers do not depend on where from.
+    """Dense features of an ordered list of tiles, read when they are asked for.
 
-    DenseFeatures that were used stay in memory as float16, up to a limit; then the longest unused go. A tile that the
-    cache lacks, or whose shard is damaged, is computed, and added to the cache. Without a cache everything
-    stays in memory.
+    Features that were used stay in memory as float16, up to a limit; then the longest unused go. A tile that the cache
+    lacks, or whose shard is damaged, is computed and added to the cache. Without a cache everything stays in memory.
+    The numbers are the same wherever they come from.
 
     Args:
         tiles: Tiles of one size.
         slides: Slides by id.
         backbone: Computes what is missing, on its own device.
-        cache: Where grids are kept; None keeps them in memory only.
-        batch_size: Tiles per forward pass; None takes what the backbone's device has the memory for.
-        memory: Bytes of grids that may stay in memory; None takes 2 GiB or a quarter of the machine's.
+        cache: Where features are kept; None keeps them in memory only.
 
     Raises:
         SettingsError: Tiles of different sizes, or the cache of another backbone.
@@ -74,28 +70,21 @@ class FeatureStore:
     """
 
     def __init__(
-        self,
-        tiles: Sequence[Tile],
-        slides: Mapping[str, Slide],
-        backbone: Backbone,
-        cache: FeatureCache | None,
-        *,
-        batch_size: int | None = None,
-        memory: int | None = None,
+        self, tiles: Sequence[Tile], slides: Mapping[str, Slide], backbone: Backbone, cache: FeatureCache | None
     ) -> None:
         _check(tiles, backbone, cache)
         self._tiles, self._slides, self._backbone, self._cache = tiles, slides, backbone, cache
-        size = tiles[0].size if tiles else 1
-        self._batch_size = batch_size or batch_size_of(backbone.info, size, backbone.device)
-        self._memory = _default_memory() if memory is None else memory
+        self._cells = None if cache is None else cache.cells
         self._position = {t.id: i for i, t in enumerate(tiles)}
         self._keys = [tile_key(t, slides[t.slide]) for t in tiles]
         # Equal pixels have equal keys and are computed once, though they may be several tiles.
         self._first: dict[str, int] = {}
         for i, key in enumerate(self._keys):
             self._first.setdefault(key, i)
-        cells = None if cache is None else cache.cells
-        self._size = bytes_per_tile(backbone.info, tiles[0].size, cells) if tiles else 0
+        side = tiles[0].size if tiles else 1
+        self._size = bytes_per_tile(backbone.info, side, self._cells)
+        self._batch_size = batch_size(backbone.info, side, backbone.device)
+        self._memory = memory_limit()
         # What fits is read a shard at a time, since the rest of a shard will be asked for too.
         self._fits = cache is None or self.size <= self._memory
         self._held: OrderedDict[str, Pair] = OrderedDict()
@@ -112,7 +101,7 @@ class FeatureStore:
         return self._position[tile_id]
 
     def __getitem__(self, index: Sequence[int]) -> DenseFeatures:
-        """DenseFeatures of the tiles at these positions, float32, on the CPU; ``aligned`` is of unit length again.
+        """Dense features of the tiles at these positions, float32, on the CPU; ``aligned`` is of unit length again.
 
         Raises:
             InputError: A slide cannot be read.
@@ -125,14 +114,19 @@ class FeatureStore:
         return DenseFeatures(F.normalize(aligned, dim=1), layers)
 
     @property
+    def cache(self) -> FeatureCache | None:
+        """Where features are kept; None for memory only."""
+        return self._cache
+
+    @property
     def size(self) -> int:
-        """Bytes that the grids of all tiles take, equal tiles counted once."""
+        """Bytes that the features of all tiles take, equal tiles counted once."""
         return self._size * len(self._first)
 
-    def plan(self) -> Plan:
+    def plan(self) -> FillPlan:
         """What :meth:`fill` has to do for all tiles."""
-        missing = sum(1 for _ in self._missing(self._keys))
-        return Plan(len(self), missing, missing * self._size, None if self._cache is None else self._cache.folder)
+        missing = len(self.missing())
+        return FillPlan(len(self), missing, missing * self._size, None if self._cache is None else self._cache.folder)
 
     def missing(self) -> list[int]:
         """Positions of the tiles that :meth:`fill` has to compute, equal tiles once."""
@@ -157,43 +151,36 @@ class FeatureStore:
         if shard is not None and self._cache is not None and self._cache.has(shard):
             return
         keys = self._keys if positions is None else [self._keys[i] for i in positions]
-        todo = list(self._missing(keys))
+        todo = self._missing(keys)
         if self._cache is not None:
             self._cache.check_room(len(todo) * self._size)
-        report = progress or _quiet
-        missing = set(todo)
-        finished = sum(k not in missing for k in keys)
+        copies = Counter(keys)
+        finished = len(keys) - sum(copies[key] for key in todo)
         if finished and progress:
-            report(finished, len(keys))
-        copies = dict.fromkeys(todo, 0)
-        for key in keys:
-            if key in copies:
-                copies[key] += 1
-        with closing(self._embed(todo)) as grids:
-            for start in range(0, len(todo), SHARD):
-                for batch in self._compute(todo[start : start + SHARD], grids, shard):
-                    finished += sum(copies[k] for k in batch)
-                    report(finished, len(keys))
+            progress(finished, len(keys))
+        with closing(self._compute(todo, shard)) as batches:
+            for batch in batches:
+                finished += sum(copies[key] for key in batch)
+                if progress:
+                    progress(finished, len(keys))
 
-    def _missing(self, keys: Sequence[str]) -> Iterator[str]:
+    def _missing(self, keys: Iterable[str]) -> list[str]:
         """Different keys that are neither in the cache nor in memory."""
         held = self._held if self._cache is None else {}
-        return (k for k in dict.fromkeys(keys) if k not in self._places and k not in held)
+        return [k for k in dict.fromkeys(keys) if k not in self._places and k not in held]
 
     def _get(self, keys: Mapping[str, object]) -> dict[str, Pair]:
-        """DenseFeatures by key, from memory, else from disk, else computed."""
+        """Features by key, from memory, else from disk, else computed."""
         found = {k: self._held[k] for k in keys if k in self._held}
         placed = sorted((k for k in keys if k not in found and k in self._places), key=self._order)
         for shard, group in groupby(placed, key=lambda k: self._places[k][0]):
             found |= self._read(shard, list(group))
         rest = [k for k in keys if k not in found]
-        with closing(self._embed(rest)) as grids:
-            for start in range(0, len(rest), SHARD):
-                part = rest[start : start + SHARD]
-                for _ in self._compute(part, grids):
-                    pass
-                found |= {k: self._held[k] for k in part}
-                self._evict(keep=SHARD)
+        for start in range(0, len(rest), SHARD):
+            part = rest[start : start + SHARD]
+            for _ in self._compute(part):
+                pass
+            found |= {k: self._held[k] for k in part}
         for key in found:
             self._held[key] = found[key]
             self._held.move_to_end(key)
@@ -205,7 +192,7 @@ class FeatureStore:
         return str(shard.path), row
 
     def _read(self, shard: Shard, keys: list[str]) -> dict[str, Pair]:
-        """DenseFeatures of some keys of a shard; empty if it turns out to be damaged, which forgets and drops it."""
+        """Features of some keys of a shard; empty if it turns out to be damaged, which drops it."""
         runs = [(0, len(shard.keys))] if self._fits else _runs([self._places[k][1] for k in keys])
         found: dict[str, Pair] = {}
         try:
@@ -222,38 +209,35 @@ class FeatureStore:
             self._held.update(found)
         return {k: found[k] for k in keys}
 
-    def _batches(self, keys: Sequence[str]) -> list[list[str]]:
-        """Keys in batches of which none crosses the border of a shard."""
-        shards = (keys[i : i + SHARD] for i in range(0, len(keys), SHARD))
-        return [list(s[i : i + self._batch_size]) for s in shards for i in range(0, len(s), self._batch_size)]
+    def _compute(self, keys: Sequence[str], shard: str | None = None) -> Generator[Sequence[str]]:
+        """Compute tiles and keep them, a shard at a time; yields the keys of each batch that is finished."""
+        size = self._batch_size
+        shards = [keys[i : i + SHARD] for i in range(0, len(keys), SHARD)]
+        batches = [[part[i : i + size] for i in range(0, len(part), size)] for part in shards]
+        tiles = [[self._tiles[self._first[k]] for k in batch] for batch in chain(*batches)]
+        with closing(embed_ahead(tiles, self._slides, self._backbone, self._cells)) as features:
+            for part in batches:
+                rows: list[Pair] = []
+                try:
+                    for batch in part:
+                        rows.append(next(features))
+                        yield batch
+                finally:
+                    # An interrupt or an unreadable slide must not cost the tiles that are finished.
+                    if rows:
+                        self._keep(list(chain(*part[: len(rows)])), rows, shard)
 
-    def _embed(self, keys: Sequence[str]) -> Generator[Pair]:
-        """DenseFeatures of each batch of keys, one after the other; the backbone does not wait for pixels."""
-        batches = [[self._tiles[self._first[k]] for k in batch] for batch in self._batches(keys)]
-        cells = None if self._cache is None else self._cache.cells
-        return embed_ahead(batches, self._slides, self._backbone, cells)
-
-    def _compute(self, keys: Sequence[str], grids: Iterator[Pair], shard: str | None = None) -> Iterator[list[str]]:
-        """Take up to a shard of tiles from ``grids``, hold them and put them into the cache; yields each batch."""
-        rows: list[Pair] = []
-        done: list[str] = []
-        try:
-            for batch in self._batches(keys):
-                rows.append(next(grids))
-                done += batch
-                yield batch
-        finally:
-            # An interrupt or an unreadable slide must not cost the tiles that are finished.
-            if rows:
-                # In C order as they come from disk: sums over another order of memory differ in the last digits.
-                aligned, layers = (np.ascontiguousarray(np.concatenate(c)) for c in zip(*rows, strict=True))
-                self._held.update({k: self._own(a, x) for k, a, x in zip(done, aligned, layers, strict=True)})
-                if self._cache is not None:
-                    self._note(self._cache.put(done, aligned, layers, shard))
-                    self._evict(keep=len(done))
+    def _keep(self, keys: Sequence[str], rows: Sequence[Pair], shard: str | None) -> None:
+        """Hold the features of batches of tiles and put them into the cache as one shard."""
+        # In C order as they come from disk: sums over another order of memory differ in the last digits.
+        aligned, layers = (np.ascontiguousarray(np.concatenate(c)) for c in zip(*rows, strict=True))
+        self._held.update({k: self._own(a, x) for k, a, x in zip(keys, aligned, layers, strict=True)})
+        if self._cache is not None:
+            self._note(self._cache.put(keys, aligned, layers, shard))
+            self._evict(keep=len(keys))
 
     def _own(self, aligned: Half, layers: Half) -> Pair:
-        """DenseFeatures of one tile; copied if the arrays they are part of must not stay in memory with them."""
+        """Features of one tile; copied if the arrays they are part of must not stay in memory with them."""
         return (aligned, layers) if self._fits else (aligned.copy(), layers.copy())
 
     def _note(self, shard: Shard) -> None:
@@ -263,7 +247,7 @@ class FeatureStore:
                 self._places.setdefault(key, (shard, row))
 
     def _evict(self, keep: int) -> None:
-        """Forget the longest unused grids beyond the memory limit; the last ``keep`` stay in any case."""
+        """Forget the longest unused features beyond the memory limit; the last ``keep`` stay in any case."""
         if self._cache is None:
             return
         limit = max(keep, self._memory // max(self._size, 1))
@@ -271,32 +255,14 @@ class FeatureStore:
             self._held.popitem(last=False)
 
 
-def embed_tiles(
-    tiles: Sequence[Tile],
-    slides: Mapping[str, Slide],
-    backbone: Backbone,
-    cache: FeatureCache | None,
-    *,
-    batch_size: int | None = None,
-    progress: Report | None = None,
-) -> FeatureStore:
-    """A store of which every tile is computed; the arguments and errors are those of :class:`FeatureStore`.
-
-    Args:
-        tiles: Tiles of one size.
-        slides: Slides by id.
-        backbone: Computes what is missing, on its own device.
-        cache: None computes everything and stores nothing.
-        batch_size: Tiles per forward pass; None takes what the backbone's device has the memory for.
-        progress: Called with (tiles finished, tiles in all).
-    """
-    store = FeatureStore(tiles, slides, backbone, cache, batch_size=batch_size)
-    store.fill(progress=progress)
-    return store
+def memory_limit() -> int:
+    """Bytes of features that a store holds: 2 GiB, or a quarter of the machine's memory if that is less."""
+    physical = physical_memory()
+    return _MEMORY if physical is None else min(_MEMORY, physical // 4)
 
 
 def _check(tiles: Sequence[Tile], backbone: Backbone, cache: FeatureCache | None) -> None:
-    """Refuse what would end in a wrong or ragged table."""
+    """Refuse tiles and a cache that do not go together."""
     if len({t.size for t in tiles}) > 1:
         raise SettingsError("tiles of different sizes", fix="Embed tiles of one size per call")
     if cache is not None and cache.backbone_hash != backbone.info.hash:
@@ -312,13 +278,3 @@ def _runs(rows: Sequence[int]) -> list[tuple[int, int]]:
         else:
             runs.append((row, row + 1))
     return runs
-
-
-def _default_memory() -> int:
-    """Bytes of grids that may stay in memory."""
-    physical = physical_memory()
-    return _MEMORY if physical is None else min(_MEMORY, physical // 4)
-
-
-def _quiet(finished: int, count: int) -> None:
-    """Progress that nobody asked for."""

@@ -14,15 +14,22 @@ projections after its first norm, one set per head, s = 1 / sqrt(head width)):
 ``layers``  the sum of the outputs of all blocks, as the paper of ProZS fuses them for its decoder (section 3.3),
             here sent on through the final norm and projection to be comparable with text.
 
-The class token, where a model has one, takes part in the attention as a key, as in SCLIP and ClearCLIP; callers
-drop its row from the result. The final norm, pooling head and projection are the caller's, see each family.
+The class token, where a model has one, takes part in the attention as a key, as in SCLIP and ClearCLIP; its row is
+dropped from the result. Every token then goes through the model's final norm, pooling head and projection by itself,
+as if it were the only one that is pooled.
+
+The default is ``value``: a convex mean of just such values is what the class token gathers, so they lie where the text
+does, and it is the one method that neither doubles the attention (``qq+kk``) nor mixes neighbours, which keeps the
+edges of small structures (docs/backbones.md). Where attention with a learned query pools the tokens, that attention
+comes last: ``value`` then drops its query and key and leaves the blocks as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from itertools import accumulate
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -56,11 +63,102 @@ class LastBlock:
     feed_forward: Map
 
 
+@dataclass(frozen=True)
+class ImageTower:
+    """A vision transformer as the dense methods need it.
+
+    Attributes:
+        states: Normalised pixels [b, 3, gh * stride, gw * stride] to the tokens that enter the first block and
+            those that leave each, float [b, prefix + gh * gw, width].
+        last: Parts of the last block.
+        alone: Tokens [b, n, width] that leave the last block to the joint space [b, n, d], of any length, each as if
+            it were all that is pooled.
+        prefix: Tokens before the patches: class and register tokens.
+        width: Channels of a token.
+        stride: Pixels per patch, each way.
+        side: Side in pixels of the images it was trained on.
+        gathers: Whether attention with learned queries pools the tokens; it is then the attention that comes last.
+    """
+
+    states: Callable[[torch.Tensor], Sequence[torch.Tensor]]
+    last: LastBlock
+    alone: Map
+    prefix: int
+    width: int
+    stride: int
+    side: int
+    gathers: bool = False
+
+    def dense(self, method: Method, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens in the joint space [b, gh * gw, d], of any length, and summed layers [b, gh * gw, width]."""
+        states = self.states(pixels)
+        unchanged = method == "value" and self.gathers
+        tokens = states[-1] if unchanged else dense_tokens(method, states, self.last)
+        return self.alone(tokens[:, self.prefix :]), sum_layers(states)[:, self.prefix :]
+
+
+def block_states(x: torch.Tensor, blocks: Iterable[Map]) -> list[torch.Tensor]:
+    """The tokens that enter the first block and those that leave each, float [b, n, width]."""
+    return list(accumulate(blocks, lambda tokens, block: block(tokens), initial=x))
+
+
+def project_part(index: int, weight: torch.Tensor, bias: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
+    """Queries (0), keys (1) or values (2) of tokens, from the joint weights of the three projections.
+
+    Args:
+        index: Which of the three.
+        weight: Float [3 * width, channels].
+        bias: Float [3 * width], or None.
+        x: Float [..., channels].
+
+    Returns:
+        Float [..., width], heads side by side.
+    """
+    return F.linear(x, weight.chunk(3)[index], None if bias is None else bias.chunk(3)[index])
+
+
+def gather_alone(attention: Any, x: torch.Tensor) -> torch.Tensor:
+    """What one query gathers from each token if that token were the only one.
+
+    The softmax over one token is 1 for every query, so that only the projections of value and output are left.
+
+    Args:
+        attention: A ``torch.nn.MultiheadAttention``.
+        x: Float [b, n, channels].
+
+    Returns:
+        Float [b, n, width].
+    """
+    joint = attention.in_proj_weight
+    weight = attention.v_proj_weight if joint is None else joint.chunk(3)[2]
+    out: torch.Tensor = attention.out_proj(F.linear(x, weight, attention.in_proj_bias.chunk(3)[2]))
+    return out
+
+
+def resize_positions(positions: torch.Tensor, old: tuple[int, int], new: tuple[int, int], **how: bool) -> torch.Tensor:
+    """Position embeddings for another number of patches, interpolated (bicubic).
+
+    Args:
+        positions: Float [1 + old rows * old columns, width], class token first.
+        old: Rows and columns of patches that they are for.
+        new: Rows and columns that are wanted.
+        how: Options of torch's interpolation; libraries differ in ``antialias``.
+
+    Returns:
+        Float [1 + new rows * new columns, width].
+    """
+    if old == new:
+        return positions
+    image = positions[1:].T.reshape(1, -1, *old)
+    image = F.interpolate(image, size=new, mode="bicubic", align_corners=False, **how)
+    return torch.cat([positions[:1], image.flatten(2)[0].T])
+
+
 def dense_tokens(method: Method, states: Sequence[torch.Tensor], block: LastBlock) -> torch.Tensor:
     """Tokens in place of the last block's output, ready for the final norm.
 
     Args:
-        method: How, see above.
+        method: One of the four above.
         states: Float [b, n, width] each: the input of the first block, then the output of every block.
         block: The last block; its input is ``states[-2]``.
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,15 @@ from typing import Any
 
 import torch
 
-from aczerots.backbones import clip, remote, siglip
-from aczerots.backbones.aligned import AlignedBackbone, Pixels, Towers
-from aczerots.backbones.base import BackboneInfo
-from aczerots.backbones.dense import Method
+from aczerots.backbones import remote
+from aczerots.backbones.aligned import AlignedBackbone, Towers
+from aczerots.backbones.clip import clip_towers
 from aczerots.backbones.hf_files import USED, check_tokenizer, check_weights, image_statistics, read_config
-from aczerots.backbones.hub_files import locate_files
 from aczerots.backbones.locator import Locator
-from aczerots.backbones.windows import Large
+from aczerots.backbones.model_files import locate_files, need
+from aczerots.backbones.preprocess import CLIP, HALF, Statistics
+from aczerots.backbones.siglip import siglip_towers
+from aczerots.backbones.tokenizers import not_of_these_weights
 from aczerots.errors import InputError, MissingExtraError
 
 VISION_ONLY = ("dinov2", "dinov2_with_registers", "dinov3_vit", "vit")
@@ -32,26 +32,18 @@ class Family:
 
     Attributes:
         architecture: Class in transformers.
-        towers: (model, tokenizer, method) to towers.
-        method: Default dense method.
-        large: Default for images larger than the input.
-        statistics: RGB mean and deviation where the folder states none.
-        max_scale: Where the factor on cosines was clipped in training.
+        towers: (model, tokenizer, image statistics) to towers.
+        statistics: What images are normalised with where the folder states nothing.
     """
 
     architecture: str
-    towers: Callable[[Any, Any, Method], Towers]
-    method: Method
-    large: Large
-    statistics: tuple[Sequence[float], Sequence[float]]
-    max_scale: float
+    towers: Callable[[Any, Any, Statistics], Towers]
+    statistics: Statistics
 
 
 FAMILIES = {
-    "clip": Family("CLIPModel", clip.clip_towers, clip.DEFAULT, "windows", (clip.MEAN, clip.STD), clip.MAX_LOGIT_SCALE),
-    "siglip": Family(
-        "SiglipModel", siglip.siglip_towers, siglip.DEFAULT, "windows", (siglip.MEAN, siglip.STD), float("inf")
-    ),
+    "clip": Family("CLIPModel", clip_towers, CLIP),
+    "siglip": Family("SiglipModel", siglip_towers, HALF),
 }
 """Families by ``model_type`` of the configuration."""
 
@@ -72,7 +64,7 @@ def load_hf(locator: Locator, trust_remote_code: bool = False) -> AlignedBackbon
             are missing, damaged or do not belong together.
         MissingExtraError: transformers is not installed.
     """
-    need_transformers(locator)
+    need("hf", ("transformers",), locator)
     folder, revision = locate_files(locator, (*USED, remote.CODE) if trust_remote_code else USED)
     config = read_config(folder, locator.where)
     family = _family(config, locator, trust_remote_code)
@@ -87,32 +79,9 @@ def load_hf(locator: Locator, trust_remote_code: bool = False) -> AlignedBackbon
     else:
         tokenizer = _load_tokenizer(folder, locator)
         model = load_model(family.architecture, folder, locator)
-    mean, std = image_statistics(folder, locator.where, family.statistics)
+    statistics = image_statistics(folder, locator.where, family.statistics)
     _check_pair(model, tokenizer, locator)
-    vision, large = model.config.vision_config, locator.large or family.large
-    method = locator.method or family.method
-    info = BackboneInfo(
-        locator=locator.text,
-        revision=revision,
-        method=method,
-        dim=getattr(model.config, "projection_dim", None) or vision.hidden_size,
-        layer_dim=vision.hidden_size,
-        stride=vision.patch_size,
-        logit_scale=min(model.logit_scale.exp().item(), family.max_scale),
-        input_size=vision.image_size,
-        large=large,
-    )
-    return AlignedBackbone(family.towers(model, tokenizer, method), Pixels(vision.image_size, mean, std, large), info)
-
-
-def need_transformers(locator: Locator) -> None:
-    """See that transformers is installed.
-
-    Raises:
-        MissingExtraError: It is not.
-    """
-    if importlib.util.find_spec("transformers") is None:
-        raise MissingExtraError("hf", f"the backbone '{locator.where}'")
+    return AlignedBackbone(family.towers(model, tokenizer, statistics), locator, revision)
 
 
 def _family(config: dict[str, Any], locator: Locator, trust_remote_code: bool) -> Family | None:
@@ -181,8 +150,7 @@ def _check_pair(model: Any, tokenizer: Any, locator: Locator) -> None:
         # 2 is what old configurations say; transformers then takes the highest id for the end of the text.
         fits = fits and text.eos_token_id in (2, tokenizer.eos_token_id)
     if not (fits and ends):
-        fix = "Take weights and tokenizer from the same model"
-        raise InputError("the tokenizer does not belong to the weights", where=locator.where, fix=fix)
+        raise not_of_these_weights(locator)
 
 
 @contextmanager

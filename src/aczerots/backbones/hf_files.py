@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from aczerots.backbones.preprocess import Statistics
 from aczerots.errors import InputError
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 TOKENIZER = ("tokenizer.json", "vocab.json", "merges.txt", "spiece.model", "tokenizer.model", "tokenizer_config.json")
-WORDS = ("special_tokens_map.json", "added_tokens.json")
+SPECIAL_TOKENS = ("special_tokens_map.json", "added_tokens.json")
 VISION = ("config.json", "model-*-of-*.safetensors", *WEIGHTS, *PREPROCESSING)
-USED = (*VISION, *TOKENIZER, *WORDS)
+USED = (*VISION, *TOKENIZER, *SPECIAL_TOKENS)
 """All files that can change an embedding, of images and of images and text; nothing else is downloaded or hashed."""
 
 
@@ -54,9 +54,7 @@ def check_tokenizer(folder: Path, where: str) -> None:
         raise InputError("has no tokenizer", where=where, fix=fix)
 
 
-def image_statistics(
-    folder: Path, where: str, default: tuple[Sequence[float], Sequence[float]]
-) -> tuple[Sequence[float], Sequence[float]]:
+def image_statistics(folder: Path, where: str, default: Statistics) -> Statistics:
     """What images are normalised with.
 
     Args:

@@ -1,4 +1,4 @@
-"""Feeds tiles to a backbone: how many at once, the next ones read and the last ones copied while it computes."""
+"""Runs tiles through a backbone in batches; while it computes, the next are read and the last are copied."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ CPU_BATCH = 8
 """Tiles per forward pass on a CPU: more do not make a core faster, and cost memory."""
 
 _LARGEST = 64
-_SHARE = 0.4
+_FRACTION = 0.4
 """Of the free memory of an accelerator that a batch may take by the estimate."""
 
 
 def batch_size(info: BackboneInfo, tile_size: int, device: torch.device) -> int:
-    """Tiles per forward pass that a device has the memory for; :func:`embed_ahead` parts a batch that has not.
+    """Tiles per forward pass that should fit a device; :func:`embed_ahead` splits a batch that does not.
 
     Per token a transformer of 24 blocks keeps 24 states and at its widest some 16 vectors more of d_v numbers in
     float32; per tile come the attention of 16 heads and the pixels three times.
@@ -49,13 +49,13 @@ def batch_size(info: BackboneInfo, tile_size: int, device: torch.device) -> int:
     tokens = (tile_size / info.stride) ** 2
     need = 4 * (40 * info.layer_dim * tokens + 16 * tokens**2 + 9 * tile_size**2)
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 4 * 2**30
-    return int(max(1, min(_LARGEST, _SHARE * free / need)))
+    return int(max(1, min(_LARGEST, _FRACTION * free / need)))
 
 
 def embed_ahead(
     batches: Iterable[Sequence[Tile]], slides: Mapping[str, Slide], backbone: Backbone, cells: int | None
 ) -> Generator[Pair]:
-    """DenseFeatures of batches of tiles. Close the iterator if it is not used up.
+    """Dense features of batches of tiles. Close the iterator if it is not used up.
 
     A thread reads the next batches meanwhile. An accelerator has the next batch to compute before the results of
     the last are taken from it.
@@ -64,7 +64,7 @@ def embed_ahead(
         batches: Tiles of each batch, all of one size.
         slides: Slides by id.
         backbone: Computes on its own device.
-        cells: Average grids over regions, at most this many each way; None leaves them.
+        cells: Average features over regions, at most this many each way; None leaves them.
 
     Yields:
         (aligned, layers) of each batch, float16 [b, d, gh, gw] and [b, d_v, gh, gw]; values beyond the range of
@@ -74,15 +74,15 @@ def embed_ahead(
         InputError: A slide cannot be read.
         SettingsError: The device has not the memory for one tile.
     """
-    flying: deque[_Flight] = deque()
+    pending: deque[_PendingBatch] = deque()
     depth = 0 if backbone.device.type == "cpu" else 1
     with closing(read_ahead(batches, slides)) as pixels:
         for images in pixels:
-            flying.append(_Flight(images, backbone, cells))
-            if len(flying) > depth:
-                yield flying.popleft().land()
-        while flying:
-            yield flying.popleft().land()
+            pending.append(_PendingBatch(images, backbone, cells))
+            if len(pending) > depth:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def read_ahead(batches: Iterable[Sequence[Tile]], slides: Mapping[str, Slide]) -> Generator[torch.Tensor]:
@@ -115,20 +115,21 @@ def read_tiles(tiles: Sequence[Tile], slides: Mapping[str, Slide]) -> torch.Tens
     return torch.from_numpy(pixels).movedim(-1, 1).contiguous()
 
 
-class _Flight:
-    """A batch on its way through a device and back."""
+class _PendingBatch:
+    """A batch that a device computes; its results are on their way back to the CPU."""
 
     def __init__(self, images: torch.Tensor, backbone: Backbone, cells: int | None) -> None:
         device = backbone.device
-        if device.type == "cuda":
+        on_gpu = device.type == "cuda"
+        if on_gpu:
             images = images.pin_memory().to(device, non_blocking=True)
-        grids = _encode(images.to(device), backbone)
-        halves = (_half(_pooled(t, cells)) for t in (grids.aligned, grids.layers))
-        self._results = [t.to("cpu", non_blocking=device.type == "cuda") for t in halves]
-        self._done = torch.cuda.current_stream(device).record_event() if device.type == "cuda" else None
+        features = _encode(images.to(device), backbone)
+        halves = [_half(_pooled(t, cells)) for t in (features.aligned, features.layers)]
+        self._results = [t.to("cpu", non_blocking=on_gpu) for t in halves]
+        self._done = torch.cuda.current_stream(device).record_event() if on_gpu else None
 
-    def land(self) -> Pair:
-        """Wait for the results."""
+    def result(self) -> Pair:
+        """Wait for (aligned, layers), float16."""
         if self._done is not None:
             self._done.synchronize()
         aligned, layers = (t.numpy() for t in self._results)
@@ -137,7 +138,7 @@ class _Flight:
 
 @torch.no_grad()
 def _encode(images: torch.Tensor, backbone: Backbone) -> DenseFeatures:
-    """DenseFeatures of a batch; parted in halves as long as the device has not the memory.
+    """Dense features of a batch; split in halves as long as the device has not the memory.
 
     Raises:
         SettingsError: It has not the memory for one image.
@@ -155,7 +156,7 @@ def _encode(images: torch.Tensor, backbone: Backbone) -> DenseFeatures:
 
 
 def _pooled(x: torch.Tensor, cells: int | None) -> torch.Tensor:
-    """Grid [b, d, gh, gw] averaged over regions, at most ``cells`` each way; None leaves it."""
+    """Features [b, d, gh, gw] averaged over regions, at most ``cells`` each way; None leaves them."""
     if cells is None:
         return x
     return F.adaptive_avg_pool2d(x, (min(cells, x.shape[2]), min(cells, x.shape[3])))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import entry_points
+from typing import Any
 
 from aczerots.backbones.base import Backbone
 from aczerots.backbones.locator import Locator, parse_locator
 from aczerots.backbones.options import BackboneOptions
-from aczerots.backbones.precision import PrecisionBackbone
-from aczerots.backbones.refine import Helper, RefinedBackbone
+from aczerots.backbones.precision import with_precision
+from aczerots.backbones.refine import Helper, refine
 from aczerots.backbones.unsupported import refuse_known
 from aczerots.errors import SettingsError
 
@@ -17,20 +18,27 @@ GROUP = "aczerots.backbones"
 DEFAULTS = BackboneOptions()
 
 FAMILIES = {
+    "hf": "aczerots.backbones.hf:load_hf",
     "conch": "aczerots.backbones.conch:load_conch",
     "keep": "aczerots.backbones.keep:load_keep",
     "musk": "aczerots.backbones.musk:load_musk",
     "open_clip": "aczerots.backbones.open_clip:load_open_clip",
 }
-"""Loaders by kind, ``module:function`` of a Locator; imported when asked for."""
+"""Loaders of backbones by kind, ``module:function`` of a Locator; imported when asked for."""
+
+HELPERS = {
+    "hf": "aczerots.backbones.vision:load_vision",
+    "timm": "aczerots.backbones.timm_vision:load_timm",
+}
+"""Loaders of vision-only helpers, likewise."""
 
 
 def locate_backbone(locator: str, device: str = "cpu", options: BackboneOptions = DEFAULTS) -> Backbone:
-    """The backbone a locator names: ``embedded``, ``hf:ID_OR_FOLDER``, or an entry point ``NAME:REST``.
+    """The backbone a locator names: ``embedded``, ``KIND:ID_OR_FOLDER``, or an entry point ``NAME:REST``.
 
     Args:
-        locator: What the user wrote, see locator.py for the grammar.
-        device: Where it shall compute; ``auto`` takes an accelerator if there is one.
+        locator: What the user wrote; its grammar is in locator.py.
+        device: Where it computes; ``auto`` takes an accelerator if there is one.
         options: How it is run.
 
     Raises:
@@ -41,9 +49,9 @@ def locate_backbone(locator: str, device: str = "cpu", options: BackboneOptions 
     device = locate_device(device)
     backbone = _open(parse_locator(locator), options)
     if options.refine_with is not None:
-        backbone = RefinedBackbone(backbone, locate_helper(options.refine_with))
+        backbone = refine(backbone, locate_helper(options.refine_with))
     if options.precision != "fp32" or options.compiled:
-        backbone = PrecisionBackbone(backbone, options.precision, options.compiled)
+        backbone = with_precision(backbone, options.precision, options.compiled)
     return backbone.to(device)
 
 
@@ -56,14 +64,9 @@ def locate_helper(locator: str) -> Helper:
         MissingExtraError: A library it needs is not installed.
     """
     parts = parse_locator(locator)
-    if parts.kind == "hf" and parts.source:
-        from aczerots.backbones.vision import load_vision
-
-        return load_vision(parts)
-    if parts.kind == "timm" and parts.source:
-        from aczerots.backbones.timm_vision import load_timm
-
-        return load_timm(parts)
+    if parts.kind in HELPERS and parts.source:
+        helper: Helper = _imported(HELPERS[parts.kind])(parts)
+        return helper
     fix = "Use hf:ID_OR_FOLDER or timm:NAME_OR_ID_OR_FOLDER"
     raise SettingsError(f"unknown helper '{locator}'", where="--refine-with", fix=fix)
 
@@ -87,25 +90,28 @@ def locate_device(name: str) -> str:
 
 
 def _open(locator: Locator, options: BackboneOptions) -> Backbone:
-    """The bare backbone on the CPU. One branch per kind; ``options`` matter to the kind that may run code of others."""
+    """The bare backbone on the CPU."""
     refuse_known(locator)
+    kind = locator.kind
     if locator.text == "embedded":
         from aczerots.backbones.embedded import load_embedded
 
         return load_embedded()
-    if locator.kind == "hf" and locator.source:
-        from aczerots.backbones.hf import load_hf
-
-        return load_hf(locator, options.trust_remote_code)
-    if locator.kind in FAMILIES and locator.source:
-        module, _, function = FAMILIES[locator.kind].partition(":")
-        ours: Backbone = getattr(import_module(module), function)(locator)
+    if kind in FAMILIES and locator.source:
+        trust = {"trust_remote_code": options.trust_remote_code} if kind == "hf" else {}
+        ours: Backbone = _imported(FAMILIES[kind])(locator, **trust)
         return ours
-    if locator.kind == "timm":
+    if kind == "timm":
         fix = f"Use it as a helper of one that has: --backbone hf:ID_OR_FOLDER --refine-with {locator.where}"
         raise SettingsError("models of timm have no text", where=locator.where, fix=fix)
-    for point in entry_points(group=GROUP, name=locator.kind):
+    for point in entry_points(group=GROUP, name=kind):
         backbone: Backbone = point.load()(locator.text.partition(":")[2])
         return backbone
-    fix = f"Use embedded, hf:ID_OR_FOLDER, or {', '.join(f'{kind}:...' for kind in FAMILIES)}"
+    fix = f"Use embedded, {', '.join(f'{known}:...' for known in FAMILIES)}, or install the package that brings it"
     raise SettingsError(f"unknown backbone '{locator.text}'", where="--backbone", fix=fix)
+
+
+def _imported(path: str) -> Any:
+    """The function that ``module:function`` names."""
+    module, _, function = path.partition(":")
+    return getattr(import_module(module), function)

@@ -17,18 +17,16 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from aczerots.backbones.aligned import AlignedBackbone, Pixels, Towers
-from aczerots.backbones.base import BackboneInfo
-from aczerots.backbones.clip import MAX_LOGIT_SCALE
+from aczerots.backbones.aligned import AlignedBackbone, Towers
 from aczerots.backbones.locator import Locator
+from aczerots.backbones.model_files import find_model, first_file, need
 from aczerots.backbones.open_clip_towers import image_tower
-from aczerots.backbones.sources import HUB, find_model, first_file, need
 from aczerots.errors import InputError
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
-WORDS = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "tokenizer_config.json")
-USED = (CONFIG, *WORDS, "special_tokens_map.json", "added_tokens.json")
+TOKENIZER = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "tokenizer_config.json")
+USED = (CONFIG, *TOKENIZER, "special_tokens_map.json", "added_tokens.json")
 
 LONG = 2048
 """Tokens that a text is padded to before its pads are taken off; longer than any context."""
@@ -40,7 +38,6 @@ def load_open_clip(locator: Locator) -> AlignedBackbone:
     Args:
         locator: ``open_clip:`` and a folder with ``open_clip_config.json`` and weights, a hub id with or without
             ``hf-hub:`` before it, or a name that open_clip knows with its training: ``ViT-B-32@laion2b_s34b_b79k``.
-            The default method is ``value``.
 
     Returns:
         The backbone, on the CPU. Pickled weights (``.bin``) are read by torch's reader that builds nothing but
@@ -51,39 +48,27 @@ def load_open_clip(locator: Locator) -> AlignedBackbone:
         MissingExtraError: open_clip is not installed.
     """
     need("open-clip", ("open_clip", "timm", "transformers"), locator)
-    known = not locator.is_folder and not locator.source.startswith(HUB) and "/" not in locator.source
-    model, tokenizer, revision = (_known if known else _saved)(locator)
+    model, tokenizer, revision = (_known if locator.is_library_name else _saved)(locator)
     if getattr(tokenizer, "tokenizer_mode", None) == "clips":
         raise InputError("its way of splitting texts ('clips') is not supported", where=locator.where)
-    tower, method = image_tower(model, locator.where), locator.method or "value"
+    tower = image_tower(model, locator.where)
     facts = importlib.import_module("open_clip").get_model_preprocess_cfg(model)
-    pixels = Pixels(tower.side, facts["mean"], facts["std"], locator.large or "windows")
-    towers = Towers(
-        module=model.eval(),
-        dense=partial(tower.dense, method),
-        pooled=tower.pooled,
-        text=partial(_embed, model, tokenizer),
-        tokens=partial(_tokens, tokenizer),
-        context=tokenizer.context_length,
-    )
-    dim = towers.text(torch.tensor([_tokens(tokenizer, "a")])).shape[1]
     with torch.no_grad():
+        dim = _embed(model.eval(), tokenizer, torch.tensor([_tokens(tokenizer, "a")])).shape[1]
         given = tower.alone(torch.zeros(1, 1, tower.width)).shape[2]
     if given != dim:
         what = f"its images have {given} numbers, its texts {dim}: they are not aligned"
         raise InputError(what, where=locator.where)
-    info = BackboneInfo(
-        locator=locator.text,
-        revision=revision,
-        method=method,
+    towers = Towers(
+        module=model,
+        image=tower,
+        text=partial(_embed, model, tokenizer),
+        tokens=partial(_tokens, tokenizer),
+        context=tokenizer.context_length,
         dim=dim,
-        layer_dim=tower.width,
-        stride=tower.stride,
-        logit_scale=min(model.logit_scale.exp().max().item(), MAX_LOGIT_SCALE),
-        input_size=tower.side,
-        large=pixels.large,
+        statistics=(facts["mean"], facts["std"]),
     )
-    return AlignedBackbone(towers, pixels, info)
+    return AlignedBackbone(towers, locator, revision)
 
 
 def _saved(locator: Locator) -> tuple[Any, Any, str]:
@@ -95,7 +80,7 @@ def _saved(locator: Locator) -> tuple[Any, Any, str]:
         model = open_clip.create_model(f"local-dir:{folder}", pretrained_text=False)
         text = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_cfg"]["text_cfg"]
         name = text.get("hf_tokenizer_name")
-        if name and not any((folder / file).is_file() for file in WORDS):
+        if name and not any((folder / file).is_file() for file in TOKENIZER):
             length, more = text.get("context_length", 77), text.get("tokenizer_kwargs", {})
             tokenizer = open_clip.tokenizer.HFTokenizer(name, context_length=length, **more)
         else:
@@ -167,6 +152,5 @@ def _pad(tokenizer: Any) -> int:
 def _embed(model: Any, tokenizer: Any, ids: torch.Tensor) -> torch.Tensor:
     """Embeddings [n, d] of texts of one length, padded to the context as the model was trained."""
     padded = F.pad(ids, (0, tokenizer.context_length - ids.shape[1]), value=_pad(tokenizer))
-    with torch.no_grad():
-        pooled: torch.Tensor = model.encode_text(padded, normalize=False)
-    return pooled
+    embedded: torch.Tensor = model.encode_text(padded, normalize=False)
+    return embedded

@@ -1,8 +1,7 @@
 """Image towers of open_clip as the dense methods need them.
 
-A token goes alone through what pools and projects the tokens: for a class token or a mean the final norm and the
-projection; for the attention pool of CoCa (Yu et al. 2022) the pool's own value and output projections, since a
-softmax over one token is 1 for every query.
+For a class token or a mean of tokens, a single token goes through the final norm and the projection; for the attention
+pool of CoCa (Yu et al. 2022) through the pool's own projections of value and output first.
 """
 
 from __future__ import annotations
@@ -12,10 +11,16 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
-from aczerots.backbones.dense import LastBlock
-from aczerots.backbones.timm_blocks import ImageTower, timm_tower
+from aczerots.backbones.dense import (
+    ImageTower,
+    LastBlock,
+    block_states,
+    gather_alone,
+    project_part,
+    resize_positions,
+)
+from aczerots.backbones.timm_blocks import timm_tower
 from aczerots.errors import InputError
 
 
@@ -38,7 +43,6 @@ def image_tower(model: Any, where: str) -> ImageTower:
         states=partial(_states, visual),
         last=_last(visual, where),
         alone=partial(_alone, visual),
-        pooled=partial(_pooled, visual),
         prefix=1,
         gathers=visual.attn_pool is not None,
         width=visual.conv1.out_channels,
@@ -48,19 +52,13 @@ def image_tower(model: Any, where: str) -> ImageTower:
 
 
 def _states(visual: Any, pixels: torch.Tensor) -> list[torch.Tensor]:
-    """Tokens entering the first block and leaving each; positions are interpolated (bicubic) to the grid."""
+    """Tokens that enter the first block and leave each; position embeddings are interpolated to gh x gw."""
     tokens = visual.conv1(pixels)
-    positions = visual.positional_embedding
-    if tuple(tokens.shape[-2:]) != tuple(visual.grid_size):
-        grid = positions[1:].T.reshape(1, -1, *visual.grid_size)
-        size = (tokens.shape[-2], tokens.shape[-1])
-        grid = F.interpolate(grid, size=size, mode="bicubic", antialias=True)
-        positions = torch.cat([positions[:1], grid.flatten(2)[0].T])
+    gh, gw = tokens.shape[-2:]
+    positions = resize_positions(visual.positional_embedding, tuple(visual.grid_size), (gh, gw), antialias=True)
     cls = visual.class_embedding.expand(len(tokens), 1, -1)
-    states = [visual.ln_pre(torch.cat([cls, tokens.flatten(2).mT], dim=1) + positions)]
-    for block in visual.transformer.resblocks:
-        states.append(block(states[-1]))
-    return states
+    first = visual.ln_pre(torch.cat([cls, tokens.flatten(2).mT], dim=1) + positions)
+    return block_states(first, visual.transformer.resblocks)
 
 
 def _last(visual: Any, where: str) -> LastBlock:
@@ -69,16 +67,13 @@ def _last(visual: Any, where: str) -> LastBlock:
         fix = "Dense embeddings need plain transformer blocks, as in ViT-B-16"
         raise InputError("its image tower has no blocks of the kind needed", where=where, fix=fix)
     attn = block.attn
-
-    def part(index: int, x: torch.Tensor) -> torch.Tensor:
-        return F.linear(x, attn.in_proj_weight.chunk(3)[index], attn.in_proj_bias.chunk(3)[index])
-
+    q, k, v = (partial(project_part, index, attn.in_proj_weight, attn.in_proj_bias) for index in range(3))
     return LastBlock(
         heads=attn.num_heads,
         norm=block.ln_1,
-        q=partial(part, 0),
-        k=partial(part, 1),
-        v=partial(part, 2),
+        q=q,
+        k=k,
+        v=v,
         out=lambda x: block.ls_1(attn.out_proj(x)),
         feed_forward=lambda x: block.ls_2(block.mlp(block.ln_2(x))),
     )
@@ -87,15 +82,6 @@ def _last(visual: Any, where: str) -> LastBlock:
 def _alone(visual: Any, tokens: torch.Tensor) -> torch.Tensor:
     """Tokens [b, n, width] into the joint space [b, n, d], each as if it were all that is pooled."""
     if visual.attn_pool is not None:
-        attn = visual.attn_pool.attn
-        bias = attn.in_proj_bias.chunk(3)[2]
-        weight = attn.in_proj_weight.chunk(3)[2] if attn.v_proj_weight is None else attn.v_proj_weight
-        tokens = attn.out_proj(F.linear(visual.attn_pool.ln_k(tokens), weight, bias))
+        tokens = gather_alone(visual.attn_pool.attn, visual.attn_pool.ln_k(tokens))
     out: torch.Tensor = visual.ln_post(tokens) @ visual.proj
     return out
-
-
-def _pooled(visual: Any, pixels: torch.Tensor) -> torch.Tensor:
-    out = visual(pixels)
-    pooled: torch.Tensor = out[0] if isinstance(out, tuple) else out
-    return pooled

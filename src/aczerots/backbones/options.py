@@ -12,8 +12,8 @@ class BackboneOptions:
     """Options of :func:`aczerots.backbones.locate.locate_backbone`.
 
     Attributes:
-        refine_with: Locator of a vision-only helper, see refine.py; None for no helper.
-        precision: Floating-point format of the forward pass over images, see tuned.py.
+        refine_with: Locator of a vision-only helper that regularises the aligned features; None for no helper.
+        precision: Floating-point format of the forward pass over images.
         compiled: Compile the forward pass (torch.compile).
         trust_remote_code: Let repositories that bring Python code of their own run it.
     """

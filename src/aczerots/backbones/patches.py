@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, final
 
 import torch
 
+from aczerots.backbones.locator import Locator
+from aczerots.backbones.preprocess import Preprocessing, Statistics
 from aczerots.backbones.refine import HelperInfo
-from aczerots.backbones.windows import whole_cells
+from aczerots.errors import SettingsError
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""RGB statistics of ImageNet, in [0, 1], as vision-only models use them where they state nothing."""
+
+def check_no_method(locator: Locator) -> None:
+    """Refuse a dense method, or a treatment of large images, in the locator of a helper.
+
+    Raises:
+        SettingsError: There is one.
+    """
+    if locator.method or locator.large:
+        raise SettingsError("a helper has no dense method", where=locator.text, fix="Leave out what follows '#'")
 
 
 @final
@@ -20,10 +29,9 @@ class PatchHelper:
 
     Args:
         model: The model, frozen, in evaluation mode.
-        patches: (normalised pixels float [b, 3, h, w], number of cells n) -> patch tokens [b, n, c] in rows.
+        patches: (normalised pixels float [b, 3, h, w], number of patches n) -> patch tokens [b, n, c] in rows.
         info: Facts about it.
-        mean: RGB mean that images are normalised with, in [0, 1].
-        std: RGB standard deviation, likewise.
+        statistics: What images are normalised with.
     """
 
     def __init__(
@@ -31,12 +39,10 @@ class PatchHelper:
         model: Any,
         patches: Callable[[torch.Tensor, int], torch.Tensor],
         info: HelperInfo,
-        mean: Sequence[float],
-        std: Sequence[float],
+        statistics: Statistics,
     ) -> None:
         self._model, self._patches, self._info = model, patches, info
-        centre, scale = (torch.tensor(v, dtype=torch.float32)[:, None, None] for v in (mean, std))
-        self._factor, self._shift = 1 / (255 * scale), -centre / scale
+        self._preprocess = Preprocessing(statistics, info.stride)
 
     @property
     def info(self) -> HelperInfo:
@@ -58,9 +64,7 @@ class PatchHelper:
         Returns:
             Float32 [b, c, ceil(h / stride), ceil(w / stride)] on the device of ``images``.
         """
-        device, stride = next(self._model.parameters()).device, self._info.stride
-        pixels = whole_cells(images.to(device).float(), stride)
-        gh, gw = (side // stride for side in pixels.shape[-2:])
-        pixels = pixels.mul_(self._factor.to(device)).add_(self._shift.to(device))
+        pixels = self._preprocess(images, next(self._model.parameters()).device)
+        gh, gw = (side // self._info.stride for side in pixels.shape[-2:])
         patches = self._patches(pixels, gh * gw).mT.float()
         return patches.reshape(*patches.shape[:2], gh, gw).to(images.device)

@@ -1,4 +1,4 @@
-"""DenseFeatures on disk: shards of up to 64 tiles that several processes may write and read at the same time.
+"""Dense features on disk: shards of up to 64 tiles that several processes may write and read at the same time.
 
 ``<folder>/<backbone hash>/shard-<id>.zarr`` holds arrays ``aligned`` and ``layers`` in float16, each one file
 with a checksum per tile, and the tiles' keys as an attribute. A shard is written under another name and renamed
@@ -29,14 +29,14 @@ SHARD = 64
 """Tiles per shard: what a kill can cost."""
 
 CELLS = 4
-"""Cells each way of a pooled grid: 16 regions per tile are what selection needs at the least."""
+"""Feature cells each way of a pooled tile: 16 regions per tile are the least that selection needs."""
 
 _ABANDONED = 24 * 3600.0
 _ARRAYS = ("aligned", "layers")
 
 
 class DamagedShardError(Exception):
-    """A shard cannot be read as it was written; caught by the grid store, which computes its tiles again."""
+    """A shard cannot be read as it was written; the store catches this and computes its tiles again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class Shard:
     arrays: tuple[Any, Any]
 
     def read(self, rows: slice) -> tuple[Half, Half]:
-        """DenseFeatures of some consecutive tiles: aligned [k, d, gh, gw] and layers [k, d_v, gh, gw].
+        """Features of some consecutive tiles: aligned [k, d, gh, gw] and layers [k, d_v, gh, gw].
 
         Raises:
             DamagedShardError: Wrong checksum, or data that are gone.
@@ -73,12 +73,12 @@ class Shard:
 
 
 class FeatureCache:
-    """Cached grids of one backbone.
+    """Cached features of one backbone.
 
     Args:
         folder: Root of the cache; shared by all backbones.
         info: Facts about the backbone; their hash keys the cache.
-        cells: None keeps whole grids; a number keeps grids pooled to at most that many cells each way.
+        cells: None keeps all features; a number keeps them pooled to at most that many cells each way.
     """
 
     def __init__(self, folder: Path, info: BackboneInfo, cells: int | None = None) -> None:
@@ -190,7 +190,7 @@ class FeatureCache:
         free = free_space(self.folder)
         if size > free:
             fix = "Use --cache pooled or off, a smaller dataset, or set ACZEROTS_CACHE to a folder on another disk"
-            what = f"the cache needs {size_text(size)} for these grids, and {size_text(free)} are free"
+            what = f"the cache needs {size_text(size)} for these features, and {size_text(free)} are free"
             raise StorageError(what, where=self.folder, fix=fix)
 
     def _tidy(self) -> None:
@@ -214,7 +214,7 @@ def _rename(temporary: Path, final: Path) -> None:
 
 
 def bytes_per_tile(info: BackboneInfo, size: int, cells: int | None = None) -> int:
-    """What the grids of one tile take, on disk or in memory, without a few bytes of checksums.
+    """Bytes that the features of one tile take, on disk or in memory, without a few for checksums.
 
     Args:
         info: Facts about the backbone.

@@ -4,55 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
-from aczerots.backbones.dense import LastBlock, Method, dense_tokens, sum_layers
+from aczerots.backbones.dense import ImageTower, LastBlock, block_states, project_part
 from aczerots.errors import InputError
-
-
-@dataclass(frozen=True)
-class ImageTower:
-    """A vision transformer of a kept library.
-
-    Attributes:
-        states: Normalised pixels [b, 3, gh * stride, gw * stride] to the tokens that enter the first block and
-            those that leave each, float [b, prefix + gh * gw, width].
-        last: Parts of the last block.
-        alone: Tokens [b, n, width] that leave the last block to the joint space [b, n, d], each as if it were all
-            that is pooled.
-        pooled: Normalised pixels to image embeddings [b, d].
-        prefix: Tokens before the patches: class and register tokens.
-        gathers: Whether attention with learned queries pools the tokens; it is then the attention that comes last.
-        width: Channels of a token.
-        stride: Pixels per patch, each way.
-        side: Side of the input in pixels.
-    """
-
-    states: Callable[[torch.Tensor], list[torch.Tensor]]
-    last: LastBlock
-    alone: Callable[[torch.Tensor], torch.Tensor]
-    pooled: Callable[[torch.Tensor], torch.Tensor]
-    prefix: int
-    gathers: bool
-    width: int
-    stride: int
-    side: int
-
-    def dense(self, method: Method, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tokens in the joint space [b, n, d], of any length, and summed layers [b, n, width], without prefix.
-
-        ``value`` drops queries and keys of the attention that comes last: the pool's where one gathers, else the
-        last block's.
-        """
-        states = self.states(pixels)
-        whole = method == "value" and self.gathers
-        tokens = states[-1] if whole else dense_tokens(method, states, self.last)
-        return self.alone(tokens[:, self.prefix :]), sum_layers(states)[:, self.prefix :]
 
 
 def timm_tower(trunk: Any, head: Callable[[torch.Tensor], torch.Tensor], where: str) -> ImageTower:
@@ -79,7 +37,6 @@ def timm_tower(trunk: Any, head: Callable[[torch.Tensor], torch.Tensor], where: 
         states=partial(timm_states, trunk),
         last=last,
         alone=alone,
-        pooled=lambda pixels: head(trunk(pixels)),
         prefix=trunk.num_prefix_tokens,
         gathers=trunk.attn_pool is not None,
         width=trunk.embed_dim,
@@ -100,10 +57,7 @@ def allow_any_size(trunk: Any) -> None:
 
 def timm_states(trunk: Any, pixels: torch.Tensor) -> list[torch.Tensor]:
     """Tokens entering the first block and leaving each, float [b, prefix + n, width]."""
-    states = [trunk.norm_pre(trunk._pos_embed(trunk.patch_embed(pixels)))]
-    for block in trunk.blocks:
-        states.append(block(states[-1]))
-    return states
+    return block_states(trunk.norm_pre(trunk._pos_embed(trunk.patch_embed(pixels))), trunk.blocks)
 
 
 def timm_block(trunk: Any, where: str) -> LastBlock:
@@ -121,8 +75,7 @@ def timm_block(trunk: Any, where: str) -> LastBlock:
     attn = block.attn
 
     def part(index: int, norm: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-        bias = None if attn.qkv.bias is None else attn.qkv.bias.chunk(3)[index]
-        heads = F.linear(x, attn.qkv.weight.chunk(3)[index], bias)
+        heads = project_part(index, attn.qkv.weight, attn.qkv.bias, x)
         return norm(heads.reshape(*x.shape[:-1], attn.num_heads, -1)).flatten(-2)
 
     return LastBlock(

@@ -11,10 +11,11 @@ import torch
 
 from aczerots.backbones.checkpoints import read_state
 from aczerots.backbones.locator import Locator
-from aczerots.backbones.patches import IMAGENET_MEAN, IMAGENET_STD, PatchHelper
+from aczerots.backbones.model_files import find_model, first_file, need
+from aczerots.backbones.patches import PatchHelper, check_no_method
+from aczerots.backbones.preprocess import IMAGENET
 from aczerots.backbones.refine import HelperInfo
-from aczerots.backbones.sources import HUB, find_model, first_file, need
-from aczerots.errors import InputError, SettingsError
+from aczerots.errors import InputError
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -57,11 +58,9 @@ def load_timm(locator: Locator) -> PatchHelper:
         InputError: Not to be found, refused, damaged, or a model without patch tokens.
         MissingExtraError: timm is not installed.
     """
-    if locator.method or locator.large:
-        raise SettingsError("a helper has no dense method", where=locator.text, fix="Leave out what follows '#'")
+    check_no_method(locator)
     need("timm", ("timm", "huggingface_hub"), locator)
-    known = not locator.is_folder and not locator.source.startswith(HUB) and "/" not in locator.source
-    model, facts, revision = (_known if known else _saved)(locator)
+    model, facts, revision = (_known if locator.is_library_name else _saved)(locator)
     if getattr(model, "num_prefix_tokens", None) is None or not hasattr(model, "patch_embed"):
         fix = "Choose a vision transformer, as vit_base_patch14_dinov2.lvd142m"
         raise InputError(f"its model ({type(model).__name__}) has no patch tokens", where=locator.where, fix=fix)
@@ -72,8 +71,8 @@ def load_timm(locator: Locator) -> PatchHelper:
         tokens: torch.Tensor = model.forward_features(pixels)
         return tokens[:, model.num_prefix_tokens :]
 
-    mean, std = facts.get("mean", IMAGENET_MEAN), facts.get("std", IMAGENET_STD)
-    return PatchHelper(model, patches, info, mean, std)
+    statistics = facts.get("mean", IMAGENET[0]), facts.get("std", IMAGENET[1])
+    return PatchHelper(model, patches, info, statistics)
 
 
 def _saved(locator: Locator) -> tuple[Any, dict[str, Any], str]:
@@ -85,7 +84,7 @@ def _saved(locator: Locator) -> tuple[Any, dict[str, Any], str]:
         name, facts = config["architecture"], config.get("pretrained_cfg", config)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path.name} names no architecture of timm", where=locator.where) from error
-    wanted = {**config.get("model_args", {}), **HUB_ARGUMENTS.get(locator.source.removeprefix(HUB).lower(), {})}
+    wanted = {**config.get("model_args", {}), **HUB_ARGUMENTS.get(locator.name.lower(), {})}
     model = _create(locator, name, wanted)
     state = {k: v for k, v in read_state(weights, locator.where).items() if not k.startswith("head.")}
     fix = f"Put the arguments that its model card passes to timm into model_args of {CONFIG}"

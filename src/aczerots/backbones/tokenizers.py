@@ -1,4 +1,4 @@
-"""Tokenizers from a single JSON file of the tokenizers library: text to ids, never cut and never padded."""
+"""Tokenizers read from a single file: text to ids, with start and end token, never cut and never padded."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from typing import Any
 from aczerots.backbones.locator import Locator
 from aczerots.errors import InputError
 
+Tokens = Callable[[str], list[int]]
+"""A text to its token ids."""
 
-def read_tokenizer(path: Path, locator: Locator, last: int) -> Callable[[str], list[int]]:
-    """A function from a text to its ids, with the start and end tokens that the file asks for.
+
+def read_tokenizer(path: Path, locator: Locator, last: int) -> Tokens:
+    """The tokenizer of a JSON file of the tokenizers library.
 
     Args:
         path: ``tokenizer.json`` or a file of the same kind.
@@ -20,7 +23,7 @@ def read_tokenizer(path: Path, locator: Locator, last: int) -> Callable[[str], l
         last: Highest id that the text tower knows.
 
     Raises:
-        InputError: Not such a file, or it has ids that the text tower does not know.
+        InputError: Not such a file, it sets no start and end, or has ids that the text tower does not know.
     """
     tokenizers: Any = importlib.import_module("tokenizers")
     try:
@@ -29,27 +32,17 @@ def read_tokenizer(path: Path, locator: Locator, last: int) -> Callable[[str], l
         raise InputError(f"{path.name} holds no tokenizer: {error}", where=locator.where) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    highest = max(tokenizer.get_vocab().values(), default=-1)
-    if highest > last:
-        fix = "Take weights and tokenizer from the same model"
-        raise InputError("the tokenizer does not belong to the weights", where=locator.where, fix=fix)
-
-    def tokens(text: str) -> list[int]:
-        ids: list[int] = tokenizer.encode(text).ids
-        return ids
-
+    _check_ids(max(tokenizer.get_vocab().values(), default=-1), last, locator)
+    tokens = _encoder(tokenizer)
     if len(tokens("")) != 2:
         raise InputError(f"{path.name} sets no start and end of the text", where=locator.where)
     return tokens
 
 
-def read_wordpieces(path: Path, locator: Locator, last: int) -> Callable[[str], list[int]]:
-    """A function from a text to the ids of an uncased BERT, ``[CLS]`` first and ``[SEP]`` last.
+def read_wordpieces(path: Path, locator: Locator, last: int) -> Tokens:
+    """The tokenizer of an uncased BERT, ``[CLS]`` first and ``[SEP]`` last; ``path`` has a word piece per line.
 
-    Args:
-        path: ``vocab.txt``, a word piece per line.
-        locator: For messages.
-        last: Highest id that the text tower knows.
+    The other arguments are those of :func:`read_tokenizer`.
 
     Raises:
         InputError: Not such a file, or it has ids that the text tower does not know.
@@ -59,11 +52,44 @@ def read_wordpieces(path: Path, locator: Locator, last: int) -> Callable[[str], 
         vocab = {line: i for i, line in enumerate(path.read_text(encoding="utf-8").splitlines())}
     except (OSError, ValueError) as error:
         raise InputError(f"{path.name} cannot be read: {error}", where=locator.where) from error
-    if not {"[CLS]", "[SEP]", "[UNK]"} <= set(vocab) or len(vocab) > last + 1:
+    if not {"[CLS]", "[SEP]", "[UNK]"} <= set(vocab):
         fix = "Take weights and vocabulary from the same model"
-        raise InputError(f"{path.name} does not belong to the weights", where=locator.where, fix=fix)
-    tokenizer = tokenizers.BertWordPieceTokenizer(vocab, lowercase=True)
+        raise InputError(f"{path.name} lacks the special tokens of BERT", where=locator.where, fix=fix)
+    _check_ids(len(vocab) - 1, last, locator)
+    return _encoder(tokenizers.BertWordPieceTokenizer(vocab, lowercase=True))
 
+
+def read_pieces(path: Path, locator: Locator, last: int) -> Tokens:
+    """A sentencepiece tokenizer with the ids of XLM-RoBERTa; the arguments are those of :func:`read_tokenizer`.
+
+    XLM-RoBERTa keeps fairseq's first ids, start 0, pad 1, end 2, unknown 3, and puts a sentencepiece id one
+    higher; sentencepiece's unknown, 0, becomes 3 (documentation of ``XLMRobertaTokenizer`` in transformers).
+
+    Raises:
+        InputError: Not such a file, or it has ids that the text tower does not know.
+    """
+    sentencepiece: Any = importlib.import_module("sentencepiece")
+    try:
+        processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{path.name} holds no sentencepiece model", where=locator.where) from error
+    _check_ids(processor.get_piece_size(), last, locator)
+    return lambda text: [0, *(piece + 1 if piece else 3 for piece in processor.encode(text)), 2]
+
+
+def not_of_these_weights(locator: Locator) -> InputError:
+    """The error for a tokenizer whose ids mean something else to the text tower."""
+    fix = "Take weights and tokenizer from the same model"
+    return InputError("the tokenizer does not belong to the weights", where=locator.where, fix=fix)
+
+
+def _check_ids(highest: int, last: int, locator: Locator) -> None:
+    """Refuse ids that the text tower does not know."""
+    if highest > last:
+        raise not_of_these_weights(locator)
+
+
+def _encoder(tokenizer: Any) -> Tokens:
     def tokens(text: str) -> list[int]:
         ids: list[int] = tokenizer.encode(text).ids
         return ids

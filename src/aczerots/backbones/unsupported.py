@@ -31,7 +31,7 @@ def refuse_known(locator: Locator) -> None:
     Raises:
         InputError: It is such a model; the message says what to use it for, or what to use instead.
     """
-    name = locator.source.removeprefix("hf-hub:")
+    name = locator.name
     if reason := NOT_ALIGNED.get(name.lower()):
         fix = "Use a model with text for tiles, for example conch:MahmoodLab/CONCH or hf:vinid/plip"
         raise InputError(f"is not aligned with text: {reason}", where=locator.where, fix=fix)

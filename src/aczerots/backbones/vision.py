@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from aczerots.backbones.hf import load_model, need_transformers
+from aczerots.backbones.hf import load_model
 from aczerots.backbones.hf_files import VISION, check_weights, image_statistics, read_config
-from aczerots.backbones.hub_files import locate_files
 from aczerots.backbones.locator import Locator
-from aczerots.backbones.patches import IMAGENET_MEAN, IMAGENET_STD, PatchHelper
+from aczerots.backbones.model_files import locate_files, need
+from aczerots.backbones.patches import PatchHelper, check_no_method
+from aczerots.backbones.preprocess import IMAGENET
 from aczerots.backbones.refine import HelperInfo
-from aczerots.errors import InputError, SettingsError
+from aczerots.errors import InputError
 
 ARCHITECTURES = {
     "dinov2": "Dinov2Model",
@@ -35,23 +36,22 @@ def load_vision(locator: Locator) -> PatchHelper:
         InputError: No such folder or id, not a model of these kinds, or files are missing or damaged.
         MissingExtraError: transformers is not installed.
     """
-    if locator.method or locator.large:
-        raise SettingsError("a helper has no dense method", where=locator.text, fix="Leave out what follows '#'")
-    need_transformers(locator)
+    check_no_method(locator)
+    need("hf", ("transformers",), locator)
     folder, revision = locate_files(locator, VISION)
     kind = read_config(folder, locator.where).get("model_type")
     if kind not in ARCHITECTURES:
         fix = f"--refine-with hf: reads {', '.join(ARCHITECTURES)}; a model that has text belongs to --backbone"
         raise InputError(f"is a model of type '{kind}'", where=locator.where, fix=fix)
     check_weights(folder, locator.where)
-    mean, std = image_statistics(folder, locator.where, (IMAGENET_MEAN, IMAGENET_STD))
+    statistics = image_statistics(folder, locator.where, IMAGENET)
     model = load_model(ARCHITECTURES[kind], folder, locator)
     info = HelperInfo(locator.text, revision, model.config.patch_size, model.config.hidden_size)
     options = {"interpolate_pos_encoding": True} if kind == "vit" else {}
 
-    def patches(pixels: torch.Tensor, cells: int) -> torch.Tensor:
+    def patches(pixels: torch.Tensor, number: int) -> torch.Tensor:
         # The last hidden state is class token, registers, patches in rows.
         tokens: torch.Tensor = model(pixels, **options).last_hidden_state
-        return tokens[:, -cells:]
+        return tokens[:, -number:]
 
-    return PatchHelper(model, patches, info, mean, std)
+    return PatchHelper(model, patches, info, statistics)

@@ -6,7 +6,7 @@ models (CONCH, KEEP) keep such a trunk in their checkpoint; with this file their
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import cast, final
 
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from aczerots.backbones.dense import LastBlock
+from aczerots.backbones.dense import ImageTower, LastBlock, block_states, project_part, resize_positions
 
 EPSILON = 1e-6
 """Of the layer norms in the trunk, as timm sets it."""
@@ -51,7 +51,7 @@ class Attention(nn.Module):
 
     def part(self, index: int, x: torch.Tensor) -> torch.Tensor:
         """Queries (0), keys (1) or values (2) of tokens [b, n, width], heads side by side."""
-        return F.linear(x, self.qkv.weight.chunk(3)[index], self.qkv.bias.chunk(3)[index])
+        return project_part(index, self.qkv.weight, self.qkv.bias, x)
 
 
 @final
@@ -158,44 +158,29 @@ class VisionTransformer(nn.Module):
             scaled=f"{prefix}blocks.0.ls1.gamma" in state,
         )
 
-    @property
-    def last(self) -> LastBlock:
-        """The parts of the last block."""
-        return cast("Block", self.blocks[-1]).parts()
+    def tower(self, alone: Callable[[torch.Tensor], torch.Tensor], gathers: bool = False) -> ImageTower:
+        """The trunk for the dense methods; the arguments are attributes of :class:`ImageTower`."""
+        last = cast("Block", self.blocks[-1]).parts()
+        side = self.side * self.patch
+        return ImageTower(self.states, last, alone, 1, self.width, self.patch, side, gathers)
 
-    def enter(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Tokens before the first block.
+    def states(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """Tokens that enter the first block and leave each.
 
         Args:
             pixels: Normalised float [b, 3, gh * patch, gw * patch].
 
         Returns:
-            Float [b, 1 + gh * gw, width], CLS first; position embeddings interpolated to the grid.
+            Float [b, 1 + gh * gw, width] each, class token first; position embeddings are interpolated to gh x gw.
         """
         gh, gw = (length // self.patch for length in pixels.shape[-2:])
         tokens = self.patch_embed(pixels)
         cls = self.cls_token.expand(len(tokens), -1, -1)
-        return torch.cat([cls, tokens], dim=1) + self.positions(gh, gw)
+        return block_states(torch.cat([cls, tokens], dim=1) + self.positions(gh, gw), self.blocks)
 
     def positions(self, gh: int, gw: int) -> torch.Tensor:
-        """Position embeddings of a grid, float [1, 1 + gh * gw, width]; bicubic with antialiasing, as timm does."""
-        if (gh, gw) == (self.side, self.side):
-            return self.pos_embed
-        cls, grid = self.pos_embed[:, :1], self.pos_embed[:, 1:]
-        grid = grid.mT.reshape(1, self.width, self.side, self.side)
-        grid = F.interpolate(grid, size=(gh, gw), mode="bicubic", antialias=True)
-        return torch.cat([cls, grid.flatten(2).mT], dim=1)
-
-    def states(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """The tokens that enter the first block and those that leave each, float [b, 1 + gh * gw, width]."""
-        states = [self.enter(pixels)]
-        for block in self.blocks:
-            states.append(block(states[-1]))
-        return states
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Float [b, 3, h, w] to normed tokens [b, 1 + gh * gw, width]."""
-        return cast("torch.Tensor", self.norm(self.states(pixels)[-1]))
+        """Position embeddings of gh x gw patches, float [1 + gh * gw, width]; with antialiasing, as timm does."""
+        return resize_positions(self.pos_embed[0], (self.side, self.side), (gh, gw), antialias=True)
 
 
 def count_blocks(state: Mapping[str, torch.Tensor], prefix: str) -> int:

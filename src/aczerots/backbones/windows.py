@@ -1,7 +1,7 @@
-"""Images larger than a model's input: overlapping windows whose grids are blended, or one pass over the whole.
+"""Images larger than a model's input: overlapping windows whose features are blended, or one pass over the whole.
 
 A transformer with learned position embeddings knows places only inside its input. ``windows`` keeps to that: every
-window has the size the model was trained at, and where windows overlap their cells are averaged with weights that
+window has the size the model was trained at, and where windows overlap their features are averaged with weights that
 fall towards the edge of a window, where a token has seen context on one side only. ``whole`` stretches the position
 embeddings over the larger image: one pass, wider context, but places the model never met.
 
@@ -25,24 +25,7 @@ LARGE: tuple[Large, ...] = get_args(Large)
 
 SLACK = 1.25
 OVERLAP = 0.25
-"""Least share of its side that a window has in common with the next."""
-
-
-def whole_cells(pixels: torch.Tensor, stride: int) -> torch.Tensor:
-    """Resize (bicubic) up to the next multiple of the stride, each side by itself, so that cells cover all evenly.
-
-    Args:
-        pixels: Float [b, 3, h, w] in [0, 255].
-        stride: Pixels per cell, each way.
-
-    Returns:
-        Float [b, 3, ceil(h / stride) * stride, ceil(w / stride) * stride] in [0, 255]; the same tensor if h and w
-        fit.
-    """
-    size = [math.ceil(side / stride) * stride for side in pixels.shape[-2:]]
-    if size == list(pixels.shape[-2:]):
-        return pixels
-    return F.interpolate(pixels, size=size, mode="bicubic", align_corners=False).clamp(0, 255)
+"""Least fraction of its side that a window has in common with the next."""
 
 
 def encode_large(
@@ -54,35 +37,35 @@ def encode_large(
     large: Large = "windows",
     overlap: float = OVERLAP,
 ) -> DenseFeatures:
-    """DenseFeatures of images of any size from a function that does those of about the input size.
+    """Dense features of images of any size from a function that does those of about the input size.
 
     Args:
-        pixels: Float [b, 3, h, w], h and w multiples of the stride (see :func:`whole_cells`).
-        encode: DenseFeatures of float [b, 3, h', w'] of whole cells; with ``whole`` also of such larger than the input.
-        side: Side of the model's input in pixels; rounded down to whole cells.
-        stride: Pixels per cell, each way.
+        pixels: Float [b, 3, h, w], h and w multiples of the stride.
+        encode: Dense features of float [b, 3, h', w'], h' and w' multiples of the stride, for windows up to the input
+            size; with ``whole`` also for larger ones.
+        side: Side of the model's input in pixels; rounded down to a multiple of the stride.
+        stride: Pixels per feature cell, each way.
         large: What to do with a side above ``SLACK`` times the input.
-        overlap: Least share of its side that a window has in common with the next, 0 <= overlap < 1.
+        overlap: Least fraction of its side that a window has in common with the next, 0 <= overlap < 1.
 
     Returns:
-        Features of h / stride by w / stride cells. Where windows overlap: the weighted mean of their cells, ``aligned``
-        scaled back to unit length; elsewhere the cells of the one window.
+        Features of h / stride by w / stride cells. Where windows overlap: the weighted mean of theirs, ``aligned``
+        scaled back to unit length; elsewhere those of the one window.
     """
-    h, w = pixels.shape[-2:]
+    rows, columns = (length // stride for length in pixels.shape[-2:])
     cells = side // stride
-    if large == "whole" or max(h, w) <= SLACK * cells * stride:
+    if large == "whole" or max(rows, columns) <= SLACK * cells:
         return encode(pixels)
-    high, wide = min(h // stride, cells), min(w // stride, cells)
-    rows, columns = _along(h // stride, high, overlap), _along(w // stride, wide, overlap)
+    high, wide = min(rows, cells), min(columns, cells)
     canvas: DenseFeatures | None = None
-    for top, share_y in rows:
-        for left, share_x in columns:
-            area = slice(top * stride, (top + high) * stride), slice(left * stride, (left + wide) * stride)
-            part = encode(pixels[..., area[0], area[1]].contiguous())
-            canvas = canvas or _blank(part, h // stride, w // stride)
-            share = (share_y[:, None] * share_x).to(part.aligned)
-            canvas.aligned[..., top : top + high, left : left + wide] += share * part.aligned
-            canvas.layers[..., top : top + high, left : left + wide] += share * part.layers
+    for top, weight_y in _along(rows, high, overlap):
+        for left, weight_x in _along(columns, wide, overlap):
+            down, right = (slice(start * stride, (start + n) * stride) for start, n in ((top, high), (left, wide)))
+            part = encode(pixels[..., down, right].contiguous())
+            canvas = canvas or _blank(part, rows, columns)
+            weight = (weight_y[:, None] * weight_x).to(part.aligned)
+            canvas.aligned[..., top : top + high, left : left + wide] += weight * part.aligned
+            canvas.layers[..., top : top + high, left : left + wide] += weight * part.layers
     assert canvas is not None
     return DenseFeatures(F.normalize(canvas.aligned, dim=1), canvas.layers)
 

@@ -33,8 +33,8 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
 ) -> None:
     """Segment slides: label pyramids or masks, polygons, areas, overlays."""
     from aczerots.predict.slide_map import MapOptions
+    from aczerots.predict.slides import predict_slides, read_part
     from aczerots.project.folder import is_project, newest_model
-    from aczerots.simulate.apply import predict_slides, read_part
 
     if overlap is not None and not 0 <= overlap <= 0.75:
         raise SettingsError(f"an overlap of {overlap:g} is out of range", where="--overlap", fix="Use 0 to 0.75")
@@ -74,7 +74,7 @@ def evaluate(
     from aczerots.project.folder import is_project, newest_model, open_project
     from aczerots.project.rounds import measure_round
     from aczerots.project.status import next_step
-    from aczerots.simulate.apply import evaluate_model
+    from aczerots.simulate.evaluation import evaluate_model
 
     following = None
     if dataset is not None:

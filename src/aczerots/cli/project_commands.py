@@ -126,7 +126,7 @@ def run(
 ) -> None:
     """The loop: propose a round, wait until every tile has its answer, fit; goes on after an interrupt."""
     from aczerots.project.folder import open_project
-    from aczerots.project.loop import go_round
+    from aczerots.project.rounds import go_round
     from aczerots.project.status import next_step
 
     running = computing.running()

@@ -85,22 +85,22 @@ def experiment(  # noqa: PLR0913, PLR0917  # one parameter per option: typer rea
 ) -> None:
     """A grid of simulated runs: table, figures, page with intervals and paired tests."""
     from aczerots.simulate.experiment.protocol import locate_protocol, narrowed
-    from aczerots.simulate.experiment.run import describe, plan_experiment, run_experiment
+    from aczerots.simulate.experiment.run import plan_experiment, run_experiment
 
     wanted = narrowed(locate_protocol(protocol), seeds=seeds, strategies=strategy or ())
     if dry_run:
         plan = plan_experiment(wanted, out, data, jobs)
         if as_json:
-            show_json({"cells": [c.settings.model_dump(mode="json") for c in plan.cells], "seconds": plan.seconds})
+            show_json({"runs": [r.settings.model_dump(mode="json") for r in plan.runs], "seconds": plan.seconds})
         else:
-            typer.echo("\n".join([*(c.text for c in plan.cells), describe(plan, jobs)]))
+            typer.echo("\n".join([*(r.text for r in plan.runs), plan.text]))
         return
     outcome = run_experiment(wanted, out, data=data, jobs=jobs, device=device, progress=ConsoleProgress())
     if as_json:
-        failed = [{"run": cell.text, "reason": reason} for cell, reason in outcome.failures]
+        failed = [{"run": run.text, "reason": reason} for run, reason in outcome.failures]
         show_json({"written": [str(p) for p in outcome.written], "failed": failed})
     else:
         typer.echo(f"Written: {', '.join(str(p) for p in outcome.written if p.parent == out)}")
     if outcome.failures:
-        typer.echo(f"error: {len(outcome.failures)} of {len(outcome.plan.cells)} runs failed", err=True)
+        typer.echo(f"error: {len(outcome.failures)} of {len(outcome.plan.runs)} runs failed", err=True)
         raise typer.Exit(1)

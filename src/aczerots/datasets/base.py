@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from aczerots.errors import InputError
@@ -68,3 +69,7 @@ class Dataset:
             part = "pool" if split == "train" else "test part"
             raise InputError(f"the {part} is empty", where=self.name, fix=f"Mark images as '{split}' in split.csv")
         return tiles
+
+
+LoadDataset = Callable[[Path, int], Dataset]
+"""(folder, seed of the split where the layout brings none) -> the dataset; nothing is decoded before it is read."""

@@ -9,8 +9,8 @@ import numpy as np
 
 from aczerots.datasets.base import Split
 
-TRAIN_SHARE = 0.7
-"""Share of the images (or patients) in the pool."""
+TRAIN_FRACTION = 0.7
+"""Fraction of the images (or patients) in the pool."""
 
 
 def seeded_split(names: Sequence[str], seed: int, patients: Mapping[str, str] | None = None) -> dict[str, Split]:
@@ -28,6 +28,6 @@ def seeded_split(names: Sequence[str], seed: int, patients: Mapping[str, str] | 
     group = {n: ("patient", known[n]) if known.get(n) else ("image", n) for n in names}
     groups = sorted(set(group.values()))
     order = np.random.default_rng([seed, 0x5B117]).permutation(len(groups))
-    train = min(max(math.ceil(TRAIN_SHARE * len(groups)), 1), max(len(groups) - 1, 1))
+    train = min(max(math.ceil(TRAIN_FRACTION * len(groups)), 1), max(len(groups) - 1, 1))
     pool = {groups[i] for i in order[:train]}
     return {n: "train" if group[n] in pool else "test" for n in names}

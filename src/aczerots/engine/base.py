@@ -1,4 +1,8 @@
-"""What an engine is: it runs units of work somewhere, and what comes out does not depend on where."""
+"""What an engine is: it runs units of work somewhere, and the results do not depend on where.
+
+Words: a *job* says what is to be done; a *worker* (a process, a Ray actor, or this process) opens the job once, which
+loads what all units need; a *unit* is one piece of the job (a slide, a shard of tiles, a simulated run).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 from aczerots.errors import AczerotsError
 
 TRIES = 3
-"""How often a unit is begun whose worker dies each time; then it is the unit that kills workers."""
+"""How often a unit is begun if its worker dies each time; then the unit is what kills workers."""
 
 _DEFECTS = (OSError, MemoryError, RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, AssertionError)
 
@@ -32,8 +36,12 @@ class Failure:
     reason: str
 
 
+Ended = Callable[[Unit, Result | Failure], Sequence[Unit]]
+"""Told of a unit and its result; returns units that are to be run next."""
+
+
 class Job(Protocol[UnitIn_contra, ResultOut_co]):
-    """What workers do. Workers get it by value, so it holds paths, URLs and settings, never pixels or weights."""
+    """What workers do. Workers get a copy, so it holds paths, URLs and settings, never pixels or weights."""
 
     def open(self, device: str) -> Callable[[UnitIn_contra], ResultOut_co]:
         """Load what all units need, once per worker.
@@ -51,22 +59,17 @@ class Job(Protocol[UnitIn_contra, ResultOut_co]):
 
 @runtime_checkable
 class Engine(Protocol):
-    """Runs units of work."""
+    """Runs the units of a job."""
 
     @property
     def workers(self) -> int:
-        """Units that may be in work at the same time."""
+        """Units that may run at the same time."""
 
     @property
     def here(self) -> bool:
         """Whether units run in this process, one after the other."""
 
-    def run(
-        self,
-        job: Job[Unit, Result],
-        units: Sequence[Unit],
-        ended: Callable[[Unit, Result | Failure], Sequence[Unit]],
-    ) -> None:
+    def run(self, job: Job[Unit, Result], units: Sequence[Unit], ended: Ended[Unit, Result]) -> None:
         """Run all units, in any order.
 
         A unit that raises fails alone. A unit whose worker dies is begun again elsewhere, up to :data:`TRIES` times.
@@ -74,8 +77,7 @@ class Engine(Protocol):
         Args:
             job: What to do; it and the units must be such that they can be sent to another process.
             units: The units.
-            ended: Told, in this thread, of each unit that ends, once; returns units that are to be run next. What it
-                raises ends everything.
+            ended: Called in this thread once for each unit that ends; what it raises ends everything.
 
         Raises:
             AczerotsError: The job cannot be opened, or there are no workers.
@@ -89,11 +91,5 @@ def attempt(work: Callable[[Unit], Result], unit: Unit) -> Result | Failure:
     except AczerotsError as error:
         return Failure(type(error).__name__, str(error))
     except _DEFECTS as error:
-        # A defect that one slide brings to light must not cost the others their night; its kind helps to report it.
+        # A defect that one unit brings to light must not stop the others; its kind helps to report it.
         return Failure(type(error).__name__, f"{type(error).__name__}: {error}")
-
-
-def lost(tries: int) -> Failure:
-    """Of a unit whose workers all died."""
-    times = "once" if tries == 1 else f"{tries} times"
-    return Failure("lost", f"the worker that had it died {times}; memory may have run out")

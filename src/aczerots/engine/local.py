@@ -5,22 +5,21 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, final
 
-from aczerots.engine.base import TRIES, Failure, Job, Result, Unit, attempt
-from aczerots.engine.desk import Desk, Ticket
+from aczerots.engine.base import TRIES, Ended, Failure, Job, Result, Unit, attempt
+from aczerots.engine.queue import QueuedUnit, UnitQueue
+from aczerots.engine.threads import use_threads
 from aczerots.errors import AczerotsError
 from aczerots.storage.machine import cores, few_threads
 
-_PATIENCE = 1.0
-_FAREWELL = 5.0
-_AHEAD = 2
-"""Units that a worker has: the one in work and the next, so that it never waits for this process."""
+_POLL_SECONDS = 1.0
+_STOP_SECONDS = 5.0
 
 
 @final
@@ -29,38 +28,40 @@ class HereEngine:
 
     Args:
         device: Where to compute.
+        threads: Threads to compute on; None leaves that as it is.
     """
 
     workers = 1
     here = True
 
-    def __init__(self, device: str = "cpu") -> None:
-        self._device = device
+    def __init__(self, device: str = "cpu", threads: int | None = None) -> None:
+        self._device, self._threads = device, threads
 
-    def run(
-        self,
-        job: Job[Unit, Result],
-        units: Sequence[Unit],
-        ended: Callable[[Unit, Result | Failure], Sequence[Unit]],
-    ) -> None:
-        """See :meth:`aczerots.engine.base.Engine.run`."""
+    def run(self, job: Job[Unit, Result], units: Sequence[Unit], ended: Ended[Unit, Result]) -> None:
+        """Run all units; the arguments are those of :meth:`aczerots.engine.base.Engine.run`."""
         if not units:
             return
-        work = job.open(self._device)
-        desk = Desk(units, ended)
-        while (ticket := desk.take()) is not None:
-            desk.end(ticket, attempt(work, ticket.unit))
+        with nullcontext() if self._threads is None else use_threads(self._threads):
+            work = job.open(self._device)
+            queue = UnitQueue(units, ended)
+            while (queued := queue.take()) is not None:
+                queue.finish(queued, attempt(work, queued.unit))
 
 
 @dataclass
 class _Worker:
-    """A process, its pipe and the units it has, in order."""
+    """A process, its pipe and the units it holds, in order; ``ready`` once it has opened the job."""
 
     process: SpawnProcess
     pipe: Connection[Any, Any]
     device: str
     ready: bool = False
-    has: deque[Ticket[Any]] = field(default_factory=deque)
+    held: deque[QueuedUnit[Any]] = field(default_factory=deque)
+
+    def send(self, unit: Any) -> None:
+        """Send a unit; a worker that is dead already is noticed when its pipe is read."""
+        with suppress(OSError):
+            self.pipe.send(unit)
 
 
 @final
@@ -72,7 +73,7 @@ class ProcessEngine:
 
     Args:
         devices: One per process; a device may be there several times.
-        threads: Threads per process; None shares the processor cores among the processes.
+        threads: Threads per process; None divides the processor cores among the processes.
     """
 
     here = False
@@ -80,50 +81,45 @@ class ProcessEngine:
     def __init__(self, devices: Sequence[str], threads: int | None = None) -> None:
         self._devices = tuple(devices)
         self._threads = threads or max(1, cores() // len(devices))
-        self._deaths = 0
+        self._early_deaths = 0
 
     @property
     def workers(self) -> int:
-        """Units that may be in work at the same time."""
+        """Units that may run at the same time."""
         return len(self._devices)
 
-    def run(
-        self,
-        job: Job[Unit, Result],
-        units: Sequence[Unit],
-        ended: Callable[[Unit, Result | Failure], Sequence[Unit]],
-    ) -> None:
-        """See :meth:`aczerots.engine.base.Engine.run`."""
+    def run(self, job: Job[Unit, Result], units: Sequence[Unit], ended: Ended[Unit, Result]) -> None:
+        """Run all units; the arguments are those of :meth:`aczerots.engine.base.Engine.run`."""
         if not units:
             return
         context = multiprocessing.get_context("spawn")
-        desk: Desk[Any, Any] = Desk(units, ended)
-        self._deaths = 0
-        team: list[_Worker] = []
+        queue: UnitQueue[Any, Any] = UnitQueue(units, ended)
+        self._early_deaths = 0
+        workers: list[_Worker] = []
         try:
-            team.extend(self._start(context, job, device) for device in self._devices)
-            while desk.open:
-                for worker in team:
-                    _feed(worker, desk, len(team))
-                ready = wait([worker.pipe for worker in team], _PATIENCE)
-                for i, worker in enumerate(team):
-                    if worker.pipe in ready and not _hear(worker, desk):
-                        self._bury(worker, desk)
-                        team[i] = self._start(context, job, worker.device)
+            workers.extend(self._start(context, job, device) for device in self._devices)
+            while queue.unfinished:
+                for worker in workers:
+                    queue.supply(worker.held, len(workers), worker.send)
+                ready = wait([worker.pipe for worker in workers], _POLL_SECONDS)
+                for i, worker in enumerate(workers):
+                    if worker.pipe in ready and not _receive(worker, queue):
+                        self._remove(worker, queue)
+                        workers[i] = self._start(context, job, worker.device)
         finally:
-            _stop(team)
+            _stop(workers)
 
     def _start(self, context: SpawnContext, job: Job[Any, Any], device: str) -> _Worker:
         """One more worker."""
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, job, device), daemon=True)
+        process = context.Process(target=_work, args=(theirs, job, device), daemon=True)
         with few_threads(self._threads):
             process.start()
         theirs.close()
         return _Worker(process, ours, device)
 
-    def _bury(self, worker: _Worker, desk: Desk[Any, Any]) -> None:
-        """Take back what a dead worker had.
+    def _remove(self, worker: _Worker, queue: UnitQueue[Any, Any]) -> None:
+        """Take back what a dead worker held.
 
         Raises:
             AczerotsError: Workers die before they do anything.
@@ -131,31 +127,15 @@ class ProcessEngine:
         worker.process.join()
         worker.pipe.close()
         if not worker.ready:
-            self._deaths += 1
-            if self._deaths >= TRIES:
+            self._early_deaths += 1
+            if self._early_deaths >= TRIES:
                 what = f"a worker process ended with code {worker.process.exitcode} before it began"
                 raise AczerotsError(what, fix="Free some memory, or use fewer --jobs")
-        first, *rest = worker.has or (None,)
-        for ticket in reversed(rest):
-            desk.give_back(ticket)
-        if first is not None and worker.ready:
-            desk.lose(first)
-        elif first is not None:
-            desk.give_back(first)
+        queue.recover(worker.held, begun=worker.ready)
 
 
-def _feed(worker: _Worker, desk: Desk[Any, Any], team: int) -> None:
-    """Give a worker as much as it may have; when little is left, each gets one."""
-    limit = _AHEAD if desk.waiting > team else 1
-    while len(worker.has) < limit and (ticket := desk.take()) is not None:
-        worker.has.append(ticket)
-        # A worker that is dead already is found so when its pipe is read.
-        with suppress(OSError):
-            worker.pipe.send(ticket.unit)
-
-
-def _hear(worker: _Worker, desk: Desk[Any, Any]) -> bool:
-    """Take a message of a worker; False if it has died.
+def _receive(worker: _Worker, queue: UnitQueue[Any, Any]) -> bool:
+    """Take a message of a worker; False if it has died, perhaps in the middle of a message.
 
     Raises:
         AczerotsError: It could not open the job.
@@ -163,10 +143,9 @@ def _hear(worker: _Worker, desk: Desk[Any, Any]) -> bool:
     try:
         message = worker.pipe.recv()
     except (EOFError, OSError):
-        # Perhaps in the middle of a message.
         return False
     if worker.ready:
-        desk.end(worker.has.popleft(), message)
+        queue.finish(worker.held.popleft(), message)
     elif message is None:
         worker.ready = True
     else:
@@ -174,20 +153,20 @@ def _hear(worker: _Worker, desk: Desk[Any, Any]) -> bool:
     return True
 
 
-def _stop(team: Sequence[_Worker]) -> None:
-    """End all workers: those without work go by themselves and tidy up, the others are stopped."""
-    for worker in team:
+def _stop(workers: Sequence[_Worker]) -> None:
+    """End all workers: those without work end by themselves and tidy up, the others are stopped."""
+    for worker in workers:
         worker.pipe.close()
-        if worker.has or not worker.ready:
+        if worker.held or not worker.ready:
             worker.process.terminate()
-    for worker in team:
-        worker.process.join(_FAREWELL)
+    for worker in workers:
+        worker.process.join(_STOP_SECONDS)
         worker.process.kill()
         worker.process.join()
 
 
-def _serve(pipe: Connection[Any, Any], job: Job[Any, Any], device: str) -> None:
-    """Open the job and do units until the other end of the pipe is closed; the entry point of a worker process."""
+def _work(pipe: Connection[Any, Any], job: Job[Any, Any], device: str) -> None:
+    """Open the job and do units until the other end of the pipe is closed; what a worker process runs."""
     # Ctrl-C reaches the whole process group; the parent ends the workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -18,49 +18,49 @@ class EngineOptions:
     Attributes:
         engine: ``local`` or ``ray``.
         address: Of a Ray cluster; None starts one on this machine.
-        jobs: Workers; None takes one per GPU, one on a CPU, or what a cluster has room for.
+        workers: How many (``--jobs``); None takes one per GPU, one on a CPU, or what a cluster has room for.
     """
 
     engine: str = "local"
     address: str | None = None
-    jobs: int | None = None
+    workers: int | None = None
 
 
 def locate_engine(options: EngineOptions, device: str = "cpu") -> Engine:
     """The engine that the options name.
 
     Args:
-        options: See :class:`EngineOptions`.
+        options: Which engine, and how many workers.
         device: Where to compute: ``cpu``, ``auto``, ``cuda`` (all GPUs of the machine), ``cuda:1``, ``mps``.
 
     Raises:
         SettingsError: Unknown engine, a number of jobs that makes no sense, or an address without Ray.
     """
-    if options.jobs is not None and options.jobs < 1:
-        raise SettingsError(f"{options.jobs} workers can do nothing", where="--jobs", fix="Use 1 or more")
+    if options.workers is not None and options.workers < 1:
+        raise SettingsError(f"{options.workers} workers can do nothing", where="--jobs", fix="Use 1 or more")
     if options.engine == "ray":
         from aczerots.engine.ray_cluster import RayEngine
 
-        return RayEngine(options.address, options.jobs, device)
+        return RayEngine(options.address, options.workers, device)
     if options.engine != "local":
         fix = f"Use {' or '.join(ENGINES)}"
         raise SettingsError(f"'{options.engine}' names no engine", where="--engine", fix=fix)
     if options.address is not None:
         raise SettingsError("is for --engine ray", where="--address", fix="Add --engine ray, or leave it out")
-    devices = local_devices(device, options.jobs)
+    devices = local_devices(device, options.workers)
     return HereEngine(devices[0]) if len(devices) == 1 else ProcessEngine(devices)
 
 
-def local_devices(device: str, jobs: int | None) -> tuple[str, ...]:
+def local_devices(device: str, workers: int | None) -> tuple[str, ...]:
     """The device of each worker.
 
     Args:
         device: As for :func:`locate_engine`; ``cuda`` stands for all GPUs, ``auto`` for them or the CPU.
-        jobs: Number of workers; None takes one per device.
+        workers: How many; None takes one per device.
     """
     found = [device]
     if device in {"auto", "cuda"}:
         import torch
 
         found = [f"cuda:{i}" for i in range(torch.cuda.device_count())] or [device]
-    return tuple(found[i % len(found)] for i in range(jobs or len(found)))
+    return tuple(found[i % len(found)] for i in range(workers or len(found)))

@@ -1,4 +1,4 @@
-"""How long work tells where it stands."""
+"""How long work reports what it has done."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Shows nothing."""
+    """Shows nothing; satisfies :class:`Progress`."""
 
     def say(self, text: str) -> None:
-        """See :class:`Progress`."""
+        """Ignore a line."""
 
     def step(self, stage: str, done: int, total: int) -> None:
-        """See :class:`Progress`."""
+        """Ignore a step."""

@@ -1,25 +1,22 @@
-"""Units on a Ray cluster: an actor per worker, which nodes may join, leave or die under."""
+"""Units on a Ray cluster: an actor per worker, on nodes that may join, leave or die."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, final
 
-from aczerots.engine.base import TRIES, Failure, Job, Result, Unit, attempt
-from aczerots.engine.desk import Desk, Ticket
+from aczerots.engine.base import TRIES, Ended, Failure, Job, Result, Unit, attempt
+from aczerots.engine.queue import QueuedUnit, UnitQueue
 from aczerots.errors import AczerotsError, MissingExtraError, SettingsError
 
-_AHEAD = 2
-"""Units that an actor has: the one in work and the next. More would be lost with it and wait for nothing."""
-
-_POLL = 1.0
-_PATIENCE = 600.0
-"""Seconds without any worker after which to give up; an autoscaler takes minutes to start a node."""
+_POLL_SECONDS = 1.0
+_PATIENCE_SECONDS = 600.0
+"""Time without any worker after which to give up; an autoscaler takes minutes to start a node."""
 
 
 class _Worker:
@@ -30,7 +27,7 @@ class _Worker:
         self._work: Any = None
 
     def open(self) -> Failure | None:
-        """Open the job; here, not when the actor is made, so that the reason comes back."""
+        """Open the job; here, not when the actor is made, so that the reason of a failure comes back."""
         try:
             self._work = self._job.open(self._device)
         except AczerotsError as error:
@@ -38,18 +35,22 @@ class _Worker:
         return None
 
     def do(self, unit: Any) -> Any:
-        """A unit."""
+        """Do a unit."""
         return attempt(self._work, unit)
 
 
 @dataclass
 class _Actor:
-    """An actor, what it was asked for and has not answered, and the units that belong to it."""
+    """An actor, the calls that it has not answered, and the units it holds; ``ready`` once it has opened the job."""
 
     handle: Any
     ready: bool = False
-    asked: deque[Any] = field(default_factory=deque)
-    has: deque[Ticket[Any]] = field(default_factory=deque)
+    calls: deque[Any] = field(default_factory=deque)
+    held: deque[QueuedUnit[Any]] = field(default_factory=deque)
+
+    def send(self, unit: Any) -> None:
+        """Ask for a unit."""
+        self.calls.append(self.handle.do.remote(unit))
 
 
 @final
@@ -57,12 +58,12 @@ class RayEngine:
     """Actors of a Ray cluster; satisfies :class:`~aczerots.engine.base.Engine`.
 
     Workers get paths, URLs and settings, and answer with a few numbers; pixels never pass through Ray's object store.
-    An actor that dies, or whose node does, is replaced, and what it had goes to the others. Actors that have no place
+    An actor that dies, or whose node does, is replaced, and what it held goes to the others. Actors that have no place
     yet are what an autoscaler counts as demand.
 
     Args:
         address: Of the cluster (``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``); None starts one on this machine.
-        jobs: Number of actors; None takes what the cluster has when the work begins.
+        workers: Number of actors; None takes what the cluster has room for when the work begins.
         device: ``cpu``, or ``cuda`` for one accelerator per actor.
         threads: Processor cores and threads per actor.
 
@@ -73,45 +74,39 @@ class RayEngine:
     here = False
 
     def __init__(
-        self, address: str | None = None, jobs: int | None = None, device: str = "cpu", threads: int = 1
+        self, address: str | None = None, workers: int | None = None, device: str = "cpu", threads: int = 1
     ) -> None:
         if device not in {"cpu", "cuda"}:
             fix = "Use --device cpu or cuda; Ray gives each worker a GPU of its own"
             raise SettingsError(f"Ray places the work, '{device}' names one machine's", where="--device", fix=fix)
-        self._address, self._jobs, self._device, self._threads = address, jobs, device, threads
+        self._address, self._workers, self._device, self._threads = address, workers, device, threads
 
     @property
     def workers(self) -> int:
-        """Units that may be in work at the same time; at least 2 where the cluster decides."""
-        return self._jobs or 2
+        """Units that may run at the same time; at least 2 where the cluster decides."""
+        return self._workers or 2
 
-    def run(
-        self,
-        job: Job[Unit, Result],
-        units: Sequence[Unit],
-        ended: Callable[[Unit, Result | Failure], Sequence[Unit]],
-    ) -> None:
-        """See :meth:`aczerots.engine.base.Engine.run`."""
+    def run(self, job: Job[Unit, Result], units: Sequence[Unit], ended: Ended[Unit, Result]) -> None:
+        """Run all units; the arguments are those of :meth:`aczerots.engine.base.Engine.run`."""
         if not units:
             return
         with _connected(self._address) as ray:
-            desk: Desk[Any, Any] = Desk(units, ended)
-            count = self._jobs or _places(ray, self._device, self._threads)
-            team = _Team(ray, job, self._device, self._threads, count)
+            limit = self._workers or _places(ray, self._device, self._threads)
+            actors = _Actors(ray, job, self._device, self._threads, limit)
             try:
-                team.work(desk)
+                actors.run(UnitQueue(units, ended))
             finally:
-                team.stop()
+                actors.stop()
 
 
-class _Team:
+class _Actors:
     """The actors of one run, as many as there are units for, up to ``limit``."""
 
     def __init__(self, ray: Any, job: Any, device: str, threads: int, limit: int) -> None:
         gpus = 1 if device == "cuda" else 0
         environment = {"env_vars": {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}}
         options = {"num_cpus": threads, "num_gpus": gpus, "max_restarts": 0, "runtime_env": environment}
-        self._ray, self._device, self._deaths = ray, device, 0
+        self._ray, self._device, self._early_deaths = ray, device, 0
         self._class = ray.remote(_Worker).options(**options)
         # Once into the object store, not once per actor.
         self._job = ray.put(job)
@@ -121,71 +116,60 @@ class _Team:
     def _start(self) -> _Actor:
         """One more actor; it waits until the cluster has a place for it."""
         handle = self._class.remote(self._job, self._device)
-        return _Actor(handle, asked=deque([handle.open.remote()]))
+        return _Actor(handle, calls=deque([handle.open.remote()]))
 
-    def work(self, desk: Desk[Any, Any]) -> None:
-        """Run until nothing is open."""
+    def run(self, queue: UnitQueue[Any, Any]) -> None:
+        """Run until all units have ended."""
         alive = time.monotonic()
-        while desk.open:
+        while queue.unfinished:
             starting = sum(not actor.ready for actor in self._actors)
-            for _ in range(min(self._limit - len(self._actors), desk.waiting - starting)):
+            for _ in range(min(self._limit - len(self._actors), queue.waiting - starting)):
                 self._actors.append(self._start())
             for actor in self._actors:
-                self._feed(actor, desk)
-            first = {actor.asked[0]: i for i, actor in enumerate(self._actors) if actor.asked}
-            answered, _ = self._ray.wait(list(first), timeout=_POLL)
-            for reference in answered:
-                self._hear(first[reference], reference, desk)
+                if actor.ready:
+                    queue.supply(actor.held, len(self._actors), actor.send)
+            first = {actor.calls[0]: i for i, actor in enumerate(self._actors) if actor.calls}
+            answered, _ = self._ray.wait(list(first), timeout=_POLL_SECONDS)
+            for call in answered:
+                self._receive(first[call], call, queue)
             if answered or any(actor.ready for actor in self._actors):
                 alive = time.monotonic()
-            elif time.monotonic() - alive > _PATIENCE:
+            elif time.monotonic() - alive > _PATIENCE_SECONDS:
                 fix = "Add nodes, or ask for less with --device or --jobs"
                 raise AczerotsError("the cluster has had no place for a worker for 10 minutes", fix=fix)
 
-    def _feed(self, actor: _Actor, desk: Desk[Any, Any]) -> None:
-        """Give a ready actor as much as it may have; when little is left, each gets one."""
-        limit = _AHEAD if desk.waiting > len(self._actors) else 1
-        while actor.ready and len(actor.has) < limit and (ticket := desk.take()) is not None:
-            actor.has.append(ticket)
-            actor.asked.append(actor.handle.do.remote(ticket.unit))
-
-    def _hear(self, index: int, reference: Any, desk: Desk[Any, Any]) -> None:
-        """Take an answer, or replace the actor that will give none.
+    def _receive(self, index: int, call: Any, queue: UnitQueue[Any, Any]) -> None:
+        """Take the answer to a call, or replace the actor that will give none.
 
         Raises:
             AczerotsError: The job cannot be opened, or actors die before they do anything.
         """
         actor = self._actors[index]
         try:
-            answer = self._ray.get(reference)
+            answer = self._ray.get(call)
         except self._ray.exceptions.RayError as error:
-            self._bury(actor, desk, error)
+            self._remove(actor, queue, error)
             self._actors[index] = self._start()
             return
-        actor.asked.popleft()
+        actor.calls.popleft()
         if actor.ready:
-            desk.end(actor.has.popleft(), answer)
+            queue.finish(actor.held.popleft(), answer)
         elif answer is None:
             actor.ready = True
         else:
             raise AczerotsError(answer.reason)
 
-    def _bury(self, actor: _Actor, desk: Desk[Any, Any], error: Exception) -> None:
-        """Take back what a lost actor had."""
+    def _remove(self, actor: _Actor, queue: UnitQueue[Any, Any], error: Exception) -> None:
+        """Take back what a lost actor held."""
         # It may only be out of reach; whatever it still writes is what the next one writes.
         self._ray.kill(actor.handle)
         if not actor.ready:
-            self._deaths += 1
-            if self._deaths >= TRIES * len(self._actors):
+            self._early_deaths += 1
+            if self._early_deaths >= TRIES * len(self._actors):
                 reason = str(error).strip().splitlines()[-1].strip()
-                raise AczerotsError(
-                    f"workers die before they begin ({reason})", fix="Is aczerots installed on all nodes?"
-                )
-        first, *rest = actor.has or (None,)
-        for ticket in reversed(rest):
-            desk.give_back(ticket)
-        if first is not None:
-            desk.lose(first)
+                fix = "Is aczerots installed on all nodes?"
+                raise AczerotsError(f"workers die before they begin ({reason})", fix=fix)
+        queue.recover(actor.held, begun=actor.ready)
 
     def stop(self) -> None:
         """End all actors."""
@@ -195,7 +179,7 @@ class _Team:
 
 @contextmanager
 def _connected(address: str | None) -> Iterator[Any]:
-    """The library ``ray``, connected; who was connected before stays so.
+    """The library ``ray``, connected; a connection that was there before stays open.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -221,6 +205,6 @@ def _connected(address: str | None) -> Iterator[Any]:
 
 
 def _places(ray: Any, device: str, threads: int) -> int:
-    """Actors that the cluster has room for now; at least one, which an autoscaler will find room for."""
+    """Actors that the cluster has room for now; at least one, for which an autoscaler will find room."""
     resources = ray.cluster_resources()
     return max(1, int(resources.get("GPU", 0) if device == "cuda" else resources.get("CPU", 0) // threads))

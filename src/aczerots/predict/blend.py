@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from aczerots.backbones.base import Backbone, DenseFeatures
-from aczerots.backbones.loader import batch_size, embed_ahead
+from aczerots.backbones.base import BackboneInfo, DenseFeatures
 from aczerots.prozs.model import ProZS
-from aczerots.slides.base import Box, Slide, Tile
+from aczerots.slides.base import Box, Tile
 from aczerots.slides.tissue import TissueMask
-from aczerots.slides.windows import TIFF_TILE, Chunk, Plan
+from aczerots.slides.windows import TIFF_TILE, WindowPlan
 
 _CHUNKS = (8192, 4096, 2048, 1024, 512)
 _SCORE_BYTES = 256 * 2**20
@@ -25,16 +23,13 @@ _SCORE_BYTES = 256 * 2**20
 
 
 @torch.no_grad()
-def output_cells(model: ProZS, backbone: Backbone, tile: int) -> int:
-    """Cells along each axis that a model gives for a window of ``tile`` pixels."""
-    info = backbone.info
-    cells = math.ceil(tile / info.stride)
+def cells_per_feature(model: ProZS, info: BackboneInfo) -> int:
+    """Cells along each axis that a model gives for each feature cell: 1, or more if its decoder refines."""
     device = model.text.device
-    grids = DenseFeatures(
-        torch.zeros(1, info.dim, cells, cells, device=device),
-        torch.zeros(1, info.layer_dim, cells, cells, device=device),
+    features = DenseFeatures(
+        torch.zeros(1, info.dim, 2, 2, device=device), torch.zeros(1, info.layer_dim, 2, 2, device=device)
     )
-    return int(model(grids).shape[-1])
+    return int(model(features).shape[-1]) // 2
 
 
 def chunk_side(classes: int, cell: float) -> int:
@@ -73,7 +68,7 @@ class ChunkScores:
         corner: Cell (x, y) of the plan that the first one is.
     """
 
-    plan: Plan
+    plan: WindowPlan
     scores: torch.Tensor
     corner: tuple[int, int]
 
@@ -120,38 +115,34 @@ class ChunkScores:
         return slice(first, stop), weights[:, : stop - first]
 
 
-@torch.no_grad()
-def chunk_scores(
-    model: ProZS, backbone: Backbone, slide: Slide, plan: Plan, tissue: TissueMask, chunk: Chunk
-) -> ChunkScores:
-    """Class scores around a chunk from all windows that have a share in it and show tissue.
+WindowFeatures = Callable[[Sequence[Tile]], Generator[tuple[Sequence[Tile], DenseFeatures]]]
+"""Gives the features of windows of a slide in batches: some windows and their features, in the order asked for."""
 
-    Every pixel of tissue gets all its windows, so the result at tissue does not depend on the chunk.
+
+@torch.no_grad()
+def box_scores(model: ProZS, plan: WindowPlan, features: WindowFeatures, box: Box, tissue: TissueMask) -> ChunkScores:
+    """Class scores of a box of the map, blended from all windows that have a part in it and show tissue.
+
+    Every pixel of tissue gets all its windows, so the result at tissue does not depend on the box.
 
     Args:
         model: The model.
-        backbone: Its backbone.
-        slide: The slide.
-        plan: Its windows.
+        plan: The windows, refined to the cells that the model gives.
+        features: Features of windows.
+        box: Map pixels.
         tissue: Windows without tissue are left out.
-        chunk: Which part.
 
     Raises:
         InputError: The slide cannot be read.
     """
-    b = chunk.box
-    (left, right), (top, bottom) = plan.needed(0, b.x, b.width), plan.needed(1, b.y, b.height)
-    places = {
-        plan.window(i, j): (i * plan.step - left, j * plan.step - top)
-        for j in plan.covering(1, b.y, b.height)
-        for i in plan.covering(0, b.x, b.width)
-    }
+    (left, right), (top, bottom) = plan.needed(0, box.x, box.width), plan.needed(1, box.y, box.height)
+    places = {plan.window(i, j): (i * plan.step - left, j * plan.step - top) for i, j in windows_of(plan, box)}
     places = {tile: place for tile, place in places.items() if tissue.any(_grown(tile.box))}
     total = torch.zeros(len(model.text), bottom - top, right - left)
     weight = torch.zeros(bottom - top, right - left)
     ramp = window_weights(plan.cells, plan.step)
     share = ramp[:, None] * ramp
-    for tile, scores in _window_scores(model, backbone, slide, list(places), plan.rim):
+    for tile, scores in _window_scores(model, features, list(places), plan.rim):
         (x0, x1), (y0, y1) = (
             (max(0, p), min(n, p + plan.cells)) for p, n in zip(places[tile], weight.shape[::-1], strict=True)
         )
@@ -161,37 +152,32 @@ def chunk_scores(
     return ChunkScores(plan, total / weight.clamp_min(1e-6), (left, top))
 
 
+def windows_of(plan: WindowPlan, box: Box) -> list[tuple[int, int]]:
+    """(column, row) of the windows that decide a box of the map, in reading order."""
+    columns, rows = plan.covering(0, box.x, box.width), plan.covering(1, box.y, box.height)
+    return [(i, j) for j in rows for i in columns]
+
+
 def _grown(box: Box) -> Box:
     """One pixel more on every side: windows lie between level-0 pixels and are rounded to them."""
     return Box(box.x - 1, box.y - 1, box.width + 2, box.height + 2)
 
 
 def _window_scores(
-    model: ProZS, backbone: Backbone, slide: Slide, tiles: list[Tile], rim: int
+    model: ProZS, features: WindowFeatures, tiles: list[Tile], rim: int
 ) -> Iterator[tuple[Tile, torch.Tensor]]:
     """Scores float32 [C, cells, cells] of each window without its rim, on the CPU."""
     if not tiles:
         return
-    number = window_batch(backbone, tiles[0].size, rim)
-    batches = [tiles[i : i + number] for i in range(0, len(tiles), number)]
-    slides: Mapping[str, Slide] = {slide.id: slide}
-    with closing(embed_ahead(batches, slides, backbone, None)) as grids:
-        for part, (aligned, layers) in zip(batches, grids, strict=True):
-            # As from the cache: half precision, unit length again.
-            unit = F.normalize(torch.from_numpy(aligned).float(), dim=1)
-            scores = model(DenseFeatures(unit, torch.from_numpy(layers).float()).to(model.text.device)).float().cpu()
+    with closing(features(tiles)) as batches:
+        for part, dense in batches:
+            scores = model(dense.to(model.text.device)).float().cpu()
             inner = slice(rim, scores.shape[-1] - rim)
             yield from zip(part, scores[:, :, inner, inner], strict=True)
 
 
-def window_batch(backbone: Backbone, size: int, rim: int) -> int:
-    """Windows of ``size`` pixels a side per forward pass; those with a rim are large."""
-    number = batch_size(backbone.info, size, backbone.device)
-    return number if rim == 0 or backbone.device.type != "cpu" else max(1, number * 224**2 // size**2)
-
-
-def blocks(box: Box) -> Iterator[Box]:
-    """A box in parts of at most :data:`TIFF_TILE` pixels a side, in reading order."""
-    for y in range(box.y, box.y + box.height, TIFF_TILE):
-        for x in range(box.x, box.x + box.width, TIFF_TILE):
-            yield Box(x, y, min(TIFF_TILE, box.x + box.width - x), min(TIFF_TILE, box.y + box.height - y))
+def blocks(box: Box, side: int = TIFF_TILE) -> Iterator[Box]:
+    """A box in parts of at most ``side`` pixels a side, in reading order."""
+    for y in range(box.y, box.y + box.height, side):
+        for x in range(box.x, box.x + box.width, side):
+            yield Box(x, y, min(side, box.x + box.width - x), min(side, box.y + box.height - y))

@@ -9,7 +9,7 @@ from typing import Literal
 from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import AczerotsError, InputError
 from aczerots.predict.segmenter import Segmenter, load_segmenter
-from aczerots.predict.slide_map import MapOptions, SlideMap, SlideTask, do_all
+from aczerots.predict.slide_map import MapOptions, SlideMap, SlideTask, segment_slide
 from aczerots.slides.open import open_slide
 from aczerots.storage.remote import OutFolder, SlideFetcher, name_of, open_folder
 from aczerots.taxonomy import TissueClass
@@ -132,7 +132,7 @@ class Mapper:
         if unit.stage == "finish":
             return MapAnswer(unit, task.finish(notes), notes=tuple(notes.lines))
         if not self._job.split or len(task.chunks) == 1:
-            return MapAnswer(unit, do_all(task, notes), notes=tuple(notes.lines))
+            return MapAnswer(unit, segment_slide(task, notes), notes=tuple(notes.lines))
         done = task.finished()
         if done is None:
             task.begin()

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from aczerots.predict.blend import ChunkScores, blocks
 from aczerots.slides.tissue import TissueMask
-from aczerots.slides.windows import TIFF_TILE, Chunk, Plan
+from aczerots.slides.windows import TIFF_TILE, Chunk, WindowPlan
 from aczerots.taxonomy import Taxonomy
 
 
@@ -33,7 +33,7 @@ class ProbabilityStore:
         new: Whether there was none to go on with.
     """
 
-    def __init__(self, path: Path, plan: Plan, taxonomy: Taxonomy, key: str) -> None:
+    def __init__(self, path: Path, plan: WindowPlan, taxonomy: Taxonomy, key: str) -> None:
         import zarr
 
         self._plan, self._path = plan, path

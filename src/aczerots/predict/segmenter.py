@@ -1,80 +1,34 @@
-"""From grids to label maps: per tile, per slide, and the view of a pool that selection works on."""
+"""A fitted model with its backbone: the one predictor of tiles, images and whole slides."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from aczerots.backbones.base import Backbone, SlideBackbone
+from aczerots.backbones.base import Backbone
 from aczerots.backbones.options import BackboneOptions
 from aczerots.errors import InputError
-from aczerots.predict.blend import blocks, chunk_scores, chunk_side, output_cells
-from aczerots.predict.wide import wide_windows
+from aczerots.predict.blend import WindowFeatures, blocks, box_scores, cells_per_feature, chunk_side
+from aczerots.predict.features import computed
+from aczerots.predict.windows import feature_windows, slide_backbone
 from aczerots.prozs.checkpoint import ModelCard, load_model
 from aczerots.prozs.model import ProZS
-from aczerots.prozs.training_set import FeatureSource
 from aczerots.selection.uncertainty import entropy
-from aczerots.slides.base import Slide, Tile
-from aczerots.slides.image import ImageSlide
-from aczerots.slides.tissue import everything
-from aczerots.slides.windows import OVERLAP, Plan, plan_windows
+from aczerots.slides.base import Box, Slide, Tile
+from aczerots.slides.tissue import TissueMask, everything, find_tissue
+from aczerots.slides.windows import WindowPlan
 from aczerots.taxonomy import Taxonomy, TissueClass
-
-_BATCH = 8
-
-
-@torch.no_grad()
-def tile_probabilities(
-    model: ProZS, grids: FeatureSource, tiles: Sequence[Tile]
-) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
-    """Class probabilities of each tile, inside its box, at the resolution it was read at.
-
-    Yields:
-        (tile, float32 [C, rows, columns]); scores are interpolated bilinearly between cells, then softmax.
-    """
-    for part, scores in _dense_scores(model, grids, tiles):
-        for tile, p in zip(part, scores.softmax(dim=1).cpu().numpy(), strict=True):
-            rows, columns = tile.inner
-            yield tile, p[:, rows, columns]
-
-
-@torch.no_grad()
-def tile_labels(model: ProZS, grids: FeatureSource, tiles: Sequence[Tile]) -> Iterator[tuple[Tile, NDArray[np.uint8]]]:
-    """The most probable class of each pixel of each tile, inside its box, at the resolution it was read at.
-
-    Yields:
-        (tile, label ids uint8 [rows, columns]).
-    """
-    for part, scores in _dense_scores(model, grids, tiles):
-        # Torch's argmax takes ten times as long as max does.
-        for tile, label in zip(part, scores.max(dim=1).indices.byte().cpu().numpy(), strict=True):
-            rows, columns = tile.inner
-            yield tile, label[rows, columns]
-
-
-def _dense_scores(
-    model: ProZS, grids: FeatureSource, tiles: Sequence[Tile]
-) -> Iterator[tuple[Sequence[Tile], torch.Tensor]]:
-    """Tiles in batches with their class scores [b, C, size, size], interpolated bilinearly between cells."""
-    for start in range(0, len(tiles), _BATCH):
-        part = range(start, min(start + _BATCH, len(tiles)))
-        logits = model(grids[list(part)].to(model.text.device))
-        size = tiles[start].size
-        dense = F.interpolate(logits, size=(size, size), mode="bilinear", align_corners=False)
-        yield [tiles[i] for i in part], dense
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Result for one slide, level-0 pixels.
+    """Labels of a slide or of a part of it.
 
     Attributes:
         labels: Label ids uint8 [height, width].
@@ -85,36 +39,8 @@ class Segmentation:
     uncertainty: NDArray[np.float32]
 
 
-class Canvas:
-    """Collects the tiles of one slide.
-
-    Args:
-        size: (width, height) in level-0 pixels.
-    """
-
-    def __init__(self, size: tuple[int, int]) -> None:
-        width, height = size
-        self.labels = np.zeros((height, width), dtype=np.uint8)
-        self.uncertainty = np.zeros((height, width), dtype=np.float32)
-
-    def paint(self, tile: Tile, probabilities: NDArray[np.float32]) -> None:
-        """Put probabilities [C, rows, columns] of a tile where its box is."""
-        b = tile.box
-        p = torch.from_numpy(probabilities)[None]
-        if p.shape[2:] != (b.height, b.width):
-            p = F.interpolate(p, size=(b.height, b.width), mode="bilinear", align_corners=False)
-        dense = p[0].numpy()
-        area = slice(b.y, b.y + b.height), slice(b.x, b.x + b.width)
-        self.labels[area] = dense.argmax(axis=0)
-        self.uncertainty[area] = entropy(np.moveaxis(dense, 0, -1))
-
-    def finish(self) -> Segmentation:
-        """What was painted."""
-        return Segmentation(self.labels, self.uncertainty)
-
-
 class Segmenter:
-    """A fitted model with its backbone: segments slides.
+    """A fitted model with its backbone: segments slides, parts of slides and tiles, all in the same way.
 
     Args:
         model: The model.
@@ -148,48 +74,95 @@ class Segmenter:
         overlap: float | None = None,
         chunk: int | None = None,
         shift: tuple[int, int] = (0, 0),
-    ) -> Plan:
-        """Windows over a slide at the resolution the model was fitted at; see :func:`plan_windows`.
+    ) -> WindowPlan:
+        """Windows over a slide at the resolution the model was fitted at, in the cells that the model gives.
 
         Args:
             slide: The slide.
-            overlap: Share of its side that a window has in common with the next. None reads large windows with a
-                rim of whole slides if the backbone can (:func:`wide_windows`), else windows with :data:`OVERLAP`.
+            overlap: Fraction of its side that a window has in common with the next; None takes what suits slide and
+                backbone (:func:`~aczerots.predict.windows.feature_windows`).
             chunk: Side of a chunk in map pixels, None takes what memory allows.
-            shift: Moves the grid of windows.
+            shift: Moves the windows.
 
         Raises:
             InputError: The slide states no resolution and the model needs one.
         """
-        if overlap is None and isinstance(self.backbone, SlideBackbone) and not isinstance(slide, ImageSlide):
-            return wide_windows(self.model, self.card, self.backbone, slide, chunk, shift)
-        overlap = OVERLAP if overlap is None else overlap
-        size = self.card.tile_size
-        cells = output_cells(self.model, self.backbone, size)
-        side = chunk or chunk_side(len(self.card.taxonomy), size / cells)
-        return plan_windows(slide, size, cells, self.card.mpp, chunk=side, overlap=overlap, shift=shift)
+        windows = feature_windows(
+            self.backbone, slide, self.card.tile_size, self.card.mpp, overlap=overlap, shift=shift
+        )
+        factor = self._cells_per_feature
+        side = chunk or chunk_side(len(self.card.taxonomy), windows.cell / factor)
+        return windows.refined(factor, side)
 
-    def segment(self, slide: Slide) -> Segmentation:
-        """Label map and uncertainty of a whole slide in memory, from overlapping windows."""
-        plan = self.plan(slide, OVERLAP)
-        width, height = plan.size
-        labels = np.zeros((height, width), dtype=np.uint8)
-        doubt = np.zeros((height, width), dtype=np.float32)
-        for chunk in plan.chunks():
-            scores = chunk_scores(self.model, self.backbone, slide, plan, everything(slide), chunk)
-            for block in blocks(chunk.box):
+    @cached_property
+    def _cells_per_feature(self) -> int:
+        return cells_per_feature(self.model, self.backbone.info)
+
+    def features(self, slide: Slide, plan: WindowPlan, tissue: TissueMask) -> WindowFeatures:
+        """Computes the features of the windows of a plan.
+
+        Args:
+            slide: The slide.
+            plan: Its windows.
+            tissue: Where its tissue is, for the stain.
+
+        Raises:
+            InputError: The slide cannot be read.
+        """
+        return computed(slide_backbone(self.backbone, slide, plan, tissue), slide, plan.rim)
+
+    def segment(self, slide: Slide, box: Box | None = None, features: WindowFeatures | None = None) -> Segmentation:
+        """Labels and uncertainty, in memory.
+
+        Args:
+            slide: The slide.
+            box: Level-0 pixels inside the slide; None takes all of it.
+            features: Gives features that are known already; None computes them.
+
+        Returns:
+            Arrays of the size of the box in level-0 pixels.
+
+        Raises:
+            InputError: The slide cannot be read, or states no resolution and the model needs one.
+        """
+        box = box or Box(0, 0, *slide.size)
+        plan, whole = self.plan(slide), everything(slide)
+        if features is None:
+            features = self.features(slide, plan, find_tissue(slide) if plan.rim else whole)
+        area = plan.map_box(box)
+        labels = np.zeros((area.height, area.width), dtype=np.uint8)
+        doubt = np.zeros((area.height, area.width), dtype=np.float32)
+        for part in blocks(area, plan.chunk):
+            scores = box_scores(self.model, plan, features, part, whole)
+            for block in blocks(part):
                 p = scores.at(block).softmax(dim=0).numpy()
-                area = slice(block.y, block.y + block.height), slice(block.x, block.x + block.width)
-                labels[area] = p.argmax(axis=0)
-                doubt[area] = entropy(np.moveaxis(p, 0, -1))
-        if plan.size == slide.size:
+                y, x = block.y - area.y, block.x - area.x
+                place = slice(y, y + block.height), slice(x, x + block.width)
+                labels[place] = p.argmax(axis=0)
+                doubt[place] = entropy(np.moveaxis(p, 0, -1))
+        if labels.shape == (box.height, box.width):
             return Segmentation(labels, doubt)
         rows, columns = (
-            np.minimum((np.arange(n) + 0.5) / plan.scale, m - 1).astype(np.intp)
-            for n, m in zip(slide.size[::-1], labels.shape, strict=True)
+            np.clip((start + np.arange(n) + 0.5) // plan.scale - first, 0, m - 1).astype(np.intp)
+            for start, n, first, m in (
+                (box.y, box.height, area.y, area.height),
+                (box.x, box.width, area.x, area.width),
+            )
         )
         at_level0 = np.ix_(rows, columns)
         return Segmentation(labels[at_level0], doubt[at_level0])
+
+    def tile_labels(self, tile: Tile, slide: Slide, features: WindowFeatures) -> NDArray[np.uint8]:
+        """What :meth:`segment` says of a tile, at the resolution that the tile is read at.
+
+        Returns:
+            Label ids uint8 [rows, columns] of ``tile.inner``.
+        """
+        plan = self.plan(slide)
+        rows, columns = tile.inner
+        corner = plan.map_box(tile.box)
+        box = Box(corner.x, corner.y, columns.stop - columns.start, rows.stop - rows.start)
+        return box_scores(self.model, plan, features, box, everything(slide)).best(box)
 
     def with_classes(self, extra: Sequence[TissueClass]) -> Segmenter:
         """The same with further classes known by words alone; see :func:`aczerots.prozs.vocabulary.with_classes`.

@@ -8,29 +8,26 @@ from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aczerots import __version__
-from aczerots.backbones.base import Backbone
 from aczerots.engine.progress import Progress
 from aczerots.errors import StorageError
-from aczerots.predict.blend import ChunkScores, blocks, chunk_scores
+from aczerots.predict.blend import ChunkScores, WindowFeatures, blocks, box_scores
 from aczerots.predict.chunks import ChunkFolder, Done
 from aczerots.predict.probabilities import ProbabilityStore
 from aczerots.predict.pyramid import LabelPyramid
 from aczerots.predict.segmenter import Segmenter
-from aczerots.predict.wide import slide_backbone
 from aczerots.predict.write import write_map
 from aczerots.slides.base import Box, Slide
 from aczerots.slides.image import ImageSlide
 from aczerots.slides.tissue import TissueMask, everything, find_tissue
-from aczerots.slides.windows import Chunk, Plan
+from aczerots.slides.windows import Chunk, WindowPlan
 from aczerots.storage.files import make_folder, write_text_atomic
-from aczerots.storage.remote import LocalFolder, OutFolder
+from aczerots.storage.remote import OutFolder
 from aczerots.taxonomy import IGNORE
 
 
@@ -111,11 +108,10 @@ class SlideTask:
         return everything(self._slide) if whole else find_tissue(self._slide)
 
     @cached_property
-    def _backbone(self) -> Backbone:
-        """The backbone as it sees this slide."""
-        # Whoever wants everything labelled wants it no other way for that.
+    def _features(self) -> WindowFeatures:
+        # The stain is that of the tissue, even if glass is labelled too.
         tissue = find_tissue(self._slide) if self._plan.rim and self._options.everywhere else self.tissue
-        return slide_backbone(self._segmenter.backbone, self._slide, self._plan, tissue)
+        return self._segmenter.features(self._slide, self._plan, tissue)
 
     def finished(self) -> SlideMap | None:
         """What is known of the slide if all its files are there, None otherwise.
@@ -173,8 +169,7 @@ class SlideTask:
         """Scores of a chunk, None if it shows no tissue."""
         if not self.tissue.any(self._plan.level0(chunk.box)):
             return None
-        one = self._segmenter
-        return chunk_scores(one.model, self._backbone, self._slide, self._plan, self.tissue, chunk)
+        return box_scores(self._segmenter.model, self._plan, self._features, chunk.box, self.tissue)
 
     def _paint(
         self,
@@ -260,28 +255,16 @@ class SlideTask:
         return store
 
 
-def map_slide(segmenter: Segmenter, slide: Slide, out: Path, options: MapOptions, progress: Progress) -> SlideMap:
-    """Segment a slide and write all its files, named after its id.
+def segment_slide(task: SlideTask, progress: Progress) -> SlideMap:
+    """Segment a slide and write all its files.
 
     An interrupted call goes on with the chunk that it had not finished, and ends with the same bytes. A call whose
     files are all there does nothing.
 
-    Args:
-        segmenter: The model.
-        slide: The slide.
-        out: Folder, made if missing.
-        options: See :class:`MapOptions`.
-        progress: Receives chunks.
-
     Raises:
-        InputError: The slide cannot be read, or states no resolution that the model needs.
+        InputError: The slide cannot be read.
         StorageError: A file cannot be written.
     """
-    return do_all(SlideTask(segmenter, slide, LocalFolder(out), options), progress)
-
-
-def do_all(task: SlideTask, progress: Progress) -> SlideMap:
-    """All parts of a slide, one after the other; nothing if it is finished. Errors are those of the parts."""
     done = task.finished()
     if done is None:
         task.begin()
@@ -290,7 +273,7 @@ def do_all(task: SlideTask, progress: Progress) -> SlideMap:
     return done
 
 
-def paint(scores: ChunkScores, plan: Plan, tissue: TissueMask, box: Box, labels: NDArray[np.uint8]) -> None:
+def paint(scores: ChunkScores, plan: WindowPlan, tissue: TissueMask, box: Box, labels: NDArray[np.uint8]) -> None:
     """Fill labels uint8 [box.height, box.width] of a box of the map: the best class on tissue, else IGNORE."""
     for block in blocks(box):
         area = plan.level0(block)
@@ -301,7 +284,7 @@ def paint(scores: ChunkScores, plan: Plan, tissue: TissueMask, box: Box, labels:
             labels[y : y + block.height, x : x + block.width] = np.where(inside, best, IGNORE)
 
 
-def _key(segmenter: Segmenter, slide: Slide, plan: Plan, options: MapOptions) -> str:
+def _key(segmenter: Segmenter, slide: Slide, plan: WindowPlan, options: MapOptions) -> str:
     """Hex SHA-256 of everything that decides the files."""
     facts: list[Any] = [__version__, segmenter.fingerprint, slide.fingerprint, slide.mpp, asdict(plan)]
     facts += [options.everywhere, options.probabilities]

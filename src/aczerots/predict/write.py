@@ -16,7 +16,7 @@ from aczerots.slides.base import Box, Slide
 from aczerots.slides.image import ImageSlide
 from aczerots.slides.pixels import nearest
 from aczerots.slides.tissue import thumbnail
-from aczerots.slides.windows import Plan
+from aczerots.slides.windows import WindowPlan
 from aczerots.storage.files import write_text_atomic
 from aczerots.taxonomy import Taxonomy
 
@@ -25,7 +25,7 @@ TRACED = 26_000_000
 
 
 def write_map(
-    slide: Slide, plan: Plan, pyramid: LabelPyramid, taxonomy: Taxonomy, out: Path, key: str, progress: Progress
+    slide: Slide, plan: WindowPlan, pyramid: LabelPyramid, taxonomy: Taxonomy, out: Path, key: str, progress: Progress
 ) -> list[str]:
     """Write the files of a slide from its labels.
 

@@ -1,27 +1,60 @@
-"""The model's proposal for a tile, as mask and as GeoJSON."""
+"""The model's proposals for tiles, as masks and as GeoJSON."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.annotation.formats.raster import vectorise
-from aczerots.slides.base import Tile
+from aczerots.annotation.store.records import NewDraft
+from aczerots.engine.progress import Progress
+from aczerots.loop.embed import fill_features
+from aczerots.loop.pool import Pool
+from aczerots.predict.features import StoredWindows
+from aczerots.predict.segmenter import Segmenter
+from aczerots.prozs.model import ProZS
+from aczerots.slides.base import Box, Tile
 from aczerots.taxonomy import IGNORE, Taxonomy
 
 
-def draft_mask(tile: Tile, probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Label ids uint8 [size, size] in the frame of the tile's window; IGNORE outside its box.
+def make_drafts(
+    model: ProZS, pool: Pool, positions: Sequence[int], name: str, cache: Path, progress: Progress
+) -> list[NewDraft]:
+    """What the model sees in some tiles of the pool, as ``predict`` would deliver it.
 
     Args:
-        tile: The tile.
-        probabilities: Float32 [C, rows, columns] inside the box.
+        model: The model.
+        pool: The pool.
+        positions: Tiles.
+        name: What the drafts are marked with.
+        cache: Folder of cached features.
+        progress: Receives progress.
     """
-    mask = np.full((tile.size, tile.size), IGNORE, dtype=np.uint8)
-    mask[tile.inner] = probabilities.argmax(axis=0)
-    return mask
+    windows = tile_windows(pool, positions, cache, progress)
+    segmenter = Segmenter(model, pool.card(name, 0), pool.backbone)
+    out = []
+    for position in positions:
+        tile = pool.tiles[position]
+        mask = np.full((tile.size, tile.size), IGNORE, dtype=np.uint8)
+        mask[tile.inner] = segmenter.tile_labels(tile, pool.slides[tile.slide], windows)
+        out.append(NewDraft(position, mask, draft_geometry(mask, tile, pool.taxonomy), name))
+    return out
+
+
+def tile_windows(pool: Pool, positions: Sequence[int], cache: Path, progress: Progress) -> StoredWindows:
+    """The windows that decide what a map shows in some tiles of the pool, with their features."""
+    boxes: dict[str, list[Box]] = {}
+    for position in positions:
+        boxes.setdefault(pool.tiles[position].slide, []).append(pool.tiles[position].box)
+    slides = [pool.slides[slide] for slide in boxes]
+    windows = StoredWindows(pool.backbone, slides, pool.tiles[0].size, pool.mpp, cache, boxes)
+    if windows.stores:
+        fill_features(windows.stores, progress, stage="embed windows")
+    return windows
 
 
 def draft_geometry(mask: NDArray[np.uint8], tile: Tile, taxonomy: Taxonomy) -> dict[str, Any]:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from aczerots.engine.progress import Progress
 from aczerots.evaluate import ConfusionMatrix
-from aczerots.loop.workbench import Workbench
-from aczerots.predict.segmenter import tile_labels
-from aczerots.project.part import Part
+from aczerots.loop.pool import Masks, Pool
+from aczerots.predict.segmenter import Segmenter
+from aczerots.project.drafts import tile_windows
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.prototype_weight import divide
 from aczerots.slides.base import Tile
 from aczerots.taxonomy import NO_SEEN
-
-Masks = Mapping[int, NDArray[np.uint8]]
 
 
 def split_folds(tiles: Sequence[Tile], drawn: Sequence[int], number: int) -> tuple[list[list[int]], str]:
@@ -45,10 +41,11 @@ def split_folds(tiles: Sequence[Tile], drawn: Sequence[int], number: int) -> tup
 
 
 def cross_validate(
-    bench: Workbench,
+    pool: Pool,
     masks: Masks,
     number: int,
-    fit: Callable[[dict[int, NDArray[np.uint8]]], ProZS],
+    fit: Callable[[Masks], ProZS],
+    cache: Path,
     progress: Progress,
 ) -> dict[str, Any]:
     """Measure models that are each fitted to all drawn tiles but one part, on that part (Stone, 1974).
@@ -58,10 +55,11 @@ def cross_validate(
     apart.
 
     Args:
-        bench: The pool with its grids.
+        pool: The pool.
         masks: Label ids uint8 [size, size] by position, seen classes and NO_SEEN only.
         number: Parts, see :func:`split_folds`.
         fit: Gives a model of some masks.
+        cache: Folder of cached features.
         progress: Receives progress.
 
     Returns:
@@ -69,20 +67,21 @@ def cross_validate(
         every seen class, NaN where undefined; empty if there is nothing to divide. Unseen classes are not measured,
         since nobody draws them, but a drawn pixel that is given to one counts as wrong.
     """
+    taxonomy = pool.taxonomy
     drawn = [position for position, mask in masks.items() if (mask < NO_SEEN).any()]
-    parts, kind = split_folds(bench.pool.tiles, drawn, number)
-    matrix = ConfusionMatrix(len(bench.taxonomy))
+    parts, kind = split_folds(pool.tiles, drawn, number)
+    if not parts:
+        return {}
+    matrix, windows = ConfusionMatrix(len(taxonomy)), tile_windows(pool, drawn, cache, progress)
     for i, held in enumerate(parts):
         progress.step("measure", i, len(parts))
         model = fit({p: m for p, m in masks.items() if p not in held})
-        tiles = [bench.pool.tiles[p] for p in held]
-        said = tile_labels(model, Part(bench.pool.grids, held), tiles)
-        for position, (tile, labels) in zip(held, said, strict=True):
-            matrix.add(masks[position][tile.inner], labels)
-    if not parts:
-        return {}
+        segmenter = Segmenter(model, pool.card("fold", 0), pool.backbone)
+        for position in held:
+            tile = pool.tiles[position]
+            matrix.add(masks[position][tile.inner], segmenter.tile_labels(tile, pool.slides[tile.slide], windows))
     progress.step("measure", len(parts), len(parts))
-    found = matrix.metrics(bench.taxonomy)
-    ious = {f"iou:{bench.taxonomy.names[i]}": found.iou[i] for i in bench.taxonomy.seen_ids}
+    found = matrix.metrics(taxonomy)
+    ious = {f"iou:{taxonomy.names[i]}": found.iou[i] for i in taxonomy.seen_ids}
     head = {"measured_tiles": len(drawn), "folds": len(parts), "held_together": kind}
     return {**head, "pacc": found.pacc, "miou_seen": found.miou_seen, **ious}

@@ -1,37 +1,30 @@
-"""The loop of a project: propose a round, fit its model. Read :func:`propose_round` and :func:`fit_round`."""
+"""What ``select``, ``fit``, ``evaluate`` and ``run`` do in a project; the loop itself is in ``loop/rounds.py``."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from aczerots.annotation.formats.masks import decode_mask
-from aczerots.annotation.store.records import AnswerKind, NewDraft, PickRecord, RoundRecord, RoundState
+from aczerots.annotation.store.records import NewDraft, PickRecord, RoundState
 from aczerots.errors import SettingsError
-from aczerots.loop.workbench import Workbench
-from aczerots.predict.segmenter import tile_probabilities
-from aczerots.project.bench import Running, open_bench
-from aczerots.project.drafts import draft_geometry, draft_mask
+from aczerots.loop.answers import count_drawn, drawn_masks
+from aczerots.loop.expert import People
+from aczerots.loop.pool import Masks, Pool
+from aczerots.loop.rounds import OPEN, Ask, Loop, train_or_zero_shot
+from aczerots.project.bench import Running, open_project_pool
+from aczerots.project.drafts import make_drafts
 from aczerots.project.folder import Project
 from aczerots.project.measure import cross_validate
-from aczerots.project.part import Part
 from aczerots.project.patients import round_limits
-from aczerots.prozs.checkpoint import ModelCard, load_model, save_model
+from aczerots.project.status import next_step
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import locate_preset
-from aczerots.selection.base import choose
-from aczerots.selection.criterion import covered_fraction
+from aczerots.selection.aczerots import covered_fraction
 from aczerots.selection.locate import locate_strategy
-from aczerots.selection.pool_view import changed_fraction, view_pool
-from aczerots.taxonomy import IGNORE, NO_SEEN, Taxonomy
 
-_OPEN = (RoundState.PROPOSED, RoundState.ANNOTATING)
+_LOOK_EVERY = 5.0
+"""Seconds between looks at the answers, where nobody says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +50,8 @@ class Fitted:
         number: Of the round.
         tiles: Tiles with drawings that it was fitted to; 0 is the zero-shot model.
         left: Tiles of the round that nobody has answered for.
-        change: Share of the pool whose class is another than before, None without a model before.
-        file: The model.
+        change: Fraction of the pool whose class is another than before, None without a model before.
+        file: The model, relative to the project folder.
         miou: Mean IoU of the seen classes on tiles that a model was not fitted to, None if it was not measured.
     """
 
@@ -70,6 +63,73 @@ class Fitted:
     miou: float | None = None
 
 
+@final
+class ProjectRounds:
+    """A lab's project; satisfies :class:`~aczerots.loop.rounds.Setting`.
+
+    Args:
+        project: The project.
+        running: How to compute.
+    """
+
+    def __init__(self, project: Project, running: Running) -> None:
+        self._project, self._running = project, running
+        self.folder, self.seed = project.folder, project.settings.seed
+        self.preset = locate_preset(project.settings.preset)
+
+    def open_pool(self) -> Pool:
+        """The tiles of all slides."""
+        return open_project_pool(self._project, self._running)
+
+    def model_file(self, number: int) -> str:
+        """A file per round."""
+        return self._project.model_file(number).relative_to(self.folder).as_posix()
+
+    def train(self, pool: Pool, number: int, masks: Masks) -> ProZS:
+        """Trained on what is drawn, zero-shot before."""
+        del number
+        return train_or_zero_shot(pool, self.preset, masks, self.seed)
+
+    def drafts(self, model: ProZS, pool: Pool, tiles: Sequence[int], name: str) -> list[NewDraft]:
+        """What people may start from."""
+        return make_drafts(model, pool, tiles, name, self._project.cache, self._running.progress)
+
+    def notes(self, before: ProZS | None, model: ProZS, pool: Pool, masks: Masks) -> dict[str, Any]:
+        """Drawn tiles, what has changed, and how well the drawn tiles represent the pool.
+
+        The latter as the zero-shot model sees it: the same yardstick in all rounds.
+        """
+        drawn = count_drawn(masks)
+        if drawn:
+            self._running.progress.say(f"fitted to {drawn} tiles")
+        else:
+            self._running.progress.say("nothing drawn yet: the zero-shot model")
+        change = None if before is None else pool.changed(before, model)
+        yardstick = pool.untrained(locate_preset("zeroshot"), self.seed)
+        return {"drawn_tiles": drawn, "change": change, "coverage": covered_fraction(pool.view(yardstick, masks))}
+
+    def evaluate(self, model: Callable[[], ProZS], pool: Pool, number: int, masks: Masks) -> dict[str, Any] | None:
+        """Measure by cross-validation: nobody draws test tiles in a lab."""
+        del model
+        folds, progress = self._project.settings.folds, self._running.progress
+        found = cross_validate(
+            pool, masks, folds, lambda part: self.train(pool, number, part), self._project.cache, progress
+        )
+        if not found:
+            return None
+        progress.say(
+            f"round {number}: mIoU of drawn classes {found['miou_seen']:.3f}, "
+            f"on {found['measured_tiles']} tiles that were left out of {found['folds']} fits"
+        )
+        return found
+
+
+def project_loop(project: Project, running: Running, every: float = _LOOK_EVERY) -> Loop:
+    """The loop of a project, whose experts are people; ``every`` is the seconds between looks at their answers."""
+    people = People(every, running.progress)
+    return Loop(project.store, ProjectRounds(project, running), people, running.progress, project.cache)
+
+
 def propose_round(  # keyword-only: each stands in for a setting of the project
     project: Project,
     running: Running,
@@ -78,6 +138,7 @@ def propose_round(  # keyword-only: each stands in for a setting of the project
     budget: int | None = None,
     per_slide: int | None = None,
     per_patient: int | None = None,
+    loop: Loop | None = None,
 ) -> Proposal:
     """Choose the tiles of the next round and draft them; nothing happens if a round is open.
 
@@ -88,59 +149,32 @@ def propose_round(  # keyword-only: each stands in for a setting of the project
         budget: Tiles, instead of the project's.
         per_slide: Tiles of one slide at most, instead of the project's.
         per_patient: Tiles of one patient at most, instead of the project's.
+        loop: The project's loop if it is open already.
 
     Raises:
         SettingsError: Unknown strategy, no tile is left, or a limit per patient without a patient.
         AczerotsError: A slide, the backbone or the disk fails; the round is not proposed then.
     """
-    rounds = project.store.rounds
-    newest = rounds.newest()
-    if newest is None:
-        rounds.propose(0, "zeroshot", [])
-        newest = rounds.all()[-1]
-    if newest.number > 0 and newest.state in _OPEN:
-        return Proposal(newest.number, rounds.picks(newest.number), new=False)
-    chosen = locate_strategy(strategy or project.settings.strategy)
-    done = _known(project)
-    if len(done) == len(rounds.tiles()) > 0:
+    newest, settings = project.store.rounds.newest(), project.settings
+    if newest is not None and newest.number > 0 and newest.state in OPEN:
+        return Proposal(newest.number, project.store.rounds.picks(newest.number), new=False)
+    chosen = locate_strategy(strategy or settings.strategy)
+    limits = round_limits(project, project.store.rounds.tiles(), per_slide, per_patient)
+    ask = Ask(chosen, budget or settings.budget, limits, settings.double)
+    picks = (loop or project_loop(project, running)).select(ask)
+    if not picks:
         raise SettingsError("no tile is left to draw", fix="Add slides with: aczerots import")
-    limits = round_limits(project, rounds.tiles(), per_slide, per_patient)
-    bench = open_bench(project, running)
-    if newest.state in _OPEN:
-        _fit(project, bench, newest, running, measure=False)
-    started = time.perf_counter()
-    number = newest.number + 1
-    model = _model(project, bench, newest.number)
-    running.progress.say(f"round {number}: {chosen.name} looks at {len(bench.pool.tiles)} tiles")
-    running.progress.step("select", 0, 0)
-    pool = view_pool(model, bench.pool.regions, bench.pool.tiles, done, bench.taxonomy, scratch=project.cache)
-    rng = np.random.default_rng([project.settings.seed, number])
-    selection = choose(chosen, replace(pool, limits=limits), budget or project.settings.budget, rng)
-    readings = _readings(len(selection.tiles), project.settings.double, rng)
-    picks = [
-        PickRecord(
-            number,
-            i + 1,
-            int(tile),
-            float(selection.score[i]),
-            {k: float(v[i]) for k, v in selection.components.items()},
-            readings[i],
-        )
-        for i, tile in enumerate(selection.tiles)
-    ]
-    drafts = make_drafts(model, bench, [p.tile for p in picks], f"round-{newest.number}")
-    rounds.propose(number, chosen.name, picks, drafts)
-    rounds.advance(number, RoundState.PROPOSED, seconds={"select": time.perf_counter() - started})
-    return Proposal(number, picks, new=True)
+    return Proposal(picks[0].round, picks, new=True)
 
 
-def fit_round(project: Project, running: Running, *, measure: bool = True) -> Fitted:
+def fit_round(project: Project, running: Running, *, measure: bool = True, loop: Loop | None = None) -> Fitted:
     """Fit the newest round to all answers there are; again with newer answers if it is fitted already.
 
     Args:
         project: The project.
         running: How to compute.
-        measure: Measure it too, see :func:`measure_round`; takes a fit per part.
+        measure: Measure it too (:func:`measure_round`); takes a fit per part.
+        loop: The project's loop if it is open already.
 
     Raises:
         SettingsError: Nothing has been answered in the open round.
@@ -149,170 +183,64 @@ def fit_round(project: Project, running: Running, *, measure: bool = True) -> Fi
     newest = project.store.rounds.newest()
     if newest is None:
         raise SettingsError("there is no round yet", fix="Run: aczerots select")
-    if newest.number > 0 and newest.state is RoundState.PROPOSED:
-        raise SettingsError(f"nobody has answered in round {newest.number} yet", fix="Annotate, or: aczerots export")
-    return _fit(project, open_bench(project, running), newest, running, measure)
-
-
-def _fit(project: Project, bench: Workbench, round_: RoundRecord, running: Running, measure: bool) -> Fitted:
-    started = time.perf_counter()
-    running.progress.step("fit", 0, 0)
-    number = round_.number
-    before = _load(project, bench, number - 1)
-    masks = drawn_masks(project, number, bench.taxonomy)
-    model = _fresh(project, bench, masks)
-    change = None if before is None else _change(before, model, bench)
-    file = project.model_file(number)
-    card = ModelCard(
-        preset=project.settings.preset if _drawn(masks) else "zeroshot",
-        taxonomy=bench.taxonomy,
-        backbone=bench.backbone.info,
-        backbone_hash=bench.backbone.info.hash,
-        tile_size=project.settings.tile_size,
-        mpp=project.settings.mpp,
-        rounds=number,
-    )
-    save_model(file, model, card)
-    place = file.relative_to(project.folder).as_posix()
-    metrics = {"drawn_tiles": _drawn(masks), "change": change, "coverage": _coverage(project, bench, masks)}
-    seconds = {"fit": time.perf_counter() - started}
-    state = max(RoundState.FITTED, round_.state, key=list(RoundState).index)
-    project.store.rounds.advance(number, state, model=place, metrics=metrics, seconds=seconds)
+    number = newest.number
+    if number > 0 and newest.state is RoundState.PROPOSED:
+        raise SettingsError(f"nobody has answered in round {number} yet", fix="Annotate, or: aczerots export")
+    loop = loop or project_loop(project, running)
+    drawn = count_drawn(loop.fit(number))
+    found = loop.evaluate(number) if measure and drawn else None
     left = next(r.left for r in project.store.progress().rounds if r.number == number)
-    what = f"fitted to {_drawn(masks)} tiles" if _drawn(masks) else "nothing drawn yet: the zero-shot model"
-    running.progress.say(f"round {number}: {what}")
-    miou = _measure(project, bench, number, masks, running) if measure and _drawn(masks) else None
-    return Fitted(number, _drawn(masks), left, change, place, miou)
+    done = next(r for r in project.store.rounds.all() if r.number == number)
+    miou = None if found is None else float(found["miou_seen"])
+    return Fitted(number, drawn, left, (done.metrics or {})["change"], done.model or "", miou)
 
 
 def measure_round(project: Project, running: Running, *, needed: bool = True) -> dict[str, Any]:
-    """Measure the newest fitted round again; gives its metrics. See :func:`~aczerots.project.measure.cross_validate`.
+    """Measure the newest fitted round again by cross-validation (:func:`~aczerots.project.measure.cross_validate`).
 
     Args:
         project: The project.
         running: How to compute.
         needed: Refuse where there is nothing to measure on, else give no metrics then.
 
+    Returns:
+        All metrics of the round.
+
     Raises:
         SettingsError: It is needed, and no round is fitted to a drawing, or there is nothing to divide.
         AczerotsError: A slide, the backbone or the disk fails.
     """
-    fitted = [r for r in project.store.rounds.all() if r.state not in _OPEN]
-    masks = drawn_masks(project, fitted[-1].number, project.taxonomy) if fitted else {}
-    if not fitted or not _drawn(masks):
+    fitted = [r.number for r in project.store.rounds.all() if r.state not in OPEN]
+    if not fitted or not count_drawn(drawn_masks(project.store, fitted[-1], project.taxonomy)):
         if not needed:
             return {}
         fix = "Draw tiles, then run: aczerots fit"
         raise SettingsError("no round is fitted to a drawing yet", where=project.folder, fix=fix)
-    if _measure(project, open_bench(project, running), fitted[-1].number, masks, running) is None:
+    loop = project_loop(project, running)
+    if loop.evaluate(fitted[-1]) is None:
         if not needed:
             return {}
         fix = "Draw on another slide or tile, or set folds in project.yaml"
         raise SettingsError("there is nothing to measure on", where=project.folder, fix=fix)
-    return dict(next(r for r in project.store.rounds.all() if r.number == fitted[-1].number).metrics or {})
+    done = loop.round(fitted[-1])
+    return {} if done is None else dict(done.metrics or {})
 
 
-def _measure(
-    project: Project, bench: Workbench, number: int, masks: dict[int, NDArray[np.uint8]], running: Running
-) -> float | None:
-    """Measure a round and note it; gives its mean IoU of seen classes, None if there is nothing to measure on."""
-    started = time.perf_counter()
-    found = cross_validate(
-        bench, masks, project.settings.folds, lambda part: _fresh(project, bench, part), running.progress
-    )
-    if not found:
-        return None
-    known = next(r for r in project.store.rounds.all() if r.number == number).metrics or {}
-    seconds = {"evaluate": time.perf_counter() - started}
-    project.store.rounds.advance(number, RoundState.EVALUATED, metrics={**known, **found}, seconds=seconds)
-    running.progress.say(
-        f"round {number}: mIoU of drawn classes {found['miou_seen']:.3f}, "
-        f"on {found['measured_tiles']} tiles that were left out of {found['folds']} fits"
-    )
-    return float(found["miou_seen"])
+def go_round(project: Project, running: Running, every: float) -> Fitted:
+    """Propose a round unless one is open, wait until every tile has its answer, and fit.
 
+    Answers may come from anywhere: the page, ``ingest``, another machine. Stopping while it waits loses nothing.
 
-def _coverage(project: Project, bench: Workbench, masks: dict[int, NDArray[np.uint8]]) -> float:
-    """How well the drawn tiles represent the pool, as the zero-shot model sees it: the same yardstick in all rounds."""
-    model = bench.zero_shot(locate_preset("zeroshot"), project.settings.seed)
-    return covered_fraction(view_pool(model, bench.pool.regions, bench.pool.tiles, masks, bench.taxonomy))
+    Args:
+        project: The project.
+        running: How to compute.
+        every: Seconds between looks at the answers.
 
-
-def drawn_masks(project: Project, up_to: int, taxonomy: Taxonomy) -> dict[int, NDArray[np.uint8]]:
-    """What a fit sees: label ids uint8 [size, size] of seen classes by position, unseen ones are IGNORE.
-
-    Tiles of which an expert says that no seen class is there are NO_SEEN inside their box.
+    Raises:
+        AczerotsError: As :func:`propose_round` and :func:`fit_round`.
     """
-    keep = np.zeros(256, dtype=bool)
-    keep[list(taxonomy.seen_ids)] = True
-    tiles, out = project.store.rounds.tiles(), {}
-    for answer in project.store.answers.counting(up_to):
-        tile = tiles[answer.tile]
-        if answer.mask is not None:
-            mask = decode_mask(answer.mask)
-            out[answer.tile] = np.where(keep[mask], mask, np.uint8(IGNORE))
-        elif answer.kind is AnswerKind.NO_SEEN_CLASS:
-            out[answer.tile] = np.full((tile.size, tile.size), IGNORE, dtype=np.uint8)
-            out[answer.tile][tile.inner] = NO_SEEN
-    return out
-
-
-def _drawn(masks: dict[int, NDArray[np.uint8]]) -> int:
-    """Tiles with at least one drawn pixel."""
-    return sum(bool((m < NO_SEEN).any()) for m in masks.values())
-
-
-def _known(project: Project) -> dict[int, NDArray[np.uint8]]:
-    """Masks of the tiles that need not be asked for again; all IGNORE where an expert could not tell."""
-    out = project.store.answers.masks()
-    size = project.settings.tile_size
-    for answer in project.store.answers.counting():
-        if answer.kind is AnswerKind.CANNOT_TELL:
-            out[answer.tile] = np.full((size, size), IGNORE, dtype=np.uint8)
-    return dict(sorted(out.items()))
-
-
-def _readings(tiles: int, share: float, rng: np.random.Generator) -> list[int]:
-    """2 for a random share of the tiles, 1 for the others."""
-    twice = set(rng.permutation(tiles)[: math.ceil(share * tiles)].tolist())
-    return [2 if i in twice else 1 for i in range(tiles)]
-
-
-def _fresh(project: Project, bench: Workbench, masks: dict[int, NDArray[np.uint8]]) -> ProZS:
-    """A model fitted from scratch; zero-shot if nothing is drawn."""
-    seed = project.settings.seed
-    if not _drawn(masks):
-        return bench.zero_shot(locate_preset("zeroshot"), seed)
-    return bench.fitted(locate_preset(project.settings.preset), masks, seed)
-
-
-def _model(project: Project, bench: Workbench, number: int) -> ProZS:
-    """The model of a fitted round, from its file or fitted again."""
-    found = _load(project, bench, number)
-    return found or _fresh(project, bench, drawn_masks(project, number, bench.taxonomy))
-
-
-def _load(project: Project, bench: Workbench, number: int) -> ProZS | None:
-    """The saved model of a round; None if there is none, or it is of another backbone or other classes."""
-    file = project.model_file(number)
-    if number < 0 or not file.exists():
-        return None
-    model, card = load_model(file)
-    same = card.backbone_hash == bench.backbone.info.hash and card.taxonomy == bench.taxonomy
-    return model.to(bench.device) if same else None
-
-
-def _change(before: ProZS, after: ProZS, bench: Workbench) -> float:
-    """Share of the pool's cells whose class is another in ``after``."""
-    return changed_fraction(before, after, bench.pool.regions, bench.pool.tiles)
-
-
-def make_drafts(model: ProZS, bench: Workbench, positions: Sequence[int], name: str) -> list[NewDraft]:
-    """The model's proposals for some tiles of the pool."""
-    tiles = [bench.pool.tiles[i] for i in positions]
-    part = Part(bench.pool.grids, positions)
-    out = []
-    for position, (tile, p) in zip(positions, tile_probabilities(model, part, tiles), strict=True):
-        mask = draft_mask(tile, p)
-        out.append(NewDraft(position, mask, draft_geometry(mask, tile, bench.taxonomy), name))
-    return out
+    loop = project_loop(project, running, every)
+    proposal = propose_round(project, running, loop=loop)
+    running.progress.say(f"round {proposal.number}: waits for the answers. {next_step(project)}")
+    loop.expert.answer(project.store, proposal.number)
+    return fit_round(project, running, loop=loop)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aczerots.annotation.stopping import stopping_criterion
-from aczerots.annotation.store.records import AnswerKind, Progress, RoundState
+from aczerots.annotation.stopping import Advice, stopping_criterion
+from aczerots.annotation.store.progress import Progress
+from aczerots.annotation.store.records import AnswerKind, RoundState
 from aczerots.project.folder import Project
-from aczerots.server.ports import Advice
 
 
 def round_rows(project: Project, progress: Progress) -> list[dict[str, Any]]:

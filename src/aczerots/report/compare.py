@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,9 @@ import numpy as np
 from aczerots.report.figures import Curve
 from aczerots.report.runs import Run
 
-# Settings that are no part of a label's list of differences: repetitions differ in seed, and the label starts
-# with strategy and preset.
-_INCIDENTAL = frozenset({"seed", "strategy", "preset"})
+# Left out of the differences that a label lists: repetitions differ in seed, and the label begins with strategy
+# and preset.
+_NOT_LISTED = frozenset({"seed", "strategy", "preset"})
 
 
 @dataclass(frozen=True)
@@ -32,42 +32,30 @@ class Estimate:
     high: float | None
     n: int
 
-
-@dataclass(frozen=True)
-class Group:
-    """Runs that differ only in seed.
-
-    Attributes:
-        label: Strategy and preset, and what else tells it from the other groups of the dataset.
-        runs: The runs by seed.
-    """
-
-    label: str
-    runs: tuple[Run, ...]
-
     @property
-    def dataset(self) -> str:
-        """Short name of the dataset."""
-        return self.runs[0].record.dataset
-
-    @property
-    def full(self) -> bool:
-        """Whether the runs label the whole pool at once: a level to compare with, not a curve."""
-        labelled = [r.labelled_fraction for run in self.runs for r in run.rounds if r.round > 0]
-        return bool(labelled) and min(labelled) >= 1
+    def clear(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
 
-def estimate(values: Sequence[float]) -> Estimate | None:
-    """Mean and 95 % interval from Student's t with n - 1 degrees of freedom; None without values."""
-    if not values:
+def mean_defined(values: Iterable[float | None]) -> float | None:
+    """Mean of the defined values, None without any."""
+    defined = [v for v in values if v is not None]
+    return float(np.mean(defined)) if defined else None
+
+
+def estimate(values: Iterable[float | None]) -> Estimate | None:
+    """Mean of the defined values and 95 % interval from Student's t with n - 1 degrees of freedom; None without any."""
+    defined = [v for v in values if v is not None]
+    if not defined:
         return None
-    mean = float(np.mean(values))
-    if len(values) == 1:
+    mean = float(np.mean(defined))
+    if len(defined) == 1:
         return Estimate(mean, None, None, 1)
     from scipy.special import stdtrit
 
-    half = float(stdtrit(len(values) - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(len(values)))
-    return Estimate(mean, mean - half, mean + half, len(values))
+    half = float(stdtrit(len(defined) - 1, 0.975) * np.std(defined, ddof=1) / np.sqrt(len(defined)))
+    return Estimate(mean, mean - half, mean + half, len(defined))
 
 
 def paired_test(differences: Sequence[float]) -> float | None:
@@ -86,15 +74,15 @@ def paired_test(differences: Sequence[float]) -> float | None:
 
 
 def area_under_curve(run: Run) -> float | None:
-    """Area under hIoU over labelled share by trapezoids, divided by the span of shares: a mean hIoU.
+    """Area under hIoU over the labelled fraction by trapezoids, divided by the span of fractions: a mean hIoU.
 
     Rounds with undefined hIoU are left out; None with fewer than two others.
     """
     points = [(r.labelled_fraction, r.hiou) for r in run.rounds if r.hiou is not None]
     if len(points) < 2 or points[-1][0] <= points[0][0]:
         return None
-    share, score = np.array(points, dtype=float).T
-    return float(np.trapezoid(score, share) / (share[-1] - share[0]))
+    fraction, score = np.array(points, dtype=float).T
+    return float(np.trapezoid(score, fraction) / (fraction[-1] - fraction[0]))
 
 
 def final_hiou(run: Run) -> float | None:
@@ -102,67 +90,94 @@ def final_hiou(run: Run) -> float | None:
     return run.rounds[-1].hiou
 
 
-def _essential(run: Run) -> dict[str, str]:
+@dataclass(frozen=True)
+class SeedGroup:
+    """Runs that differ only in seed.
+
+    Attributes:
+        label: Strategy and preset, and what else tells it from the other groups of the dataset.
+        runs: The runs by seed.
+    """
+
+    label: str
+    runs: tuple[Run, ...]
+
+    @property
+    def dataset(self) -> str:
+        """Short name of the dataset."""
+        return self.runs[0].record.dataset
+
+    @property
+    def all_labels(self) -> bool:
+        """Whether the runs label the whole pool at once: a level to compare with, not a curve."""
+        labelled = [r.labelled_fraction for run in self.runs for r in run.rounds if r.round > 0]
+        return bool(labelled) and min(labelled) >= 1
+
+    @property
+    def final(self) -> Estimate | None:
+        """The hIoU of the last round."""
+        return estimate(map(final_hiou, self.runs))
+
+    @property
+    def area(self) -> Estimate | None:
+        """The area under the curve; None where there is no curve."""
+        return None if self.all_labels else estimate(map(area_under_curve, self.runs))
+
+    def differences(self, reference: SeedGroup, score: Callable[[Run], float | None]) -> list[float]:
+        """A score of the runs minus that of the reference's, one per seed that both have."""
+        theirs = {run.record.seed: score(run) for run in reference.runs}
+        pairs = [(score(run), theirs.get(run.record.seed)) for run in self.runs]
+        return [a - b for a, b in pairs if a is not None and b is not None]
+
+    def curve(self) -> Curve:
+        """Mean hIoU over the seeds at each round, with its interval where every seed has a value.
+
+        A round counts if all runs have it; its fraction is the mean of theirs.
+        """
+        rounds = sorted(set.intersection(*({r.round for r in run.rounds} for run in self.runs)))
+        table = [{r.round: r for r in run.rounds} for run in self.runs]
+        columns = [[rows[k].hiou for rows in table] for k in rounds]
+        estimates = [None if None in column else estimate(column) for column in columns]
+        single = len(self.runs) == 1
+        return Curve(
+            label=self.label if single else f"{self.label} (n = {len(self.runs)})",
+            fraction=[float(np.mean([rows[k].labelled_fraction for rows in table])) for k in rounds],
+            score=[None if e is None else e.mean for e in estimates],
+            low=None if single else [None if e is None else e.low for e in estimates],
+            high=None if single else [None if e is None else e.high for e in estimates],
+        )
+
+
+def _listed(run: Run) -> dict[str, str]:
     """Settings that make it another experiment, as canonical JSON by name."""
     settings = run.record.settings
-    return {k: json.dumps(v, sort_keys=True) for k, v in settings.items() if k not in _INCIDENTAL}
+    return {k: json.dumps(v, sort_keys=True) for k, v in settings.items() if k not in _NOT_LISTED}
 
 
 def _label(run: Run, peers: Sequence[Run]) -> str:
-    """Strategy and preset, plus the settings in which it differs from peers that share both."""
+    """Strategy and preset, plus the settings in which it differs from peers that have both in common with it."""
     record = run.record
-    if Group("", (run,)).full:
+    if SeedGroup("", (run,)).all_labels:
         return f"all labels · {record.preset}"
-    mine, others = _essential(run), [_essential(peer) for peer in peers]
+    mine, others = _listed(run), [_listed(peer) for peer in peers]
     names = sorted({k for other in others for k in {*mine, *other} if mine.get(k) != other.get(k)})
     extra = [f"{name}={json.loads(mine[name]) if name in mine else '-'}" for name in names]
     return " · ".join([record.strategy, record.preset, *extra])
 
 
-def group_runs(runs: Sequence[Run]) -> tuple[Group, ...]:
+def group_runs(runs: Sequence[Run]) -> tuple[SeedGroup, ...]:
     """Group by dataset, strategy, preset and settings; runs of a group differ in seed."""
-
-    def kind(run: Run) -> tuple[str, str, str]:
-        return run.record.dataset, run.record.strategy, run.record.preset
-
+    kinds: dict[tuple[str, str, str], list[Run]] = {}
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        key = json.dumps([kind(run), sorted(_essential(run).items())])
-        groups.setdefault(key, []).append(run)
+        kind = run.record.dataset, run.record.strategy, run.record.preset
+        kinds.setdefault(kind, []).append(run)
+        groups.setdefault(json.dumps([kind, sorted(_listed(run).items())]), []).append(run)
+
+    def label(run: Run) -> str:
+        return _label(run, kinds[run.record.dataset, run.record.strategy, run.record.preset])
+
     return tuple(
-        Group(
-            _label(members[0], [r for r in runs if kind(r) == kind(members[0])]),
-            tuple(sorted(members, key=lambda run: run.record.seed)),
-        )
+        SeedGroup(label(members[0]), tuple(sorted(members, key=lambda run: run.record.seed)))
         for members in groups.values()
     )
-
-
-def group_curve(group: Group) -> Curve:
-    """Mean hIoU over the seeds at each round, with its interval where every seed has a value.
-
-    A round counts as long as all runs of the group have it; its share is the mean of theirs.
-    """
-    rounds = sorted(set.intersection(*({r.round for r in run.rounds} for run in group.runs)))
-    table = [{r.round: r for r in run.rounds} for run in group.runs]
-    share = [float(np.mean([rows[k].labelled_fraction for rows in table])) for k in rounds]
-    columns = [[rows[k].hiou for rows in table] for k in rounds]
-    estimates = [None if None in c else estimate([v for v in c if v is not None]) for c in columns]
-    single = len(group.runs) == 1
-    return Curve(
-        label=group.label if single else f"{group.label} (n = {len(group.runs)})",
-        share=share,
-        score=[None if e is None else e.mean for e in estimates],
-        low=None if single else [None if e is None else e.low for e in estimates],
-        high=None if single else [None if e is None else e.high for e in estimates],
-    )
-
-
-def paired_difference(group: Group, reference: Group) -> tuple[Estimate | None, Estimate | None]:
-    """Final hIoU and area under the curve minus those of the reference, paired by seed."""
-    theirs = {run.record.seed: run for run in reference.runs}
-    pairs = [(run, theirs[run.record.seed]) for run in group.runs if run.record.seed in theirs]
-    final = [(final_hiou(a), final_hiou(b)) for a, b in pairs]
-    area = [(area_under_curve(a), area_under_curve(b)) for a, b in pairs]
-    differences = [[a - b for a, b in both if a is not None and b is not None] for both in (final, area)]
-    return estimate(differences[0]), estimate(differences[1])

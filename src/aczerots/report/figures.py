@@ -1,4 +1,4 @@
-"""Figures as SVG text: scores over the labelled share of the pool.
+"""Figures as SVG text: scores over the labelled fraction of the pool.
 
 The SVG is meant to be put into a page: text stays text, lines of the frame take the colour of the text around
 it, and series take the page's ``--series-N`` colours, so it reads on light and on dark. On its own it falls
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.typing import RcKeyType
+
+    from aczerots.report.compare import Estimate
 
 # Okabe and Ito's colours (Color Universal Design, 2008) without yellow, which is lost on white. Markers and
 # dashes differ too, so that no pair is told apart by colour alone.
@@ -44,18 +46,18 @@ _STYLE: dict[RcKeyType, Any] = {
 
 @dataclass(frozen=True)
 class Curve:
-    """A score over the labelled share.
+    """A score over the labelled fraction of the pool.
 
     Attributes:
         label: Name in the legend.
-        share: Labelled share of the pool, 0..1, ascending.
-        score: Score at each share, 0..1; None where undefined, which breaks the line.
-        low: Lower end of the interval at each share, or None for no band.
+        fraction: Labelled fraction, 0..1, ascending.
+        score: Score at each fraction, 0..1; None where undefined, which breaks the line.
+        low: Lower end of the interval at each fraction, or None for no band.
         high: Upper end.
     """
 
     label: str
-    share: Sequence[float]
+    fraction: Sequence[float]
     score: Sequence[float | None]
     low: Sequence[float | None] | None = None
     high: Sequence[float | None] | None = None
@@ -83,7 +85,7 @@ def _finish(figure: Figure, title: str) -> str:
 
 
 def _frame(size: tuple[float, float]) -> tuple[Figure, Axes]:
-    """An empty figure of ``size`` inches with a score axis and a share axis."""
+    """An empty figure of ``size`` inches with a score axis and an axis of fractions."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
@@ -109,17 +111,17 @@ def _levels(axes: Axes, levels: dict[str, float]) -> None:
         )  # fmt: skip
 
 
-def _limits(values: Sequence[float], curves: Sequence[Curve]) -> tuple[float, float]:
-    """From 0 to a little above everything, bands included."""
+def _limits(values: Sequence[float], curves: Sequence[Curve], close_up: bool) -> tuple[float, float]:
+    """From 0 to a little above everything, bands included; in a close-up a little beyond the values.
+
+    A close-up cuts off wide bands, so that few seeds do not hide the curves.
+    """
+    if close_up:
+        low, top = min(values, default=0.0), max(values, default=1.0)
+        room = max(0.3 * (top - low), 0.01)
+        return max(0.0, low - room), min(1.0, top + room)
     top = max([0.1, *values, *(v for c in curves for v in c.high or () if v is not None)])
     return 0.0, min(1.0, 1.12 * top)
-
-
-def _close_limits(values: Sequence[float]) -> tuple[float, float]:
-    """A little beyond the values; wide bands are cut off, so that few seeds do not hide the curves."""
-    low, top = min(values, default=0.0), max(values, default=1.0)
-    room = max(0.3 * (top - low), 0.01)
-    return max(0.0, low - room), min(1.0, top + room)
 
 
 def budget_figure(
@@ -130,7 +132,7 @@ def budget_figure(
     *,
     close_up: bool = False,
 ) -> str:
-    """Score over labelled share, one line per curve, with the zero-shot and full-label levels.
+    """Score over the labelled fraction, one line per curve, with the zero-shot and full-label levels.
 
     Args:
         curves: Lines; a band is drawn where a curve has an interval.
@@ -148,35 +150,33 @@ def budget_figure(
         figure, axes = _frame((7.4, 3.8) if close_up else (6.0, 3.4))
         for number, curve in enumerate(curves):
             color, marker = SERIES[number % len(SERIES)], _MARKERS[number % len(_MARKERS)]
-            share = list(curve.share)
+            x = list(curve.fraction)
             if curve.low is not None and curve.high is not None:
-                axes.fill_between(
-                    share, _numbers(curve.low), _numbers(curve.high), color=color, alpha=0.15, linewidth=0
-                )
+                axes.fill_between(x, _numbers(curve.low), _numbers(curve.high), color=color, alpha=0.15, linewidth=0)
             axes.plot(
-                share, _numbers(curve.score), color=color, marker=marker, markersize=5.5,
+                x, _numbers(curve.score), color=color, marker=marker, markersize=5.5,
                 linestyle=_DASHES[number % len(_DASHES)], linewidth=2, label=curve.label, clip_on=False,
             )  # fmt: skip
         named = {"zero-shot": zero_shot, "all labels": full_label}
         levels = {name: value for name, value in named.items() if value is not None}
         _levels(axes, levels)
         values = [*levels.values(), *(v for c in curves for v in c.score if v is not None)]
-        axes.set_ylim(*(_close_limits(values) if close_up else _limits(values, curves)))
+        axes.set_ylim(*_limits(values, curves, close_up))
         axes.set_xlim(0, None)
-        axes.set_xlabel("labelled share of the pool")
+        axes.set_xlabel("labelled fraction of the pool")
         axes.set_ylabel(score)
         if close_up:
             figure.legend(loc="outside right upper", frameon=False, fontsize=10)
         elif len(curves) > 1:
             axes.legend(loc="lower right", frameon=False, fontsize=10)
-        return _finish(figure, f"{score} over the labelled share of the pool")
+        return _finish(figure, f"{score} over the labelled fraction of the pool")
 
 
-def difference_figure(rows: Sequence[tuple[str, float, float | None, float | None]], reference: str) -> str:
+def difference_figure(rows: Sequence[tuple[str, Estimate]], reference: str) -> str:
     """Differences to a reference with their intervals, one line each, the best on top.
 
     Args:
-        rows: (label, mean, lower end, upper end); no interval where an end is None.
+        rows: (label, difference).
         reference: What the differences are taken to.
 
     Returns:
@@ -186,21 +186,20 @@ def difference_figure(rows: Sequence[tuple[str, float, float | None, float | Non
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    ordered = sorted(rows, key=lambda row: row[1])
+    ordered = sorted(rows, key=lambda row: row[1].mean)
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(6.0, 0.9 + 0.27 * len(ordered)), layout="constrained")
         axes = figure.add_subplot()
         axes.axvline(0, color=_INK, linewidth=1.0, linestyle=(0, (2, 3)), alpha=0.8)
-        for place, (_, mean, low, high) in enumerate(ordered):
-            clear = low is not None and high is not None and not low <= 0 <= high
-            color = SERIES[0] if clear else SERIES[6]
-            if low is not None and high is not None:
-                axes.plot([low, high], [place, place], color=color, linewidth=2, solid_capstyle="butt")
+        for place, (_, e) in enumerate(ordered):
+            color = SERIES[0] if e.clear else SERIES[6]
+            if e.low is not None and e.high is not None:
+                axes.plot([e.low, e.high], [place, place], color=color, linewidth=2, solid_capstyle="butt")
             axes.plot(
-                [mean], [place], color=color, marker="o", markersize=6,
-                markerfacecolor=color if clear else "none", markeredgewidth=1.6,
+                [e.mean], [place], color=color, marker="o", markersize=6,
+                markerfacecolor=color if e.clear else "none", markeredgewidth=1.6,
             )  # fmt: skip
-        axes.set_yticks(range(len(ordered)), [label for label, *_ in ordered])
+        axes.set_yticks(range(len(ordered)), [label for label, _ in ordered])
         axes.set_ylim(-0.6, len(ordered) - 0.4)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
@@ -210,14 +209,14 @@ def difference_figure(rows: Sequence[tuple[str, float, float | None, float | Non
         return _finish(figure, f"Differences to {reference}")
 
 
-def class_figure(name: str, seen: bool, share: Sequence[float], iou: Sequence[float | None]) -> str:
-    """IoU of one class over labelled share, small: one panel of many that share their axes.
+def class_figure(name: str, seen: bool, fraction: Sequence[float], iou: Sequence[float | None]) -> str:
+    """IoU of one class over the labelled fraction, small: one panel of many with equal axes.
 
     Args:
         name: Class name, for readers who hear the page.
         seen: Seen classes have a solid line with discs, unseen ones a dashed line with squares.
-        share: Labelled share of the pool, 0..1, ascending; the first is the zero-shot level.
-        iou: IoU at each share, None where undefined.
+        fraction: Labelled fraction of the pool, 0..1, ascending; the first is the zero-shot level.
+        iou: IoU at each fraction, None where undefined.
 
     Returns:
         An ``<svg>`` element.
@@ -230,11 +229,11 @@ def class_figure(name: str, seen: bool, share: Sequence[float], iou: Sequence[fl
         if iou and iou[0] is not None:
             axes.axhline(iou[0], color=_INK, linewidth=0.9, linestyle=(0, (2, 3)), alpha=0.8)
         axes.plot(
-            list(share), _numbers(iou), color=color, marker=marker, markersize=4, linestyle=dash,
+            list(fraction), _numbers(iou), color=color, marker=marker, markersize=4, linestyle=dash,
             linewidth=1.8, clip_on=False,
         )  # fmt: skip
         axes.set_ylim(0, 1)
         axes.set_yticks([0, 0.5, 1])
-        axes.set_xlim(0, max([*share, 0.05]))
+        axes.set_xlim(0, max([*fraction, 0.05]))
         axes.locator_params(axis="x", nbins=4)
-        return _finish(figure, f"IoU of {name} over the labelled share of the pool")
+        return _finish(figure, f"IoU of {name} over the labelled fraction of the pool")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from aczerots.errors import SettingsError
-from aczerots.report.compare import Group, area_under_curve, group_runs
+from aczerots.report.compare import SeedGroup, area_under_curve, group_runs
 from aczerots.report.pictures import Panel, chosen_rounds, example_panels
 from aczerots.report.runs import Run, read_run
 from aczerots.report.views import class_rows, comparisons, run_curve
@@ -18,6 +18,11 @@ from aczerots.storage.files import write_text_atomic
 def _score(value: float | None) -> str:
     """A score with three digits; a dash where it is undefined."""
     return "\N{EN DASH}" if value is None else f"{value:.3f}"
+
+
+def _short(value: float | None) -> str:
+    """A score with three digits and no zero before the point."""
+    return _score(value).removeprefix("0")
 
 
 def _signed(value: float) -> str:
@@ -33,55 +38,48 @@ def _seconds(value: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
 
 
-def _environment() -> Environment:
-    """Jinja with escaping on, so that no name from a file can become markup."""
-    environment = Environment(
-        loader=PackageLoader("aczerots.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(score=_score, signed=_signed, seconds=_seconds)
-    return environment
-
-
 def render(template: str, values: Mapping[str, object]) -> str:
-    """A page of this package's templates as HTML.
+    """Fill a template of this package. In HTML everything is escaped, so that no name from a file can become markup.
 
     Args:
         template: Name of the template.
         values: What it needs.
     """
-    return _environment().get_template(template).render(values)
+    environment = Environment(
+        loader=PackageLoader("aczerots.report", "."),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(score=_score, short=_short, signed=_signed, seconds=_seconds)
+    return environment.get_template(template).render(values)
 
 
-def _shared_examples(groups: Sequence[Group]) -> list[tuple[str, list[Panel]]]:
+def _shared_examples(groups: Sequence[SeedGroup]) -> list[tuple[str, list[Panel]]]:
     """Examples that all groups of a dataset have: image and truth once, one prediction per group."""
     result = []
     for dataset in dict.fromkeys(group.dataset for group in groups):
         members = [group for group in groups if group.dataset == dataset]
         runs = [group.runs[0] for group in members]
         found = [{e.name: e for e in run.examples} for run in runs]
-        for name in sorted(set.intersection(*(set(examples) for examples in found))):
-            panels = [
-                example_panels(examples[name], run.record.taxonomy) for examples, run in zip(found, runs, strict=True)
-            ]
-            predictions = [Panel(g.label, p[2].uri) for g, p in zip(members, panels, strict=True)]
+        for name in sorted(set.intersection(*map(set, found))):
+            pairs = zip(found, runs, strict=True)
+            panels = [example_panels(examples[name], run.record.taxonomy) for examples, run in pairs]
+            predictions = [Panel(group.label, p[2].uri) for group, p in zip(members, panels, strict=True)]
             result.append((f"{dataset}: {name}", [*panels[0][:2], *predictions]))
     return result
 
 
 def _single(run: Run) -> dict[str, object]:
     """What the template needs for one run."""
-    taxonomy = run.record.taxonomy
     return {
         "title": run.record.name,
         "run": run,
         "area": area_under_curve(run),
         "curve": run_curve(run),
         "classes": class_rows(run),
-        "examples": [(e.name, example_panels(e, taxonomy)) for e in run.examples],
+        "examples": [(e.name, example_panels(e, run.record.taxonomy)) for e in run.examples],
         "chosen": chosen_rounds(run),
     }
 
@@ -89,11 +87,10 @@ def _single(run: Run) -> dict[str, object]:
 def _several(runs: Sequence[Run]) -> dict[str, object]:
     """What the template needs for a comparison."""
     groups = group_runs(runs)
-    taxonomies = {run.record.dataset: run.record.taxonomy for run in runs}
     return {
         "title": f"Comparison of {len(runs)} runs",
         "comparisons": comparisons(groups),
-        "taxonomies": taxonomies,
+        "taxonomies": {run.record.dataset: run.record.taxonomy for run in runs},
         "examples": _shared_examples(groups),
         "runs": [(run, area_under_curve(run)) for group in groups for run in group.runs],
     }

@@ -1,4 +1,4 @@
-"""What drawing a tile takes: outlines of the classes that are drawn."""
+"""Annotation cost of a tile, from the outlines that an expert has to draw."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 def annotation_cost(
     labels: NDArray[np.integer], inside: NDArray[np.bool_], seen: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Effort of drawing tiles, 1 for one that needs no outline.
+    """Annotation cost of tiles; 1 for a tile without outlines.
 
-    An expert looks at each tile once, and the time that drawing takes grows with the outlines (so Mackowiak et al.,
-    2018, who count clicks on them). A step between two neighbours counts where exactly one of them is of a seen
-    class, or both are of different ones; a straight outline across the tile costs as much as looking at it.
+    ``1 + outline / side``: an expert looks at each tile once, and the time for drawing grows with the length of the
+    outlines (Mackowiak et al., BMVC 2018, count clicks on them). A step between two neighbouring cells is outline where
+    exactly one of them is of a seen class, or both are of different seen classes. A straight outline across the tile
+    costs as much as looking at it.
 
     Args:
         labels: Label ids [n, rows, columns]; ids without a place in ``seen`` are not drawn.
@@ -29,5 +30,4 @@ def annotation_cost(
     down = (drawn[:, 1:] != drawn[:, :-1]) & inside[:, 1:] & inside[:, :-1]
     side = np.sqrt(np.maximum(inside.sum(axis=(1, 2)), 1))
     steps = across.sum(axis=(1, 2)) + down.sum(axis=(1, 2))
-    effort: NDArray[np.float32] = (1.0 + steps / side).astype(np.float32)
-    return effort
+    return np.asarray(1.0 + steps / side, dtype=np.float32)

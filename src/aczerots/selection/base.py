@@ -21,26 +21,26 @@ _BLOCK = 1024
 
 @dataclass(frozen=True)
 class PoolView:
-    """All tiles of the pool as the current model sees them, on a grid of m cells per tile.
+    """All tiles of the pool as the current model sees them, on m feature cells per tile.
 
     Features and scores of a large pool may be memory maps: strategies for large pools read them by blocks.
 
     Attributes:
-        features: Pixel features phi of the cells, float16 or float32 [n, m, d_p].
+        features: Features phi of the cells, float16 or float32 [n, m, d_p].
         scores: Class scores (logits) of the cells, float32 or float16 [n, m, C].
         inside: Bool [n, m]: cells that belong to the tile; the others are context and never count.
         labelled: Bool [n]: tiles already annotated.
         seen: Bool [C].
         vectors: Class vectors v_c, float32 [C, d_p].
-        cost: What annotating a tile costs, float32 [n], as effort.py lets expect; only ratios matter.
-        keys: Int64 [n], distinct: which tile it is, wherever it stands in the pool. Chance and ties go by key, so
-            that the order of the pool does not matter. None takes the positions.
+        cost: Expected annotation cost of each tile, float32 [n]; only ratios matter.
+        keys: Int64 [n], distinct; identify tiles in whatever order they stand. Chance and ties go by key, so that the
+            order of the pool does not matter. None takes the positions.
         grid: (rows, columns) of the cells, row by row; None takes a square, or one row where m is no square.
-        labels: What experts drew, by cell: label ids uint8 [n, m], IGNORE where nothing is drawn. None knows
-            nothing of it.
-        limits: At most so many tiles of a group may be chosen; what is drawn already does not count.
-        samples: Gives class posteriors float32 [n, m, C] of the same model in disturbed states (dropout), the same
-            ones at every call. Only strategies that need them pay for them. None has the undisturbed one only.
+        labels: What experts drew, by cell: label ids uint8 [n, m], IGNORE where nothing is drawn. None where this is
+            not known.
+        samples: Gives MC-dropout posteriors float32 [n, m, C], the same ones at every call; computed only for
+            strategies that ask. None where the model has no dropout.
+        limits: Maximum numbers of tiles per slide or patient; tiles that are labelled already do not count.
     """
 
     features: NDArray[np.floating]
@@ -66,7 +66,7 @@ class PoolView:
         return np.flatnonzero(~self.labelled)
 
     def allowance(self) -> Allowance:
-        """What may be chosen at the start of a selection."""
+        """The tiles that may be chosen at the start of a selection."""
         return Allowance(self.labelled, self.limits)
 
     @property
@@ -92,8 +92,8 @@ class PoolView:
             out[i : i + _BLOCK] = softmax(self.scores[i : i + _BLOCK].astype(np.float32))
         return out
 
-    def disturbed(self) -> Iterable[Floats]:
-        """Posteriors of the disturbed states of the model, or the undisturbed one if there are none."""
+    def dropout_posteriors(self) -> Iterable[Floats]:
+        """MC-dropout posteriors float32 [n, m, C]; the plain posterior alone if there are none."""
         return [self.posterior()] if self.samples is None else self.samples()
 
     def known_labels(self) -> Labels:
@@ -189,10 +189,14 @@ def take_top(
 
     Args:
         pool: The pool.
-        budget: How many at most.
+        budget: Number of tiles at most, 1 or more.
         score: Float [n].
         utilities: Components, float [n] each.
+
+    Raises:
+        SettingsError: A budget below 1.
     """
+    check_budget(budget)
     candidates = pool.candidates
     order = candidates[np.lexsort((pool.rank[candidates], -score[candidates]))]
     order = pool.allowance().take_in_order(order, budget)
@@ -208,27 +212,23 @@ def report(
         pool: The pool.
         tiles: The chosen ones, best first.
         score: What they were ranked by, [len(tiles)].
-        utilities: Components, float [n] each.
+        utilities: Components, float [n] each; reported as NaN for labelled tiles.
     """
     hidden = {k: np.where(pool.labelled, np.nan, v) for k, v in utilities.items()}
     return Selection(tiles, score, hidden, {k: v[tiles] for k, v in hidden.items()})
 
 
 def check_budget(budget: int) -> None:
-    """Refuse a budget below 1.
-
-    Raises:
-        SettingsError: Always then.
-    """
+    """Raise a SettingsError for a budget below 1."""
     if budget < 1:
         raise SettingsError(f"budget {budget} asks for no tile", fix="Ask for at least one")
 
 
 def choose(strategy: Strategy, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
-    """What a strategy selects, if it keeps to the limits of the pool; one of another package may not know them.
+    """What a strategy selects, checked against the limits, which strategies of other packages may ignore.
 
     Raises:
-        SettingsError: It does not, or the budget asks for no tile.
+        SettingsError: The selection breaks a limit, or the budget is below 1.
     """
     selection = strategy.select(pool, budget, rng)
     if not all(limit.kept(selection.tiles) for limit in pool.limits):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from aczerots.selection.base import Floats
 from aczerots.selection.clusters import owners, sums, unit
-from aczerots.selection.diversity import best_similarity
+from aczerots.selection.region_features import best_similarity
 
 _CELLS = 32_768
 """Similarities that are computed at a time."""

@@ -13,8 +13,6 @@ from aczerots.selection.coverage import CoverageState, DiversityState
 from aczerots.selection.lazy import LazyMaximum
 from aczerots.selection.limits import Allowance
 
-TERMS = ("uncertainty", "diversity", "coverage")
-
 
 @dataclass(frozen=True)
 class Choice:

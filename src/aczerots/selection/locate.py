@@ -1,47 +1,22 @@
-"""Finds a strategy by name: ours, the baselines, or an entry point of another package."""
+"""Locates a strategy by name: one of this package, of scikit-activeml, or an entry point of another package."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import entry_points
+from typing import Any
 
 from aczerots.errors import SettingsError
 from aczerots.selection.base import Strategy
-from aczerots.selection.baselines import (
-    BaldStrategy,
-    EntropyStrategy,
-    LeastConfidenceStrategy,
-    MarginStrategy,
-    RandomStrategy,
-)
-from aczerots.selection.criterion import AczerotsStrategy
-from aczerots.selection.geometry import CoresetStrategy, ProbcoverStrategy, TypiclustStrategy
-from aczerots.selection.gradient import BadgeStrategy
-from aczerots.selection.greedy import TERMS
-from aczerots.selection.paper import PaperStrategy
-from aczerots.selection.published import DealStrategy, MadaStrategy, PbalStrategy, S4alStrategy
-from aczerots.selection.regions import RipuStrategy
 from aczerots.selection.skactiveml import PREFIX, SkactivemlStrategy
 
-_WHOLE: dict[str, Callable[[], Strategy]] = {
-    "random": RandomStrategy,
-    "entropy": EntropyStrategy,
-    "margin": MarginStrategy,
-    "least-confidence": LeastConfidenceStrategy,
-    "bald": BaldStrategy,
-    "coreset": CoresetStrategy,
-    "badge": BadgeStrategy,
-    "typiclust": TypiclustStrategy,
-    "probcover": ProbcoverStrategy,
-    "ripu": RipuStrategy,
-    "deal": DealStrategy,
-    "mada": MadaStrategy,
-    "s4al": S4alStrategy,
-    "pbal": PbalStrategy,
-}
-"""Strategies without terms that could be switched off."""
+STRATEGIES = (
+    *("aczerots", "paper", "random", "entropy", "margin", "least-confidence", "bald", "coreset", "badge"),
+    *("typiclust", "probcover", "ripu", "deal", "mada", "s4al", "pbal"),
+)
+"""Strategy ``some-name`` is the class ``SomeNameStrategy`` of the module ``aczerots.selection.some_name``."""
 
-STRATEGIES = ("aczerots", "paper", *_WHOLE)
 GROUP = "aczerots.strategies"
 
 
@@ -50,8 +25,10 @@ def locate_strategy(name: str, without: Sequence[str] = ()) -> Strategy:
 
     Raises:
         SettingsError: Unknown name or term, a strategy without terms, or no term left.
+        MissingExtraError: A strategy of scikit-activeml, which is not installed.
     """
-    terms = {"aczerots": TERMS, "paper": PaperStrategy.TERMS}.get(name, ())
+    factory = _factory(name)
+    terms: tuple[str, ...] = getattr(factory, "TERMS", ())
     for term in without:
         if term not in terms:
             known = f"The terms of '{name}' are: {', '.join(terms)}" if terms else "It is one score only"
@@ -59,16 +36,17 @@ def locate_strategy(name: str, without: Sequence[str] = ()) -> Strategy:
     left = tuple(t for t in terms if t not in without)
     if terms and not left:
         raise SettingsError("every term is switched off", where="--without", fix="Leave at least one term")
-    match name:
-        case "aczerots":
-            return AczerotsStrategy(left)
-        case "paper":
-            return PaperStrategy(left)
-        case _ if name in _WHOLE:
-            return _WHOLE[name]()
-        case _ if name.startswith(PREFIX):
-            return SkactivemlStrategy(name.removeprefix(PREFIX))
+    strategy: Strategy = factory(left) if terms else factory()
+    return strategy
+
+
+def _factory(name: str) -> Any:
+    """What makes the strategy, called with the terms that count if it has any."""
+    if name in STRATEGIES:
+        module = import_module(f"aczerots.selection.{name.replace('-', '_')}")
+        return getattr(module, "".join(word.capitalize() for word in name.split("-")) + "Strategy")
+    if name.startswith(PREFIX):
+        return lambda: SkactivemlStrategy(name.removeprefix(PREFIX))
     for point in entry_points(group=GROUP, name=name):
-        strategy: Strategy = point.load()()
-        return strategy
+        return point.load()
     raise SettingsError(f"unknown strategy '{name}'", fix=f"Choose one of: {', '.join(STRATEGIES)}")

@@ -5,10 +5,24 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.selection.base import PoolView, Selection, check_budget, min_max, take_top
-from aczerots.selection.uncertainty import evidential
+from aczerots.selection.base import PoolView, Selection, check_budget, min_max, softmax, take_top
 
 _BLOCK = 4096
+
+
+def evidential(scores: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Subjective-logic uncertainty of raw class scores (EUN).
+
+    Evidence e = ReLU(score), Dirichlet strength Q = sum(e + 1), uncertainty = C / Q.
+
+    Args:
+        scores: Scores without softmax [..., C].
+
+    Returns:
+        Float32 [...] in (0, 1].
+    """
+    strength = (np.maximum(scores, 0.0) + 1.0).sum(axis=-1)
+    return np.asarray(scores.shape[-1] / strength, dtype=np.float32)
 
 
 def contrast_divergence(
@@ -54,15 +68,14 @@ def summarisation(features: NDArray[np.floating], vectors: NDArray[np.floating])
         Float32 [...].
     """
     square = (features**2).sum(axis=-1, keepdims=True) + (vectors**2).sum(axis=1) - 2.0 * features @ vectors.T
-    out: NDArray[np.float32] = np.sqrt(np.maximum(square, 0.0)).min(axis=-1).astype(np.float32)
-    return out
+    return np.asarray(np.sqrt(np.maximum(square, 0.0)).min(axis=-1), dtype=np.float32)
 
 
 class PaperStrategy:
-    """EUN + COT + CSA over the seen classes.
+    """EUN + COT + CSA over the seen classes, each the mean over a tile, min-max scaled over the pool.
 
-    The paper compares every pixel with every labelled pixel; here cells of the token grid are compared with a
-    class-stratified reservoir of labelled cells, which is the same up to the reservoir's size.
+    The paper compares every pixel with every labelled pixel; here feature cells are compared with a class-stratified
+    reservoir of labelled cells, which is the same up to the reservoir's size.
 
     Args:
         terms: Which of ``uncertainty`` (EUN), ``contrast`` (COT), ``coverage`` (CSA) count.
@@ -79,7 +92,7 @@ class PaperStrategy:
         self.reservoir = reservoir
 
     def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
-        """See :class:`~aczerots.selection.base.Strategy`."""
+        """Choose the tiles of the highest sum; ``rng`` draws the reservoir."""
         check_budget(budget)
         features = pool.features.astype(np.float32)
         raw = {
@@ -97,9 +110,7 @@ class PaperStrategy:
         known = pool.inside & pool.labelled[:, None]
         if not known.any():
             return out
-        seen = pool.scores[..., pool.seen]
-        p = np.exp(seen - seen.max(axis=-1, keepdims=True))
-        p /= p.sum(axis=-1, keepdims=True)
+        p = softmax(pool.scores[..., pool.seen])
         keep = _reservoir(p[known].argmax(axis=1), self.reservoir, rng)
         reference, classes = features[known][keep], p[known][keep]
         for i in pool.candidates:

@@ -1,4 +1,4 @@
-"""The web application over a desk: routes, gate, errors as sentences, and the page itself."""
+"""The web application of a project: routes, gate, errors as sentences, and the page itself."""
 
 from __future__ import annotations
 
@@ -11,32 +11,23 @@ from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from aczerots import __version__
-from aczerots.errors import AczerotsError, InputError, SettingsError, StorageError
+from aczerots.errors import AczerotsError, ConflictError, InputError, NotFoundError, SettingsError, StorageError
 from aczerots.server.access import Gate, Tokens
 from aczerots.server.bounded import Bounded
-from aczerots.server.deepzoom import DeepZoom
-from aczerots.server.jobs import Jobs
+from aczerots.server.monai.datastore import images
 from aczerots.server.monai.inference import inference
-from aczerots.server.monai.ports import Exchange
 from aczerots.server.monai.routes import tasks
-from aczerots.server.monai.store import store
-from aczerots.server.ports import ConflictError, Desk, UnknownTileError
 from aczerots.server.routes import api
+from aczerots.server.served import ServedProject
 
 WEB = Path(__file__).parent / "web"
 """The built page; made by ``make web``."""
 
-_STATUS = {ConflictError: 409, UnknownTileError: 404, InputError: 422, SettingsError: 422, StorageError: 503}
+_STATUS = {ConflictError: 409, NotFoundError: 404, InputError: 422, SettingsError: 422, StorageError: 503}
 
 
-def make_app(desk: Desk, jobs: Jobs | None = None, exchange: Exchange | None = None) -> FastAPI:
-    """The application without its gate, for :func:`guarded` and for its OpenAPI description.
-
-    Args:
-        desk: The project.
-        jobs: Where fitting runs.
-        exchange: The project for clients of MONAI Label; None shuts them out.
-    """
+def make_app(served: ServedProject) -> FastAPI:
+    """The application without its gate, for :func:`guarded` and for its OpenAPI description."""
     app = FastAPI(
         title="aczerots",
         version=__version__,
@@ -45,15 +36,12 @@ def make_app(desk: Desk, jobs: Jobs | None = None, exchange: Exchange | None = N
         docs_url=None,  # the usual pages load scripts from elsewhere
         redoc_url=None,
     )
-    app.state.desk, app.state.jobs, app.state.zoom = desk, jobs or Jobs(), DeepZoom()
+    app.state.served = served
     for kind in _STATUS:
         app.add_exception_handler(kind, _refuse)
     app.add_exception_handler(RequestValidationError, _explain)
-    app.include_router(api)
-    if exchange is not None:
-        app.state.exchange = exchange
-        for part in (tasks, inference, store):
-            app.include_router(part)
+    for part in (api, tasks, inference, images):
+        app.include_router(part)
     app.mount("/static", StaticFiles(directory=WEB), name="static")
     app.add_api_route("/", _page, include_in_schema=False)
     app.add_middleware(Bounded)

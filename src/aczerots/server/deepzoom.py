@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from aczerots.server.ports import UnknownTileError
+from aczerots.errors import NotFoundError
 from aczerots.slides.base import Box, Slide
 
 TILE = 254
@@ -46,18 +46,18 @@ def tile_box(slide: Slide, level: int, column: int, row: int) -> tuple[Box, tupl
         Its box in level-0 pixels, inside the slide, and its (width, height) in pixels.
 
     Raises:
-        UnknownTileError: No such tile.
+        NotFoundError: No such tile.
     """
     top = top_level(slide)
     if not 0 <= level <= top:
-        raise UnknownTileError(f"there is no level {level}", where=slide.id, fix=f"Levels are 0 to {top}")
+        raise NotFoundError(f"there is no level {level}", where=slide.id, fix=f"Levels are 0 to {top}")
     scale = 2 ** (top - level)
     spans = []
     for place, length in zip((column, row), slide.size, strict=True):
         extent = math.ceil(length / scale)
         start, end = max(0, place * TILE - OVERLAP), min(extent, (place + 1) * TILE + OVERLAP)
         if place < 0 or place * TILE >= extent:
-            raise UnknownTileError(f"level {level} has no tile {column}_{row}", where=slide.id)
+            raise NotFoundError(f"level {level} has no tile {column}_{row}", where=slide.id)
         spans.append((start * scale, min(length, end * scale), end - start))
     (x, right, width), (y, bottom, height) = spans
     return Box(x, y, right - x, bottom - y), (width, height)
@@ -87,8 +87,8 @@ class DeepZoom:
         """A tile as JPEG.
 
         Raises:
-            UnknownTileError: No such tile.
-        InputError: The slide cannot be read.
+            NotFoundError: No such tile.
+            InputError: The slide cannot be read.
         """
         key = (slide.id, level, column, row)
         with self._lock:

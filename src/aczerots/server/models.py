@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-
-from aczerots.server.jobs import JobState
-from aczerots.server.ports import Verdict
 
 MAX_COMMENT = 4000
 Reading = Annotated[int, Field(ge=0, le=1, description="1 for the second of two independent readings.")]
@@ -23,6 +21,16 @@ Runs = Annotated[
 Comment = Annotated[str, Field(max_length=MAX_COMMENT, pattern="^[^\x00]*$")]
 Seconds = Annotated[float, Field(ge=0, le=86_400 * 30, allow_inf_nan=False)]
 Version = Annotated[int, Field(ge=0, lt=2**31, description="Version of the tile that the work began from.")]
+
+
+class Verdict(StrEnum):
+    """What an annotator says about a tile."""
+
+    DRAWN = "drawn"
+    ACCEPTED = "accepted"
+    NO_SEEN_CLASS = "no_seen_class"
+    CANNOT_TELL = "cannot_tell"
+    SKIPPED = "skipped"
 
 
 class _Model(BaseModel):
@@ -259,7 +267,7 @@ class PredictionInfo(_Model):
 class JobInfo(_Model):
     """Where fitting and proposing stand."""
 
-    state: JobState
+    state: Literal["idle", "running", "done", "failed"]
     user: str
     stage: str
     done: int

@@ -10,13 +10,16 @@ from fastapi.security import HTTPBearer
 from numpy.typing import NDArray
 
 from aczerots import __version__
-from aczerots.errors import InputError
+from aczerots.annotation.formats.masks import decode_mask
+from aczerots.annotation.store.database import now_utc
+from aczerots.annotation.store.leases import LEASE
+from aczerots.annotation.store.records import WITH_MASK, AnswerKind, NewAnswer
+from aczerots.errors import ConflictError, InputError, NotFoundError
 from aczerots.server import deepzoom, models, views
 from aczerots.server.access import current_user
-from aczerots.server.jobs import Jobs
-from aczerots.server.ports import Answer, Desk, UnknownTileError, Verdict, Work
 from aczerots.server.runs import check_drawable, decode_runs, encode_runs
-from aczerots.slides.base import Slide, Tile
+from aczerots.server.served import ServedProject
+from aczerots.slides.base import Tile
 from aczerots.taxonomy import IGNORE
 
 User = Annotated[str, Depends(current_user)]
@@ -26,8 +29,8 @@ Number = Annotated[int, Path(ge=0, lt=2**31, description="Number of the slide.")
 Level = Annotated[int, Path(ge=0, lt=64, description="Deep-zoom level; 0 is one pixel.")]
 Place = Annotated[int, Path(ge=0, lt=2**31, description="Column or row of the deep-zoom tile.")]
 
-Answers: TypeAlias = dict[int | str, dict[str, Any]]
-COMMON: Answers = {
+Responses: TypeAlias = dict[int | str, dict[str, Any]]
+COMMON: Responses = {
     400: {"model": models.Problem, "description": "The body is no JSON."},
     401: {"model": models.Problem, "description": "No valid token."},
     413: {"model": models.Problem, "description": "The body is too large or of unknown length."},
@@ -36,161 +39,176 @@ COMMON: Answers = {
 }
 """Answers that any route may give."""
 
-MISSING: Answers = {404: {"model": models.Problem, "description": "No such thing."}}
-CLASH: Answers = {409: {"model": models.Problem, "description": "Stale, or somebody else's; nothing is lost."}}
+MISSING: Responses = {404: {"model": models.Problem, "description": "No such thing."}}
+CLASH: Responses = {409: {"model": models.Problem, "description": "Stale, or somebody else's; nothing is lost."}}
 
-JPEG: Answers = {200: {"content": {"image/jpeg": {}}, "description": "JPEG."}}
-XML: Answers = {200: {"content": {"application/xml": {}}, "description": "DZI."}}
-
-
-# These look something up and are asked for with every request: as coroutines they are spared the way to another thread.
-async def _desk(request: Request) -> Desk:
-    desk: Desk = request.app.state.desk
-    return desk
+JPEG: Responses = {200: {"content": {"image/jpeg": {}}, "description": "JPEG."}}
+XML: Responses = {200: {"content": {"application/xml": {}}, "description": "DZI."}}
 
 
-async def _jobs(request: Request) -> Jobs:
-    jobs: Jobs = request.app.state.jobs
-    return jobs
+# Asked for with every request: as a coroutine it is spared the way to another thread.
+async def _served(request: Request) -> ServedProject:
+    served: ServedProject = request.app.state.served
+    return served
 
 
-async def _zoom(request: Request) -> deepzoom.DeepZoom:
-    zoom: deepzoom.DeepZoom = request.app.state.zoom
-    return zoom
-
-
-DeskOf = Annotated[Desk, Depends(_desk)]
-JobsOf = Annotated[Jobs, Depends(_jobs)]
-ZoomOf = Annotated[deepzoom.DeepZoom, Depends(_zoom)]
+Served = Annotated[ServedProject, Depends(_served)]
 api = APIRouter(prefix="/api", dependencies=[Depends(HTTPBearer(auto_error=False))], responses=COMMON)
 
 
 @api.get("/project", tags=["project"])
-def project(user: User, desk: DeskOf) -> models.ProjectInfo:
+def project(user: User, served: Served) -> models.ProjectInfo:
     """The project, its classes and slides, and who asks."""
-    return models.ProjectInfo(
-        name=desk.name,
-        user=user,
-        version=__version__,
-        classes=[views.class_info(i, c) for i, c in enumerate(desk.taxonomy.classes)],
-        slides=[
-            models.SlideInfo(number=i, id=s.id, width=s.size[0], height=s.size[1], mpp=s.mpp)
-            for i, s in enumerate(desk.slides)
-        ],
-    )
+    return views.project_info(served, user, __version__)
 
 
 @api.post("/tasks/next", tags=["tiles"])
-def next_task(user: User, desk: DeskOf) -> models.NextTask:
+def next_task(user: User, served: Served) -> models.NextTask:
     """A tile of the round that nobody else has; it is yours until the lease ends."""
-    task = desk.next_task(user)
-    return models.NextTask(task=None if task is None else views.task_info(desk, task), left=desk.left())
+    leased = served.store.leases.lease(user)
+    task = None if leased is None else views.task_info(served, leased)
+    return models.NextTask(task=task, left=served.store.left())
 
 
 @api.post("/tiles/{position}/open", tags=["tiles"], responses={**MISSING, **CLASH})
-def open_tile(position: PathPosition, user: User, desk: DeskOf, reading: QueryReading = 0) -> models.TaskInfo:
+def open_tile(position: PathPosition, user: User, served: Served, reading: QueryReading = 0) -> models.TaskInfo:
     """A certain tile, for a second look; it is yours until the lease ends."""
-    return views.task_info(desk, desk.open_task(user, position, reading))
+    _, pick = served.pick(position)
+    for line in served.store.round_status(pick.round):
+        if line.tile != position:
+            continue
+        if line.reading == reading and line.leased and line.kind is None and line.author != user:
+            raise ConflictError(f"{line.author} is working on this tile", fix="Take another one")
+        if line.reading != reading and line.author == user:
+            raise ConflictError("you have drawn this tile", fix="The second reading is for somebody else")
+    return views.task_info(served, served.store.leases.revisit(user, pick.round, position, reading))
 
 
-def _mask(tile: Tile, runs: list[int], desk: Desk) -> NDArray[np.uint8]:
+def _mask(tile: Tile, runs: list[int], served: ServedProject) -> NDArray[np.uint8]:
     """The mask of a request: seen classes only, IGNORE outside the tile's box."""
     mask = decode_runs(runs, tile.size)
-    check_drawable(mask, desk.taxonomy)
+    check_drawable(mask, served.taxonomy)
     inside = np.full_like(mask, IGNORE)
     inside[tile.inner] = mask[tile.inner]
     return inside
 
 
 @api.put("/tiles/{position}/work", tags=["tiles"], responses={**MISSING, **CLASH})
-def save_work(position: PathPosition, work: models.WorkIn, user: User, desk: DeskOf) -> models.Kept:
+def save_work(position: PathPosition, work: models.WorkIn, user: User, served: Served) -> models.Kept:
     """Keep unfinished work and renew the lease."""
-    mask = _mask(desk.tile(position), work.mask, desk)
-    kept = Work(mask, work.comment, work.seconds, work.version, work.draft_id, work.reading)
-    return models.Kept(expires=desk.save_work(user, position, kept))
+    mask = _mask(served.tile(position), work.mask, served)
+    served.pick(position)
+    content = {**work.model_dump(exclude={"mask", "version"}), "mask": encode_runs(mask)}
+    served.store.leases.save_sketch(user, position, work.version, content)
+    newest = served.store.answers.newest(position, work.reading)
+    if newest is not None and newest.version != work.version:
+        raise ConflictError(
+            f"{newest.author} has handed in version {newest.version} meanwhile",
+            fix="Your drawing is kept; load the newest before you hand in",
+        )
+    return models.Kept(expires=now_utc() + LEASE)
 
 
 @api.post("/tiles/{position}/answer", tags=["tiles"], responses={**MISSING, **CLASH})
-def answer(position: PathPosition, given: models.AnswerIn, user: User, desk: DeskOf) -> models.Receipt:
+def answer(position: PathPosition, given: models.AnswerIn, user: User, served: Served) -> models.Receipt:
     """Hand in an answer. Once this has returned, it is kept for good."""
-    tile = desk.tile(position)
-    drawn = given.mask if given.verdict in {Verdict.DRAWN, Verdict.ACCEPTED} else [IGNORE, tile.size**2]
-    if drawn is None:
-        raise InputError(f"the answer says {given.verdict} and has no mask", where="mask")
-    kept = Answer(
-        key=given.key,
-        version=given.version,
-        verdict=given.verdict,
-        mask=_mask(tile, drawn, desk),
-        seconds=given.seconds,
-        draft_id=given.draft_id,
+    tile, kind, mask = served.tile(position), AnswerKind(given.verdict), None
+    if kind in WITH_MASK:
+        if given.mask is None:
+            raise InputError(f"the answer says {given.verdict} and has no mask", where="mask")
+        mask = _mask(tile, given.mask, served)
+    number, pick = served.pick(position)
+    if given.reading >= pick.readings:
+        raise NotFoundError(f"tile {position} is read once only")
+    if given.draft_id is not None:
+        draft = served.store.rounds.draft(position)
+        if draft is None or not 1 <= given.draft_id <= draft.id:
+            raise InputError(f"there is no draft {given.draft_id}", where=f"tile {position}")
+    new = NewAnswer(
+        tile=position,
+        round=number,
+        author=user,
+        tool="page",
+        kind=kind,
+        based_on=given.version,
+        mask=mask,
         comment=given.comment,
+        seconds=given.seconds,
+        draft=given.draft_id,
         reading=given.reading,
+        key=f"{user}/{position}/{given.key}",
     )
-    return models.Receipt(version=desk.answer(user, position, kept))
+    return models.Receipt(version=served.store.answers.add(new).version)
 
 
 @api.post("/tiles/{position}/undo", tags=["tiles"], responses={**MISSING, **CLASH})
-def undo(position: PathPosition, user: User, desk: DeskOf, reading: QueryReading = 0) -> models.Receipt:
+def undo(position: PathPosition, user: User, served: Served, reading: QueryReading = 0) -> models.Receipt:
     """Take back your newest answer on a tile; the one before it counts again."""
-    return models.Receipt(version=desk.undo(user, position, reading))
+    served.pick(position)
+    newest = served.store.answers.newest(position, reading)
+    if newest is None or newest.author != user:
+        raise ConflictError("the newest answer on this tile is not yours", fix="Hand in a new answer instead")
+    try:
+        undone = served.store.answers.undo(position, user, reading=reading, based_on=newest.version)
+    except InputError as error:
+        raise ConflictError(error.what, where=error.where) from error
+    return models.Receipt(version=undone.version)
 
 
 @api.post("/tiles/{position}/comment", tags=["tiles"], responses=MISSING)
-def comment(position: PathPosition, given: models.CommentIn, user: User, desk: DeskOf) -> models.Done:
+def comment(position: PathPosition, given: models.CommentIn, user: User, served: Served) -> models.Done:
     """Leave a comment on a tile."""
-    desk.comment(user, position, given.text)
+    served.pick(position)
+    served.store.people.note(user, "comment", {"tile": position, "text": given.text})
     return models.Done()
 
 
 @api.get("/tiles/{position}/prediction", tags=["results"], responses=MISSING)
-def prediction(position: PathPosition, desk: DeskOf) -> models.PredictionInfo:
+def prediction(position: PathPosition, served: Served) -> models.PredictionInfo:
     """The newest model's labels on a tile."""
-    return models.PredictionInfo(mask=encode_runs(desk.prediction(position)))
+    served.tile(position)
+    draft = served.store.rounds.draft(position)
+    if draft is None:
+        raise NotFoundError(f"there is no prediction for tile {position}")
+    return models.PredictionInfo(mask=encode_runs(decode_mask(draft.mask)))
 
 
 @api.get("/tiles/{position}/image.jpeg", tags=["results"], response_class=Response, responses={**MISSING, **JPEG})
-def tile_image(position: PathPosition, desk: DeskOf) -> Response:
+def tile_image(position: PathPosition, served: Served) -> Response:
     """The picture under the masks of a tile: its window as the model sees it."""
-    tile = desk.tile(position)
-    slide = next(s for s in desk.slides if s.id == tile.slide)
+    tile = served.tile(position)
+    slide = next(s for s in served.slides if s.id == tile.slide)
     return Response(deepzoom.encode(slide.read(tile.window, (tile.size, tile.size))), media_type="image/jpeg")
 
 
 @api.get("/round", tags=["round"])
-def round_view(desk: DeskOf) -> models.RoundInfo:
+def round_view(served: Served) -> models.RoundInfo:
     """Where the round stands: what is left, class balance, time."""
-    return views.round_info(desk.round_status())
+    return views.round_info(served)
 
 
 @api.get("/results", tags=["results"])
-def results(desk: DeskOf) -> models.ResultsInfo:
+def results(served: Served) -> models.ResultsInfo:
     """What the rounds brought, and whether to stop."""
-    return views.results_info(desk, desk.results())
+    return views.results_info(served)
 
 
 @api.get("/job", tags=["round"])
-def job(jobs: JobsOf) -> models.JobInfo:
+def job(served: Served) -> models.JobInfo:
     """Where fitting and proposing stand."""
-    return models.JobInfo.model_validate(jobs.job, from_attributes=True)
+    return served.jobs.job
 
 
 @api.post("/job", tags=["round"], status_code=202, responses=CLASH)
-def start_job(user: User, desk: DeskOf, jobs: JobsOf) -> models.JobInfo:
+def start_job(user: User, served: Served) -> models.JobInfo:
     """Fit to all answers, measure, and propose the next round, in the background."""
-    return models.JobInfo.model_validate(jobs.start(user, desk.advance), from_attributes=True)
-
-
-def _slide(desk: Desk, number: int) -> Slide:
-    if number >= len(desk.slides):
-        raise UnknownTileError(f"there is no slide {number}")
-    return desk.slides[number]
+    return served.jobs.start(user, served.advance)
 
 
 @api.get("/slides/{number}.dzi", tags=["slides"], response_class=Response, responses={**MISSING, **XML})
-def slide_description(number: Number, desk: DeskOf) -> Response:
+def slide_description(number: Number, served: Served) -> Response:
     """The deep-zoom description of a slide."""
-    return Response(deepzoom.describe(_slide(desk, number)), media_type="application/xml")
+    return Response(deepzoom.describe(served.slide(number)), media_type="application/xml")
 
 
 @api.get(
@@ -199,7 +217,7 @@ def slide_description(number: Number, desk: DeskOf) -> Response:
     response_class=Response,
     responses={**MISSING, **JPEG},
 )
-def slide_tile(number: Number, level: Level, column: Place, row: Place, desk: DeskOf, zoom: ZoomOf) -> Response:
+def slide_tile(number: Number, level: Level, column: Place, row: Place, served: Served) -> Response:
     """A tile of the deep-zoom image of a slide."""
-    data = zoom.tile(_slide(desk, number), level, column, row)
+    data = served.zoom.tile(served.slide(number), level, column, row)
     return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})

@@ -7,7 +7,7 @@ import hashlib
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +18,6 @@ from aczerots.errors import MissingExtraError, SettingsError
 from aczerots.project.bench import Running
 from aczerots.project.folder import Project, open_project
 from aczerots.project.rounds import fit_round, measure_round, propose_round
-from aczerots.server.ports import Desk
-from aczerots.slides.base import Slide
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -42,34 +40,13 @@ class Link:
     clients: str
 
 
-def project_desk(project: Project, running: Running) -> Desk:
-    """The project as its annotators see it.
-
-    Args:
-        project: Open for as long as the desk is used.
-        running: How to fit and to propose; its progress is replaced by the page's.
-
-    Raises:
-        InputError: A slide is missing or has changed.
-    """
-    from aczerots.server.store_desk import StoreDesk
-    from aczerots.text.descriptions import describe_taxonomy
-
-    def advance(progress: Progress) -> None:
-        watched = Running(running.device, running.compiled, running.trust_remote_code, progress)
-        # The next round first: annotators go on while the one before is measured.
-        fit_round(project, watched, measure=False)
-        propose_round(project, watched)
-        if project.settings.folds > 1:
-            measure_round(project, watched, needed=False)
-
-    def slides() -> list[Slide]:
-        # A new view of the project: its slides are opened once per view.
-        return list(Project(project.folder, project.settings, project.store).slides.values())
-
-    taxonomy = describe_taxonomy(project.taxonomy, project.settings.text)
-    name = project.folder.resolve().name
-    return StoreDesk(name, project.store, taxonomy, slides, advance)
+def next_round(project: Project, running: Running) -> None:
+    """Fit to all answers, propose the next round, and measure the one before."""
+    # The next round first: annotators go on while the one before is measured.
+    fit_round(project, running, measure=False)
+    propose_round(project, running)
+    if project.settings.folds > 1:
+        measure_round(project, running, needed=False)
 
 
 def annotate_project(
@@ -98,12 +75,18 @@ def annotate_project(
     """
     if find_spec("fastapi") is None or find_spec("uvicorn") is None:
         raise MissingExtraError("annotate", "the annotation page")
-    from aczerots.project.exchange import ProjectExchange
+    from aczerots.project.regions import RegionSegmenter
     from aczerots.server.access import CLIENTS, Tokens, new_token
     from aczerots.server.app import guarded, make_app
+    from aczerots.server.served import ServedProject
 
     with open_project(folder) as project:
-        desk = project_desk(project, running)
+
+        def advance(progress: Progress) -> None:
+            # A copy opens the slides that are there now.
+            next_round(replace(project), replace(running, progress=progress))
+
+        served = ServedProject(project, advance, RegionSegmenter(project, running).labels)
         with listen(host, port) as listening:
             tokens = {getpass.getuser(): new_token()} | {name: project.store.people.add(name) for name in users}
             home = _home(listening)
@@ -116,8 +99,7 @@ def annotate_project(
             gate = Tokens(local, lambda token: _name_of(project, token))
             cookie = "aczerots-" + hashlib.sha256(str(project.folder.resolve()).encode()).hexdigest()[:8]
             ready(links)
-            app = make_app(desk, exchange=ProjectExchange(project, running))
-            _run(guarded(app, gate, cookie), listening)
+            _run(guarded(make_app(served), gate, cookie), listening)
 
 
 def _name_of(project: Project, token: str) -> str | None:

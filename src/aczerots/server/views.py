@@ -1,14 +1,23 @@
-"""From what a desk says to what the page is told."""
+"""From records of the store to what the page is told."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
+from statistics import median
 
+from aczerots.annotation.formats.masks import decode_mask
+from aczerots.annotation.overlays import find_unseen
+from aczerots.annotation.stopping import stopping_criterion
+from aczerots.annotation.store.records import AnswerKind, LeasedTile
 from aczerots.server import models
-from aczerots.server.ports import Desk, Results, RoundStatus, Task
 from aczerots.server.runs import encode_runs
+from aczerots.server.served import ServedProject
 from aczerots.slides.base import Box, Tile
 from aczerots.taxonomy import TissueClass
+
+OVERLAYS = 12
+"""Pictures per unseen class in the results view."""
 
 MEANINGS = {
     "uncertainty": "how unsure the model is about this tile",
@@ -33,18 +42,32 @@ def class_info(label: int, tissue: TissueClass) -> models.ClassInfo:
     return models.ClassInfo(id=label, name=tissue.name, color=tissue.color, seen=tissue.seen, description=text)
 
 
+def project_info(served: ServedProject, user: str, version: str) -> models.ProjectInfo:
+    """The project, its classes and slides, and who asks."""
+    return models.ProjectInfo(
+        name=served.name,
+        user=user,
+        version=version,
+        classes=[class_info(i, c) for i, c in enumerate(served.taxonomy.classes)],
+        slides=[
+            models.SlideInfo(number=i, id=s.id, width=s.size[0], height=s.size[1], mpp=s.mpp)
+            for i, s in enumerate(served.slides)
+        ],
+    )
+
+
 def _rectangle(box: Box) -> models.Rectangle:
     return models.Rectangle(x=box.x, y=box.y, width=box.width, height=box.height)
 
 
-def tile_info(desk: Desk, position: int, tile: Tile) -> models.TileInfo:
+def tile_info(served: ServedProject, position: int) -> models.TileInfo:
     """Where a tile lies."""
-    number = next(i for i, slide in enumerate(desk.slides) if slide.id == tile.slide)
+    tile: Tile = served.tile(position)
     rows, columns = tile.inner
     inner = Box(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
     return models.TileInfo(
         position=position,
-        slide=number,
+        slide=next(i for i, slide in enumerate(served.slides) if slide.id == tile.slide),
         box=_rectangle(tile.box),
         window=_rectangle(tile.window),
         size=tile.size,
@@ -53,75 +76,98 @@ def tile_info(desk: Desk, position: int, tile: Tile) -> models.TileInfo:
     )
 
 
-def task_info(desk: Desk, task: Task) -> models.TaskInfo:
-    """A task as the page works on it."""
-    work = task.work
+def _verdict(kind: AnswerKind | None) -> models.Verdict | None:
+    return None if kind is None or kind is AnswerKind.WITHDRAWN else models.Verdict(kind)
+
+
+def task_info(served: ServedProject, leased: LeasedTile) -> models.TaskInfo:
+    """A leased tile as the page works on it."""
+    pick, answer, draft = leased.pick, leased.answer, leased.draft
+    comments = [f"{e.user}: {e.about['text']}" for e in leased.comments]
+    if answer is not None and answer.comment:
+        comments.append(f"{answer.author}: {answer.comment}")
     return models.TaskInfo(
-        tile=tile_info(desk, task.position, task.tile),
-        round=task.round,
-        rank=task.rank,
-        reading=task.reading,
-        score=finite(task.score),
+        tile=tile_info(served, pick.tile),
+        round=pick.round,
+        rank=pick.rank,
+        reading=leased.reading,
+        score=finite(pick.score),
         why=[
             models.ScoreInfo(name=name, value=finite(value), meaning=MEANINGS.get(name, ""))
-            for name, value in task.components.items()
+            for name, value in pick.components.items()
         ],
-        version=task.version,
-        expires=task.expires,
-        draft=None if task.draft is None else encode_runs(task.draft),
-        draft_id=task.draft_id,
-        answer=None if task.answer is None else encode_runs(task.answer),
-        verdict=task.verdict,
-        comments=list(task.comments),
-        work=None
-        if work is None
-        else models.WorkInfo(
-            mask=encode_runs(work.mask),
-            comment=work.comment,
-            seconds=work.seconds,
-            version=work.version,
-            draft_id=work.draft_id,
-        ),
+        version=leased.version,
+        expires=leased.expires,
+        draft=None if draft is None else encode_runs(decode_mask(draft.mask)),
+        draft_id=None if draft is None else draft.id,
+        answer=None if answer is None or answer.mask is None else encode_runs(decode_mask(answer.mask)),
+        verdict=_verdict(None if answer is None else answer.kind),
+        comments=comments,
+        work=_work_info(leased),
     )
 
 
-def tiles_left(status: RoundStatus) -> int:
-    """Tiles of the round without an answer; second readings count on their own."""
-    return sum(t.verdict is None for t in status.tiles)
+def _work_info(leased: LeasedTile) -> models.WorkInfo | None:
+    """The autosaved work, None where it belongs to the other reading."""
+    if leased.sketch is None or leased.sketch.content["reading"] != leased.reading:
+        return None
+    content = {key: leased.sketch.content[key] for key in ("mask", "comment", "seconds", "draft_id")}
+    return models.WorkInfo(**content, version=leased.sketch.based_on)
 
 
-def round_info(status: RoundStatus) -> models.RoundInfo:
-    """The round view."""
-    left, pace = tiles_left(status), status.median_seconds
+def round_info(served: ServedProject) -> models.RoundInfo:
+    """The newest round: what is left, class balance, time."""
+    newest = served.store.rounds.newest()
+    readings = [] if newest is None else served.store.round_status(newest.number)
+    drawn = {} if newest is None else {c.label: c.pixels for c in served.store.progress().classes}
+    done = [r for r in readings if r.kind is not None]
+    left = len(readings) - len(done)
+    times = [r.seconds for r in done if r.seconds > 0]
     return models.RoundInfo(
-        number=status.number,
-        state=status.state,
+        number=0 if newest is None else newest.number,
+        state="proposed" if newest is None else newest.state.value,
         tiles=[
             models.TileStatusInfo(
-                position=t.position, rank=t.rank, reading=t.reading, verdict=t.verdict, author=t.author, leased=t.leased
+                position=r.tile,
+                rank=r.rank,
+                reading=r.reading,
+                verdict=_verdict(r.kind),
+                author=r.author,
+                leased=r.leased,
             )
-            for t in status.tiles
+            for r in readings
         ],
         left=left,
-        pixels=list(status.pixels),
-        seconds=status.seconds,
-        minutes_left=None if pace is None else left * pace / 60,
-        authors=dict(status.authors),
+        pixels=[drawn.get(label, 0) for label in range(len(served.taxonomy))],
+        seconds=sum(r.seconds for r in readings),
+        minutes_left=left * median(times) / 60 if times else None,
+        authors=dict(Counter(r.author or "" for r in done)),
     )
 
 
-def results_info(desk: Desk, results: Results) -> models.ResultsInfo:
-    """The results view."""
+def results_info(served: ServedProject) -> models.ResultsInfo:
+    """What the rounds brought, and whether to stop."""
+    measured = {r.number: r.metrics for r in served.store.rounds.all() if r.metrics}
+    change, coverage = (
+        {number: value for number, m in measured.items() if isinstance(value := m.get(key), float)}
+        for key in ("change", "coverage")
+    )
+    newest = measured[max(measured)] if measured else {}
+    ious = [(label, newest.get(f"iou:{name}")) for label, name in enumerate(served.taxonomy.names)]
+    advice = stopping_criterion(change, coverage)
+    found = find_unseen(served.store, served.pool, served.taxonomy, OVERLAYS)
     return models.ResultsInfo(
         rounds=[
-            models.RoundRow(round=int(row["round"]), metrics={k: finite(v) for k, v in row.items() if k != "round"})
-            for row in results.rounds
+            models.RoundRow(
+                round=number,
+                metrics={
+                    k: finite(v) for k, v in metrics.items() if isinstance(v, int | float) and not k.startswith("iou:")
+                },
+            )
+            for number, metrics in measured.items()
         ],
-        ious=[models.ClassIou(id=label, iou=finite(value)) for label, value in sorted(results.ious.items())],
-        change=[models.ChangeInfo(round=number, share=share) for number, share in sorted(results.change.items())],
-        overlays=[
-            models.OverlayInfo(tile=tile_info(desk, o.position, o.tile), label=o.label, share=o.share)
-            for o in results.overlays
-        ],
-        advice=models.AdviceInfo(stop=results.advice.stop, reason=results.advice.reason),
+        ious=[models.ClassIou(id=label, iou=finite(iou)) for label, iou in ious if isinstance(iou, float)],
+        change=[models.ChangeInfo(round=number, share=value) for number, value in change.items()],
+        overlays=[models.OverlayInfo(tile=tile_info(served, s.position), label=s.label, share=s.share) for s in found],
+        advice=models.AdviceInfo(stop=advice.stop, reason=advice.reason),
     )

@@ -1,59 +1,78 @@
 """What several runs have in common, so that each part of it is computed once.
 
-Runs on one dataset share the open workbench. Runs that differ only in strategy also share the models of rounds 0
-and 1 and the full-label result, because equal annotations give equal models; these lie on disk, where other
-processes find them.
+Runs on one dataset share the open pool and evaluation. Runs that differ only in strategy also share the model of
+round 1, the metrics of rounds 0 and 1 and the full-label result, because equal annotations give equal models; these
+lie on disk, where other processes find them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from aczerots import __version__
+from aczerots.backbones.locate import locate_backbone, locate_device
 from aczerots.backbones.options import BackboneOptions
 from aczerots.config import SimulateSettings
+from aczerots.datasets.locate import locate_dataset
 from aczerots.engine.progress import Progress
 from aczerots.errors import InputError
-from aczerots.loop.workbench import Workbench, open_workbench
+from aczerots.loop.pool import Pool, open_pool
 from aczerots.prozs.checkpoint import ModelCard, load_model, save_model
 from aczerots.prozs.model import ProZS
+from aczerots.simulate.evaluation import Evaluation, check_truth, choose_classes, open_evaluation
+from aczerots.slides.tiling import common_mpp
 from aczerots.storage.files import make_folder, write_text_atomic
 
 _OF_ONE_RUN = {"strategy", "without", "preset", "rounds", "initial", "budget", "first", "seed"}
-"""Settings that do not touch the workbench."""
+"""Settings that touch neither pool nor evaluation."""
 
 
-def bench_for(
+@dataclass(frozen=True)
+class Bench:
+    """What runs on one dataset have in common.
+
+    Attributes:
+        pool: The training part, without its truth.
+        evaluation: The whole dataset with its truth, and the windows of its test part.
+    """
+
+    pool: Pool
+    evaluation: Evaluation
+
+
+def open_bench(
     settings: SimulateSettings, options: BackboneOptions, device: str, cache: Path, progress: Progress
-) -> Workbench:
-    """The workbench of a run, opened.
+) -> Bench:
+    """Open a dataset and a backbone and compute the features that the cache lacks.
 
     Raises:
         InputError: Bad images, masks, splits or weights.
         SettingsError: Unknown dataset kind, backbone or class.
     """
-    return open_workbench(
-        settings.dataset,
-        unseen=settings.unseen,
-        backbone=settings.backbone,
-        options=options,
-        text=settings.text,
-        tile_size=settings.tile_size,
-        device=device,
-        cache=cache,
-        progress=progress,
-        mode=settings.cache,
-        descriptions=None if settings.descriptions is None else Path(settings.descriptions),
+    device = locate_device(device)
+    data = locate_dataset(settings.dataset)
+    descriptions = None if settings.descriptions is None else Path(settings.descriptions)
+    taxonomy = choose_classes(data, settings.unseen, settings.text, progress, descriptions)
+    check_truth(data, ("train", "test"))
+    backbone = locate_backbone(settings.backbone, device, options)
+    tiles = data.tiles("train", settings.tile_size)
+    mpp = common_mpp(tiles)
+    slides = {s.slide.id: s.slide for s in data.samples}
+    pool = open_pool(
+        taxonomy, tiles, slides, backbone, cache=cache, progress=progress, mode=settings.cache, mpp=mpp, device=device
     )
+    # Every round measures on all test windows: coarse features would not do.
+    kept = None if settings.cache == "off" else cache
+    return Bench(pool, open_evaluation(data, backbone, settings.tile_size, mpp, kept, progress))
 
 
 class Sharing:
-    """Keeps the last workbench open, and results that runs have in common in a folder.
+    """Keeps the last bench open, and results that runs have in common in a folder.
 
     Args:
         folder: Where results lie; made if missing.
@@ -65,63 +84,59 @@ class Sharing:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         make_folder(folder)
-        self._bench: tuple[str, Workbench] | None = None
+        self._bench: tuple[str, Bench] | None = None
 
     def bench(
         self, settings: SimulateSettings, options: BackboneOptions, device: str, cache: Path, progress: Progress
-    ) -> Workbench:
-        """The workbench of a run: the open one if it is the same, else a newly opened one; see :func:`bench_for`."""
+    ) -> Bench:
+        """The bench of a run: the open one if it is the same, else one that is opened as :func:`open_bench` does."""
         shared = settings.model_dump(mode="json", exclude=_OF_ONE_RUN)
         key = json.dumps([shared, asdict(options), device, str(cache)])
         if self._bench is None or self._bench[0] != key:
             # Two open at a time would double the memory.
             self._bench = None
-            self._bench = key, bench_for(settings, options, device, cache, progress)
+            self._bench = key, open_bench(settings, options, device, cache, progress)
         return self._bench[1]
 
-    def key(self, bench: Workbench, preset: str, seed: int, annotated: Sequence[int]) -> str:
+    def key(self, bench: Bench, preset: str, seed: int, annotated: Sequence[int]) -> str:
         """Name of the result of fitting a preset to the expert's drawings of some pool tiles.
 
         Args:
-            bench: The workbench.
+            bench: Pool and evaluation.
             preset: Name of the preset.
             seed: Seed of the fit.
             annotated: Positions of the annotated tiles.
         """
-        slides = {s.slide.id: s.slide.fingerprint for s in bench.dataset.samples}
+        slides = {s.slide.id: s.slide.fingerprint for s in bench.evaluation.dataset.samples}
         facts = [
             __version__,
-            bench.backbone.info.hash,
-            bench.taxonomy.model_dump(mode="json"),
-            [[t.id, slides[t.slide]] for t in (*bench.pool.tiles, *bench.test.tiles)],
+            bench.pool.backbone.info.hash,
+            bench.pool.taxonomy.model_dump(mode="json"),
+            [[t.id, slides[t.slide]] for t in bench.pool.tiles],
+            [[s.slide.id, slides[s.slide.id]] for s in bench.evaluation.samples],
             preset,
             seed,
             sorted(annotated),
         ]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
-    def model(self, key: str) -> ProZS | None:
-        """The model of that name, on the CPU; None if there is none that can be read."""
+    def model(self, key: str, card: ModelCard, train: Callable[[], ProZS]) -> ProZS:
+        """The model of that name, on the CPU; trained and kept if there is none that can be read."""
         path = self.folder / f"{key}.safetensors"
         try:
-            return load_model(path)[0] if path.exists() else None
+            return load_model(path)[0]
         except InputError:
-            # A damaged copy is fitted again and replaced.
-            return None
+            # None yet, or a damaged copy, which is replaced.
+            model = train()
+            save_model(path, model, card)
+            return model
 
-    def keep_model(self, key: str, model: ProZS, card: ModelCard) -> None:
-        """Keep a model for other runs."""
-        save_model(self.folder / f"{key}.safetensors", model, card)
-
-    def row(self, key: str) -> dict[str, Any] | None:
-        """The metrics row of that name; undefined numbers are NaN."""
+    def row(self, key: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The metrics row of that name, measured and kept if there is none; undefined numbers are NaN."""
         path = self.folder / f"{key}.json"
         try:
             found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError):
-            return None
+            found = measure()
+            write_text_atomic(path, json.dumps(found))
         return found
-
-    def keep_row(self, key: str, row: Mapping[str, Any]) -> None:
-        """Keep a metrics row for other runs."""
-        write_text_atomic(self.folder / f"{key}.json", json.dumps(dict(row)))

@@ -34,8 +34,8 @@ class TissueMask:
     size: tuple[int, int]
 
     @property
-    def share(self) -> float:
-        """Share of the slide that is tissue, 0 to 1."""
+    def fraction(self) -> float:
+        """Fraction of the slide that is tissue, 0 to 1."""
         return float(self.mask.mean())
 
     @cached_property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aczerots.errors import InputError
 from aczerots.slides.base import Box, Slide, Tile
@@ -13,7 +13,7 @@ TIFF_TILE = 512
 """Side in pixels of a tile of the files that are written; chunks are multiples of it."""
 
 OVERLAP = 0.25
-"""Share of its side that a window has in common with the next one."""
+"""Fraction of its side that a window has in common with the next one."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Plan:
+class WindowPlan:
     """How a slide is read and what its map looks like.
 
     The *map* is the slide at the resolution that the model reads: map pixel p covers level-0 pixels
@@ -86,10 +86,24 @@ class Plan:
         """Map pixels per cell."""
         return self.tile / self.cells
 
+    def refined(self, factor: int, chunk: int) -> WindowPlan:
+        """The same windows for a model that gives ``factor`` times as many cells along each axis.
+
+        Args:
+            factor: Cells of the model per cell of this plan.
+            chunk: Side of a chunk in map pixels, a multiple of :data:`TIFF_TILE`.
+        """
+        cells, step, rim = self.cells * factor, self.step * factor, self.rim * factor
+        return replace(self, cells=cells, step=step, rim=rim, chunk=chunk)
+
     def window(self, column: int, row: int) -> Tile:
         """The window at a place of the grid of windows; its box is the window itself, without the rim."""
-        corner = [line.origin + i * self.step * self.cell for line, i in zip(self.lines, (column, row), strict=True)]
-        rim = self.rim * self.cell
+        # Whole numbers first, so that the windows of a refined plan are the same to the last digit.
+        corner = [
+            line.origin + i * self.step * self.tile / self.cells
+            for line, i in zip(self.lines, (column, row), strict=True)
+        ]
+        rim = self.rim * self.tile / self.cells
         box, read = (self._square(corner, by) for by in (0.0, rim))
         return Tile(self.slide, box, read, round(self.tile + 2 * rim), self.mpp)
 
@@ -137,6 +151,12 @@ class Plan:
         right, bottom = round((box.x + box.width) * self.scale), round((box.y + box.height) * self.scale)
         return Box(x, y, max(1, right - x), max(1, bottom - y))
 
+    def map_box(self, box: Box) -> Box:
+        """The box of the map, at least one pixel, that comes closest to a box in level-0 pixels inside the slide."""
+        width, height = (max(1, round(n / self.scale)) for n in (box.width, box.height))
+        x, y = round(box.x / self.scale), round(box.y / self.scale)
+        return Box(min(x, self.size[0] - 1), min(y, self.size[1] - 1), width, height)
+
 
 def plan_windows(  # noqa: PLR0913  # one per fact that decides a plan
     slide: Slide,
@@ -148,7 +168,7 @@ def plan_windows(  # noqa: PLR0913  # one per fact that decides a plan
     overlap: float = OVERLAP,
     shift: tuple[int, int] = (0, 0),
     rim: int = 0,
-) -> Plan:
+) -> WindowPlan:
     """Windows that cover a slide.
 
     The fewest windows with that overlap; what they cover more than the slide is shared by both ends, where the slide
@@ -160,10 +180,10 @@ def plan_windows(  # noqa: PLR0913  # one per fact that decides a plan
         cells: Cells that the model gives for a window along each axis.
         mpp: Micrometres per pixel to read at; None reads level-0 pixels as they are.
         chunk: Side of a chunk in map pixels, a multiple of :data:`TIFF_TILE`.
-        overlap: Share of its side that a window has in common with the next, 0 to below 1.
+        overlap: Fraction of its side that a window has in common with the next, 0 to below 1.
         shift: Map pixels (x, y) >= 0 by which the grid of windows is moved to the left and up; for measuring how
             much it matters where windows lie.
-        rim: Cells that are read beyond a window and dropped; see :class:`Plan`.
+        rim: Cells that are read beyond a window and dropped; see :class:`WindowPlan`.
 
     Raises:
         InputError: ``mpp`` asked of a slide that states none.
@@ -178,7 +198,7 @@ def plan_windows(  # noqa: PLR0913  # one per fact that decides a plan
     line = _line if rim == 0 else _aligned
     x, y = (line(n, tile, cells, step, cell, moved) for n, moved in zip((width, height), shift, strict=True))
     own = None if slide.mpp is None else slide.mpp * scale
-    return Plan(slide.id, (width, height), scale, own, tile, cells, step, (x, y), chunk, rim)
+    return WindowPlan(slide.id, (width, height), scale, own, tile, cells, step, (x, y), chunk, rim)
 
 
 def _line(length: int, tile: int, cells: int, step: int, cell: float, moved: int) -> Line:

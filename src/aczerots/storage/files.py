@@ -22,7 +22,7 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def _storage_error(error: OSError, path: Path) -> StorageError:
-    """What went wrong in the user's words, and the way out."""
+    """The error of the system as one for the user, with a way out."""
     if error.errno in _FULL:
         fix = "Free some space or write to another disk"
     elif error.errno in _FORBIDDEN:

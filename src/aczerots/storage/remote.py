@@ -250,7 +250,7 @@ def copy_slide(place: str, folder: Path) -> Path:
 
 
 class SlideFetcher:
-    """Copies of slides from URLs on the local disk: one at a time, so that the disk does not follow the cohort.
+    """Copies of slides from URLs on the local disk: one at a time, so that the disk does not have to hold the batch.
 
     Slides are copied whole: OpenSlide reads files only, and the same reader gives the same pixels. Each process has
     a folder of its own, which goes with it.

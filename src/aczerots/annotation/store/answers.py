@@ -10,11 +10,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
 from aczerots.annotation.formats.masks import decode_mask, encode_mask
-from aczerots.annotation.store.batch import Batch, parts
+from aczerots.annotation.store.batch import Batch, chunks, shared_columns
 from aczerots.annotation.store.checks import check_position
 from aczerots.annotation.store.database import Database, now_utc
 from aczerots.annotation.store.lookups import newest_answer
-from aczerots.annotation.store.openings import reopen_reading
+from aczerots.annotation.store.open_readings import reopen_reading
 from aczerots.annotation.store.people import log
 from aczerots.annotation.store.records import (
     Answer,
@@ -64,7 +64,9 @@ class Answers:
                 return [answer_of(row) for row in rows if row is not None]
             newest = _current(s, late)
             s.rollback()
-        raise StaleAnswer(newest, self._keep_refused([(late, newest)])[0])
+        with self._database.writing() as s:
+            refused = _put_aside(s, [(late, newest)])[0]
+        raise StaleAnswer(newest, refused)
 
     def add_each(self, new: Sequence[NewAnswer]) -> list[Answer | None]:
         """Keep several answers; stale ones are kept aside and None here. All is written in one transaction.
@@ -77,10 +79,6 @@ class Answers:
             late = [(n, _current(s, n)) for n, row in zip(new, rows, strict=True) if row is None]
             _put_aside(s, late)
             return [None if row is None else answer_of(row) for row in rows]
-
-    def _keep_refused(self, late: Sequence[tuple[NewAnswer, Answer]]) -> list[int]:
-        with self._database.writing() as s:
-            return _put_aside(s, late)
 
     def undo(self, tile: int, author: str, *, reading: int = 0, based_on: int, tool: str = "page") -> Answer:
         """Bring back what counted before the newest answer, as a further answer. Undoing again goes further back.
@@ -100,7 +98,7 @@ class Answers:
             else:
                 done = _revert(s, newest, author, tool)
         if stale is not None:
-            raise StaleAnswer(stale, 0)
+            raise StaleAnswer(stale)
         return done
 
     def newest(self, tile: int, reading: int = 0) -> Answer | None:
@@ -120,7 +118,7 @@ class Answers:
         """All answers for some tiles, oldest first; tiles without any are left out."""
         found: dict[int, list[Answer]] = {}
         with self._database.reading() as s:
-            for some in parts(tiles):
+            for some in chunks(tiles):
                 for row in s.scalars(select(AnswerRow).where(AnswerRow.tile.in_(some)).order_by(AnswerRow.id)):
                     found.setdefault(row.tile, []).append(answer_of(row))
         return found
@@ -189,32 +187,14 @@ def _put_aside(session: Session, late: Sequence[tuple[NewAnswer, Answer]]) -> li
     for new, newest in late:
         known = session.scalars(select(RefusedRow).where(RefusedRow.key == new.key)).first()
         if known is None:
-            known = _refused_row(new, newest)
+            mask = None if new.mask is None else encode_mask(new.mask)
+            known = RefusedRow(**shared_columns(new), newest=newest.version, mask=mask)
             session.add(known)
             session.flush()
             about = {"tile": new.tile, "based_on": new.based_on, "newest": newest.version}
             log(session, new.author, "refused", about)
         numbers.append(known.id)
     return numbers
-
-
-def _refused_row(new: NewAnswer, newest: Answer) -> RefusedRow:
-    return RefusedRow(
-        tile=new.tile,
-        round=new.round,
-        reading=new.reading,
-        author=new.author,
-        created=now_utc(),
-        tool=new.tool,
-        kind=new.kind,
-        based_on=new.based_on,
-        newest=newest.version,
-        mask=None if new.mask is None else encode_mask(new.mask),
-        geometry=None if new.geometry is None else dict(new.geometry),
-        comment=new.comment,
-        seconds=new.seconds,
-        key=new.key,
-    )
 
 
 def _revert(session: Session, newest: AnswerRow, author: str, tool: str) -> Answer:

@@ -1,19 +1,18 @@
-"""Answers handed in together: what they are checked against is read once, and they are written at once."""
+"""Answers handed in together: what they are checked against is read once, and they are written in one go."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Delete, bindparam, delete, func, select
+from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
 from aczerots.annotation.formats.masks import encode_mask
 from aczerots.annotation.store.checks import check_answer
 from aczerots.annotation.store.database import now_utc
-from aczerots.annotation.store.openings import close_readings
+from aczerots.annotation.store.open_readings import close_readings
 from aczerots.annotation.store.people import log
 from aczerots.annotation.store.records import WITH_MASK, AnswerKind, NewAnswer, RoundState
 from aczerots.annotation.store.rows import tile_of
@@ -22,14 +21,32 @@ from aczerots.errors import InputError
 from aczerots.slides.base import Tile
 from aczerots.taxonomy import IGNORE
 
-_PART = 500
+_CHUNK = 500
 """Values of one query; databases take some thousands."""
 
 
-def parts(values: Iterable[Any]) -> Iterable[list[Any]]:
-    """Values, sorted and each once, in portions for a query."""
+def chunks(values: Iterable[Any]) -> Iterable[list[Any]]:
+    """Values, sorted and without duplicates, in portions for a query."""
     ordered = sorted(set(values))
-    return (ordered[i : i + _PART] for i in range(0, len(ordered), _PART))
+    return (ordered[i : i + _CHUNK] for i in range(0, len(ordered), _CHUNK))
+
+
+def shared_columns(new: NewAnswer) -> dict[str, Any]:
+    """Columns that an answer has whether it is kept or refused; the mask is not among them."""
+    return {
+        "tile": new.tile,
+        "round": new.round,
+        "reading": new.reading,
+        "author": new.author,
+        "created": now_utc(),
+        "tool": new.tool,
+        "kind": new.kind,
+        "based_on": new.based_on,
+        "geometry": None if new.geometry is None else dict(new.geometry),
+        "comment": new.comment,
+        "seconds": new.seconds,
+        "key": new.key,
+    }
 
 
 class Batch:
@@ -52,9 +69,9 @@ class Batch:
         self._tiles: dict[int, Tile] = {}
         self._versions: dict[tuple[int, int], int] = {}
         self._known: dict[str, AnswerRow] = {}
-        for some in parts(one.tile for one in new):
+        for some in chunks(one.tile for one in new):
             self._look_up(some)
-        for keys in parts(one.key for one in new):
+        for keys in chunks(one.key for one in new):
             query = select(AnswerRow).where(AnswerRow.key.in_(keys))
             self._known |= {row.key: row for row in session.scalars(query)}
         self._rounds = {r.number: r for r in session.scalars(select(RoundRow))}
@@ -89,7 +106,7 @@ class Batch:
                 fresh.append(row)
             kept.append(row)
         self._session.add_all(fresh)
-        self._end_loans(fresh)
+        self._end_leases(fresh)
         self._session.flush()
         for row in fresh:
             about = {"tile": row.tile, "answer": row.id, "version": row.version, "kind": row.kind}
@@ -106,23 +123,7 @@ class Batch:
             raise InputError(f"there is no round {new.round}", where=where)
         mask, pixels = checked_mask(new, self._tiles[new.tile])
         row = AnswerRow(
-            tile=new.tile,
-            round=new.round,
-            reading=new.reading,
-            author=new.author,
-            created=now_utc(),
-            tool=new.tool,
-            kind=new.kind,
-            version=version + 1,
-            based_on=new.based_on,
-            mask=mask,
-            geometry=None if new.geometry is None else dict(new.geometry),
-            comment=new.comment,
-            seconds=new.seconds,
-            draft=new.draft,
-            pixels=pixels,
-            reverts_to=None,
-            key=new.key,
+            **shared_columns(new), version=version + 1, mask=mask, draft=new.draft, pixels=pixels, reverts_to=None
         )
         if begun.state == RoundState.PROPOSED:
             begun.state = RoundState.ANNOTATING
@@ -130,27 +131,23 @@ class Batch:
         self._known[new.key] = row
         return row
 
-    def _end_loans(self, rows: Sequence[AnswerRow]) -> None:
-        """What was open is answered; the leases and the unfinished work of the authors have served."""
+    def _end_leases(self, rows: Sequence[AnswerRow]) -> None:
+        """Close what is answered, end the leases and remove the unfinished work of the authors."""
         close_readings(self._session, [(row.round, row.tile, row.reading) for row in rows])
         values = [{"number": r.round, "at": r.tile, "by": r.reading, "who": r.author} for r in rows]
         if values:
-            self._session.connection().execute(_loans(), values)
-            self._session.connection().execute(_sketches(), values)
+            self._session.connection().execute(_END_LEASE, values)
+            self._session.connection().execute(_REMOVE_SKETCH, values)
 
 
-@cache
-def _loans() -> Delete:
-    leases = table(LeaseRow)
-    at = leases.c
-    place = at.round == bindparam("number"), at.tile == bindparam("at"), at.reading == bindparam("by")
-    return delete(leases).where(*place, at.holder == bindparam("who"))
-
-
-@cache
-def _sketches() -> Delete:
-    sketches = table(SketchRow)
-    return delete(sketches).where(sketches.c.author == bindparam("who"), sketches.c.tile == bindparam("at"))
+_LEASES, _SKETCHES = table(LeaseRow), table(SketchRow)
+_END_LEASE = delete(_LEASES).where(
+    _LEASES.c.round == bindparam("number"),
+    _LEASES.c.tile == bindparam("at"),
+    _LEASES.c.reading == bindparam("by"),
+    _LEASES.c.holder == bindparam("who"),
+)
+_REMOVE_SKETCH = delete(_SKETCHES).where(_SKETCHES.c.author == bindparam("who"), _SKETCHES.c.tile == bindparam("at"))
 
 
 def checked_mask(new: NewAnswer, tile: Tile) -> tuple[bytes | None, dict[str, Any]]:

@@ -18,7 +18,7 @@ _PATIENCE = 1.0
 """Seconds in which a group is committed, if nobody was interrupted."""
 
 
-class Group:
+class SharedTransaction:
     """Writers that share a transaction.
 
     Args:
@@ -89,7 +89,7 @@ class SharedCommits:
         self._turn = threading.Lock()
         self._queue = threading.Lock()
         self._waiting = 0
-        self._group: Group | None = None
+        self._group: SharedTransaction | None = None
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
@@ -97,7 +97,7 @@ class SharedCommits:
         with self._my_turn():
             group = self._joined()
             try:
-                with _part(group.connection) as session:
+                with _savepoint(group.connection) as session:
                     yield session
             finally:
                 if group.closing or not self._waiting:
@@ -107,7 +107,7 @@ class SharedCommits:
             with self._my_turn():
                 self._finish(group)
 
-    def _finish(self, group: Group) -> None:
+    def _finish(self, group: SharedTransaction) -> None:
         if self._group is group:
             self._group = None
             group.finish()
@@ -126,7 +126,7 @@ class SharedCommits:
         finally:
             self._turn.release()
 
-    def _joined(self) -> Group:
+    def _joined(self) -> SharedTransaction:
         """The group that is open, or a new one."""
         if self._group is None:
             connection = self._engine.connect()
@@ -135,12 +135,12 @@ class SharedCommits:
             except BaseException:
                 connection.close()
                 raise
-            self._group = Group(connection)
+            self._group = SharedTransaction(connection)
         return self._group
 
 
 @contextmanager
-def _part(connection: Connection) -> Iterator[Session]:
+def _savepoint(connection: Connection) -> Iterator[Session]:
     """A savepoint that is kept if the block ends well."""
     part = Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint")
     with part as session, session.begin():

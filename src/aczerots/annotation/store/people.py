@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Insert, Select, bindparam, insert, select
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy.orm import Session
 
 from aczerots.annotation.store.database import Database, now_utc
-from aczerots.annotation.store.lookups import comments_on
 from aczerots.annotation.store.records import Event, User
 from aczerots.annotation.store.rows import event_of
 from aczerots.annotation.store.tables import EventRow, UserRow, table
@@ -49,36 +47,29 @@ class People:
     def of_token(self, token: str) -> User | None:
         """The active user with this token, None if there is none."""
         with self._database.reading() as s:
-            row = s.scalars(_user(), {"hash": hash_token(token)}).first()
+            row = s.scalars(_ACTIVE_USER, {"hash": hash_token(token)}).first()
             return None if row is None else User(row.name, row.created, row.active)
 
-    def close_door(self, name: str) -> None:
-        """Make a user's token stop working; the answers stay.
+    def revoke(self, names: Sequence[str]) -> None:
+        """Make users' tokens stop working, all or none; their answers stay.
 
         Raises:
             InputError: No such user.
         """
         with self._database.writing() as s:
-            row = s.get(UserRow, name)
-            if row is None:
-                raise InputError(f"no user '{name}'")
-            row.active = False
-            log(s, name, "closed", {})
-
-    def all(self) -> list[User]:
-        """All users by name."""
-        with self._database.reading() as s:
-            return [User(r.name, r.created, r.active) for r in s.scalars(select(UserRow).order_by(UserRow.name))]
+            users = {row.name: row for row in s.scalars(select(UserRow).order_by(UserRow.name))}
+            unknown = [name for name in names if name not in users]
+            if unknown:
+                fix = f"Users are: {', '.join(users)}" if users else None
+                raise InputError(f"no user '{unknown[0]}'", fix=fix)
+            for name in names:
+                users[name].active = False
+                log(s, name, "revoked", {})
 
     def note(self, user: str, what: str, about: Mapping[str, Any]) -> None:
         """Add an entry to the audit trail."""
         with self._database.writing() as s:
             log(s, user, what, about)
-
-    def comments(self, tile: int) -> list[Event]:
-        """What was said about a tile, oldest first."""
-        with self._database.reading() as s:
-            return [event_of(row) for row in comments_on(s, tile)]
 
     def events(self, what: str | None = None) -> list[Event]:
         """The audit trail, oldest first; ``what`` keeps one kind only."""
@@ -91,19 +82,14 @@ class People:
 
 def log(session: Session, user: str, what: str, about: Mapping[str, Any]) -> None:
     """Add an entry to the audit trail within a transaction."""
-    session.connection().execute(_entry(), {"time": now_utc(), "author": user, "what": what, "about": dict(about)})
-
-
-@cache
-def _entry() -> Insert:
-    return insert(table(EventRow))
-
-
-@cache
-def _user() -> Select[UserRow]:
-    return select(UserRow).where(UserRow.token_hash == bindparam("hash"), UserRow.active)
+    session.connection().execute(_ENTRY, {"time": now_utc(), "author": user, "what": what, "about": dict(about)})
 
 
 def hash_token(token: str) -> str:
     """SHA-256 of a token in hexadecimal. Tokens are random, 256 bits: they need no salt and no slow hash."""
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+# These run with every request and are slow to put together, so they are put together once.
+_ENTRY = insert(table(EventRow))
+_ACTIVE_USER = select(UserRow).where(UserRow.token_hash == bindparam("hash"), UserRow.active)

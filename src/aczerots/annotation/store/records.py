@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.errors import AczerotsError
+from aczerots.errors import ConflictError
 from aczerots.slides.base import Tile
 
 
@@ -28,9 +28,8 @@ class RoundState(StrEnum):
 class AnswerKind(StrEnum):
     """What an expert says about a tile.
 
-    ``drawn`` and ``accepted`` carry a mask. ``no_seen_class`` says that nothing in the tile is of a class that is
-    drawn. ``cannot_tell`` and ``skipped`` say nothing about it. ``withdrawn`` is made by undoing a first answer only:
-    the tile is open again.
+    ``drawn`` and ``accepted`` carry a mask. ``no_seen_class``: nothing in the tile is of a seen class. ``cannot_tell``
+    and ``skipped`` say nothing about it. ``withdrawn`` comes from undoing a first answer: the tile is open again.
     """
 
     DRAWN = "drawn"
@@ -127,8 +126,8 @@ class NewAnswer:
         seconds: Time spent on the tile.
         draft: Id of the draft the drawing started from, None for an empty tile.
         reading: 0, or 1 for the second of two independent readings.
-        key: Identity of this act. Handing in the same key again gives the answer that is there already, so that
-            whoever got no reply may simply send again.
+        key: Chosen by the sender. Handing in the same key again gives the answer that is there already, so that a
+            sender who got no reply can simply send again.
     """
 
     tile: int
@@ -206,21 +205,19 @@ class RefusedAnswer:
     key: str
 
 
-class StaleAnswer(AczerotsError):  # noqa: N818  # the name says what happened to the user
+class StaleAnswer(ConflictError):  # noqa: N818  # the name says what happened to the user
     """Somebody else answered for the tile meanwhile. The refused answer is kept.
 
     Attributes:
         newest: The answer that is there now.
-        refused: Number under which the refused one is kept.
+        refused: Number under which the refused one is kept, None where nothing was handed in.
     """
 
-    def __init__(self, newest: Answer, refused: int) -> None:
+    def __init__(self, newest: Answer, refused: int | None = None) -> None:
         self.newest, self.refused = newest, refused
-        super().__init__(
-            f"{newest.author} has handed in version {newest.version} meanwhile",
-            where=f"tile {newest.tile}",
-            fix=f"Look at the newest drawing; yours is kept as refused answer {refused}",
-        )
+        fix = None if refused is None else f"Look at the newest drawing; yours is kept as refused answer {refused}"
+        what = f"{newest.author} has handed in version {newest.version} meanwhile"
+        super().__init__(what, where=f"tile {newest.tile}", fix=fix)
 
 
 @dataclass(frozen=True)
@@ -276,8 +273,8 @@ class Sketch:
 
 
 @dataclass(frozen=True)
-class Work:
-    """A tile lent to a user.
+class LeasedTile:
+    """A tile leased to a user, with all that is known of it.
 
     Attributes:
         pick: Round, rank, score and components.
@@ -309,7 +306,7 @@ class User:
     Attributes:
         name: Unique.
         created: UTC.
-        active: Whether the token still opens the door.
+        active: Whether the token is still valid.
     """
 
     name: str
@@ -334,63 +331,3 @@ class Event:
     user: str
     what: str
     about: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class RoundProgress:
-    """How far a round is.
-
-    Attributes:
-        number: The round.
-        state: Its state.
-        asked: Answers wanted (tiles, second readings counted too).
-        answered: Answers there are.
-        leased: Tiles lent at the moment.
-        kinds: Answers per kind.
-        seconds: Time spent by all annotators.
-    """
-
-    number: int
-    state: RoundState
-    asked: int
-    answered: int
-    leased: int
-    kinds: Mapping[AnswerKind, int]
-    seconds: float
-
-    @property
-    def left(self) -> int:
-        """Answers still wanted."""
-        return self.asked - self.answered
-
-
-@dataclass(frozen=True)
-class ClassProgress:
-    """What is drawn of a class, newest answers of the first reading only.
-
-    Attributes:
-        label: Label id.
-        tiles: Tiles with at least one pixel of it.
-        pixels: Pixels, in the frames of the tiles.
-    """
-
-    label: int
-    tiles: int
-    pixels: int
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where the project stands.
-
-    Attributes:
-        tiles: Tiles in the pool.
-        rounds: Per round, ascending.
-        classes: Per class with drawings, by label id.
-        refused: Refused answers that are kept.
-    """
-
-    tiles: int
-    rounds: tuple[RoundProgress, ...]
-    classes: tuple[ClassProgress, ...]
-    refused: int

@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import func, select
 
 from aczerots.annotation.formats.masks import encode_mask
-from aczerots.annotation.store.batch import parts
+from aczerots.annotation.store.batch import chunks
 from aczerots.annotation.store.database import Database, now_utc
 from aczerots.annotation.store.lookups import last_number, newest_draft, newest_round
-from aczerots.annotation.store.openings import open_readings
+from aczerots.annotation.store.open_readings import open_readings
 from aczerots.annotation.store.people import log
 from aczerots.annotation.store.records import Draft, NewDraft, PickRecord, RoundRecord, RoundState, SlideRecord
 from aczerots.annotation.store.rows import draft_of, pick_of, round_of, tile_of, without_nan
@@ -44,25 +44,37 @@ class Rounds:
             return None if row is None else dict(row.value)
 
     def add_slide(self, slide: SlideRecord, tiles: Sequence[Tile]) -> bool:
-        """Add a slide and put its tiles at the end of the pool; False if it is there already, unchanged.
+        """Add a slide; see :meth:`add_slides`."""
+        return self.add_slides([(slide, tiles)])[0]
+
+    def add_slides(self, slides: Sequence[tuple[SlideRecord, Sequence[Tile]]]) -> list[bool]:
+        """Add slides, all or none, and put their tiles at the end of the pool.
+
+        Returns:
+            False for each slide that is there already, unchanged.
 
         Raises:
             InputError: A slide of that id is there with other pixels.
         """
         with self._database.writing() as s:
-            known = s.get(SlideRow, slide.id)
-            if known is not None:
-                if known.fingerprint != slide.fingerprint:
+            start = s.scalar(select(func.count()).select_from(TileRow)) or 0
+            known = {row.id: row for row in s.scalars(select(SlideRow))}
+            added = []
+            for slide, tiles in slides:
+                row = known.get(slide.id)
+                if row is not None and row.fingerprint != slide.fingerprint:
                     fix = "Import a changed image under another name"
                     raise InputError(f"slide '{slide.id}' has other pixels than before", where=slide.path, fix=fix)
-                known.path = slide.path
-                return False
-            s.add(SlideRow(**vars(slide)))
-            s.flush()
-            start = s.scalar(select(func.count()).select_from(TileRow)) or 0
-            s.add_all(_tile_row(start + i, t) for i, t in enumerate(tiles))
-            log(s, "", "import", {"slide": slide.id, "tiles": len(tiles)})
-            return True
+                if row is None:
+                    s.add(SlideRow(**vars(slide)))
+                    s.flush()
+                    s.add_all(_tile_row(start + i, t) for i, t in enumerate(tiles))
+                    start += len(tiles)
+                    log(s, "", "import", {"slide": slide.id, "tiles": len(tiles)})
+                else:
+                    row.path = slide.path
+                added.append(row is None)
+            return added
 
     def slides(self) -> list[SlideRecord]:
         """All slides, by their first tile in the pool."""
@@ -90,7 +102,7 @@ class Rounds:
     def last(self) -> int:
         """Number of the last round, -1 before the first."""
         with self._database.reading() as s:
-            number = s.scalar(last_number())
+            number = last_number(s)
             return -1 if number is None else number
 
     def propose(self, number: int, strategy: str, picks: Sequence[PickRecord], drafts: Sequence[NewDraft] = ()) -> None:
@@ -106,17 +118,8 @@ class Rounds:
                 raise SettingsError(f"round {number} cannot begin: the next one is {expected}")
             if last is not None and _ORDER.index(RoundState(last.state)) < _ORDER.index(RoundState.FITTED):
                 raise SettingsError(f"round {last.number} is not fitted yet", fix="Run: aczerots fit")
-            s.add(
-                RoundRow(
-                    number=number,
-                    state=RoundState.PROPOSED,
-                    strategy=strategy,
-                    created=now_utc(),
-                    model=None,
-                    metrics=None,
-                    seconds={},
-                )
-            )
+            new = {"number": number, "state": RoundState.PROPOSED, "strategy": strategy, "created": now_utc()}
+            s.add(RoundRow(**new, model=None, metrics=None, seconds={}))
             s.flush()
             s.add_all(_pick_row(number, p) for p in picks)
             s.flush()
@@ -168,7 +171,7 @@ class Rounds:
         """The newest draft of each of some tiles; tiles without one are left out."""
         found: dict[int, Draft] = {}
         with self._database.reading() as s:
-            for some in parts(tiles):
+            for some in chunks(tiles):
                 last = select(func.max(DraftRow.id)).where(DraftRow.tile.in_(some)).group_by(DraftRow.tile)
                 for row in s.scalars(select(DraftRow).where(DraftRow.id.in_(last))):
                     found[row.tile] = draft_of(row)

@@ -1,9 +1,10 @@
-"""From table rows to plain facts."""
+"""From table rows to records."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from aczerots.annotation.store import tables
@@ -34,68 +35,40 @@ def tile_of(row: tables.TileRow) -> Tile:
 
 def pick_of(row: tables.PickRow) -> PickRecord:
     """The pick of a row."""
-    return PickRecord(row.round, row.rank, row.tile, row.score, dict(row.components), row.readings)
+    return PickRecord(**_columns(PickRecord, row))
 
 
 def round_of(row: tables.RoundRow) -> RoundRecord:
     """The round of a row."""
-    state = RoundState(row.state)
-    return RoundRecord(row.number, state, row.strategy, row.created, row.model, row.metrics, dict(row.seconds))
+    return RoundRecord(**_columns(RoundRecord, row, state=RoundState(row.state)))
 
 
 def draft_of(row: tables.DraftRow) -> Draft:
     """The draft of a row."""
-    return Draft(row.id, row.tile, row.round, row.mask, dict(row.geometry), row.model, row.created)
+    return Draft(**_columns(Draft, row))
 
 
 def answer_of(row: tables.AnswerRow) -> Answer:
     """The answer of a row."""
-    return Answer(
-        id=row.id,
-        tile=row.tile,
-        round=row.round,
-        reading=row.reading,
-        author=row.author,
-        created=row.created,
-        tool=row.tool,
-        kind=AnswerKind(row.kind),
-        version=row.version,
-        based_on=row.based_on,
-        mask=row.mask,
-        geometry=row.geometry,
-        comment=row.comment,
-        seconds=row.seconds,
-        draft=row.draft,
-        pixels={int(k): int(v) for k, v in row.pixels.items()},
-        reverts_to=row.reverts_to,
-        key=row.key,
-    )
+    pixels = {int(k): int(v) for k, v in row.pixels.items()}
+    return Answer(**_columns(Answer, row, kind=AnswerKind(row.kind), pixels=pixels))
 
 
 def refused_of(row: tables.RefusedRow) -> RefusedAnswer:
     """The refused answer of a row."""
-    return RefusedAnswer(
-        id=row.id,
-        tile=row.tile,
-        round=row.round,
-        reading=row.reading,
-        author=row.author,
-        created=row.created,
-        kind=AnswerKind(row.kind),
-        based_on=row.based_on,
-        newest=row.newest,
-        mask=row.mask,
-        geometry=row.geometry,
-        comment=row.comment,
-        key=row.key,
-    )
+    return RefusedAnswer(**_columns(RefusedAnswer, row, kind=AnswerKind(row.kind)))
 
 
 def sketch_of(row: tables.SketchRow) -> Sketch:
     """The unfinished work of a row."""
-    return Sketch(row.user, row.tile, row.based_on, dict(row.content), row.saved)
+    return Sketch(**_columns(Sketch, row))
 
 
 def event_of(row: tables.EventRow) -> Event:
     """The entry of a row."""
-    return Event(row.id, row.time, row.user, row.what, dict(row.about))
+    return Event(**_columns(Event, row))
+
+
+def _columns(record: type[Any], row: tables.Base, **changed: Any) -> dict[str, Any]:
+    """The columns that a record names, but for the changed ones."""
+    return {f.name: getattr(row, f.name) for f in fields(record)} | changed

@@ -1,18 +1,16 @@
-"""The project's database from above: one object with a part per concern."""
+"""The project's database: one object with a part per concern."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
 
-from aczerots.annotation.store import progress
 from aczerots.annotation.store.answers import Answers
 from aczerots.annotation.store.database import Database, sqlite_url
 from aczerots.annotation.store.leases import Leases
-from aczerots.annotation.store.openings import count_open
+from aczerots.annotation.store.open_readings import count_open
 from aczerots.annotation.store.people import People
-from aczerots.annotation.store.records import Progress
-from aczerots.annotation.store.round_status import RoundStatusLine, read_round_status
+from aczerots.annotation.store.progress import Progress, ReadingStatus, read_progress, read_round_status
 from aczerots.annotation.store.rounds import Rounds
 
 
@@ -50,10 +48,10 @@ class ProjectStore:
 
     def progress(self, now: datetime | None = None) -> Progress:
         """Where the project stands; ``now`` is the moment that leases are judged by."""
-        return progress.progress(self._database, now)
+        return read_progress(self._database, now)
 
-    def board(self, number: int) -> list[RoundStatusLine]:
-        """A round as its annotators see it."""
+    def round_status(self, number: int) -> list[ReadingStatus]:
+        """Who has answered what in a round, by reading and rank."""
         return read_round_status(self._database, number)
 
     def left(self) -> int:

@@ -119,7 +119,7 @@ class PickRow(Base):
     __table_args__ = (UniqueConstraint("round", "tile"),)
 
 
-class OpeningRow(Base):
+class OpenReadingRow(Base):
     """A reading of a chosen tile that nobody has answered; gone with the answer, back when it is withdrawn."""
 
     __tablename__ = "openings"
@@ -131,7 +131,7 @@ class OpeningRow(Base):
 
 
 class LeaseRow(Base):
-    """A tile lent to a user."""
+    """A tile leased to a user."""
 
     __tablename__ = "leases"
     round: Mapped[int] = mapped_column(ForeignKey("rounds.number"), primary_key=True)

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from aczerots.backbones.dense import ImageTower, gather_alone
 from aczerots.backbones.vit import VisionTransformer, count_blocks
 
 POOL_HEADS = 8
@@ -26,63 +27,44 @@ PAD = 0
 
 @final
 class AttentionPool(nn.Module):
-    """Learned queries gather tokens by cross-attention.
+    """A learned query gathers tokens by cross-attention; dense tokens need it for one token at a time only.
 
     Args:
-        width: Channels of queries and outputs.
+        width: Channels of query and output.
         context: Channels of the tokens.
-        queries: How many queries.
     """
 
-    def __init__(self, width: int, context: int, queries: int) -> None:
+    def __init__(self, width: int, context: int) -> None:
         super().__init__()
-        self.query = nn.Parameter(torch.empty(queries, width))
+        self.query = nn.Parameter(torch.empty(1, width))
         self.attn = nn.MultiheadAttention(width, POOL_HEADS, kdim=context, vdim=context, batch_first=True)
         self.ln_q = nn.LayerNorm(width)
         self.ln_k = nn.LayerNorm(context)
 
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Float [b, n, context] to [b, queries, width]."""
-        tokens = self.ln_k(tokens)
-        queries = self.ln_q(self.query).expand(len(tokens), -1, -1)
-        return cast("torch.Tensor", self.attn(queries, tokens, tokens, need_weights=False)[0])
-
     def alone(self, tokens: torch.Tensor) -> torch.Tensor:
-        """What one query would gather if each token were the only one.
-
-        The softmax over one token is 1 whatever the query, so what is left are the projections of value and
-        output.
-
-        Args:
-            tokens: Float [b, n, context].
-
-        Returns:
-            Float [b, n, width].
-        """
-        attn, width = self.attn, self.query.shape[1]
-        values = attn.v_proj_weight if attn.in_proj_weight is None else attn.in_proj_weight[2 * width :]
-        gathered = F.linear(self.ln_k(tokens), values, attn.in_proj_bias[2 * width :])
-        return cast("torch.Tensor", attn.out_proj(gathered))
+        """What the query gathers if each token is the only one, float [b, n, context] to [b, n, width]."""
+        return gather_alone(self.attn, self.ln_k(tokens))
 
 
 @final
-class ImageTower(nn.Module):
+class Visual(nn.Module):
     """Trunk, contrastive pool, norm, projection."""
 
     def __init__(self, trunk: VisionTransformer, dim: int) -> None:
         super().__init__()
         self.trunk = trunk
-        self.attn_pool_contrast = AttentionPool(dim, trunk.width, queries=1)
+        self.attn_pool_contrast = AttentionPool(dim, trunk.width)
         self.ln_contrast = nn.LayerNorm(dim)
         self.proj_contrast = nn.Parameter(torch.empty(dim, dim))
 
-    def project(self, pooled: torch.Tensor) -> torch.Tensor:
-        """What the pool gathered, float [..., d], into the joint space, float [..., d]."""
-        return cast("torch.Tensor", self.ln_contrast(pooled) @ self.proj_contrast)
+    def tower(self) -> ImageTower:
+        """The tower for the dense methods; the contrastive pool gathers the image embedding."""
+        return self.trunk.tower(self._alone, gathers=True)
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Float [b, 3, h, w] to [b, d], of any length."""
-        return self.project(self.attn_pool_contrast(self.trunk(pixels))[:, 0])
+    def _alone(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens of the trunk [b, n, width] into the joint space [b, n, d]."""
+        gathered = self.attn_pool_contrast.alone(self.trunk.norm(tokens))
+        return cast("torch.Tensor", self.ln_contrast(gathered) @ self.proj_contrast)
 
 
 @final
@@ -133,16 +115,16 @@ class TextTower(nn.Module):
     Args:
         width: Channels of a token.
         depth: Blocks.
-        words: Size of the vocabulary.
+        vocabulary: How many token ids there are.
         context: Positions, that of the class token included.
         dim: Dimension of the joint space.
     """
 
-    def __init__(self, width: int, depth: int, words: int, context: int, dim: int) -> None:
+    def __init__(self, width: int, depth: int, vocabulary: int, context: int, dim: int) -> None:
         super().__init__()
         self.text_projection = nn.Parameter(torch.empty(width, dim))
         self.cls_emb = nn.Parameter(torch.empty(width))
-        self.token_embedding = nn.Embedding(words, width)
+        self.token_embedding = nn.Embedding(vocabulary, width)
         self.positional_embedding = nn.Parameter(torch.empty(context, width))
         self.transformer = TextBlocks(width, depth)
         self.ln_final = nn.LayerNorm(width)
@@ -186,7 +168,7 @@ class TextTower(nn.Module):
 class Conch(nn.Module):
     """Both towers and the factor on cosines."""
 
-    def __init__(self, visual: ImageTower, text: TextTower) -> None:
+    def __init__(self, visual: Visual, text: TextTower) -> None:
         super().__init__()
         self.visual = visual
         self.text = text
@@ -204,4 +186,4 @@ def conch_shaped_as(state: Mapping[str, torch.Tensor]) -> Conch:
     context, width = state["text.positional_embedding"].shape
     depth = count_blocks(state, "text.transformer.resblocks.")
     text = TextTower(width, depth, len(state["text.token_embedding.weight"]), context, dim)
-    return Conch(ImageTower(trunk, dim), text)
+    return Conch(Visual(trunk, dim), text)

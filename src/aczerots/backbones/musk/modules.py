@@ -10,13 +10,14 @@ those of the published checkpoint; an image or a text alone meets A or B only, s
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import cast, final
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from aczerots.backbones.dense import LastBlock
+from aczerots.backbones.dense import ImageTower, LastBlock, block_states, resize_positions
 from aczerots.backbones.vit import count_blocks
 
 FIRST_POSITION = 2
@@ -155,19 +156,16 @@ class Encoder(nn.Module):
 
     def states(self, x: torch.Tensor, way: str) -> list[torch.Tensor]:
         """The tokens that enter the first block, positions added, and those that leave each."""
-        states = [x]
-        for layer in self.layers:
-            states.append(layer(states[-1], way))
-        return states
+        return block_states(x, (partial(layer, way=way) for layer in self.layers))
 
 
 @final
 class Beit(nn.Module):
     """Embeddings of both ways and the encoder."""
 
-    def __init__(self, vision: VisionEmbedding, words: nn.Embedding, encoder: Encoder) -> None:
+    def __init__(self, vision: VisionEmbedding, text: nn.Embedding, encoder: Encoder) -> None:
         super().__init__()
-        self.text_embed = words
+        self.text_embed = text
         self.vision_embed = vision
         self.encoder = encoder
 
@@ -191,26 +189,24 @@ class Musk(nn.Module):
         self.vision_head = nn.Linear(width, width, bias=False)
         self.logit_scale = nn.Parameter(torch.empty(()))
 
+    def image_tower(self) -> ImageTower:
+        """The image tower for the dense methods."""
+        last = cast("Block", self.beit3.encoder.layers[-1]).parts()
+        return ImageTower(self.image_states, last, self.project, 1, self.width, self.patch, self.side * self.patch)
+
     def image_states(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         """Image tokens that enter the first block and leave each, float [b, 1 + gh * gw, width].
 
-        Positions of other grids are interpolated (bicubic), as MUSK's own loader does for other image sizes.
+        Position embeddings are interpolated to gh x gw, as MUSK's own loader does for other image sizes.
         """
         gh, gw = (length // self.patch for length in pixels.shape[-2:])
-        places = self.beit3.encoder.positions("A")
-        if (gh, gw) != (self.side, self.side):
-            grid = places[1:].T.reshape(1, self.width, self.side, self.side)
-            grid = F.interpolate(grid, size=(gh, gw), mode="bicubic", align_corners=False)
-            places = torch.cat([places[:1], grid.flatten(2)[0].T])
-        return self.beit3.encoder.states(self.beit3.vision_embed(pixels) + places, "A")
+        encoder = self.beit3.encoder
+        places = resize_positions(encoder.positions("A"), (self.side, self.side), (gh, gw))
+        return encoder.states(self.beit3.vision_embed(pixels) + places, "A")
 
     def project(self, tokens: torch.Tensor) -> torch.Tensor:
         """Image tokens that left the last block to the joint space, float [..., width]."""
         return cast("torch.Tensor", self.vision_head(self.beit3.encoder.layer_norm(tokens, "A")))
-
-    def image(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Normalised pixels [b, 3, h, w] to embeddings [b, d], of any length."""
-        return self.project(self.image_states(pixels)[-1][:, 0])
 
     def text(self, ids: torch.Tensor) -> torch.Tensor:
         """Token ids [n, length] of texts of one length, without pads, to embeddings [n, d], of any length."""
@@ -225,11 +221,11 @@ def musk_shaped_as(state: Mapping[str, torch.Tensor]) -> Musk:
     Raises:
         KeyError: A tensor that tells a shape is missing.
     """
-    words, width = state["beit3.text_embed.weight"].shape
+    vocabulary, width = state["beit3.text_embed.weight"].shape
     patch = state["beit3.vision_embed.proj.weight"].shape[-1]
     places = tuple(len(state[f"beit3.encoder.embed_positions.{way}.weight"]) for way in "AB")
     hidden = len(state["beit3.encoder.layers.0.ffn.A.fc1.weight"])
     depth = count_blocks(state, "beit3.encoder.layers.")
     encoder = Encoder(width, depth, hidden, (places[0], places[1]))
-    beit = Beit(VisionEmbedding(width, patch), nn.Embedding(words, width), encoder)
+    beit = Beit(VisionEmbedding(width, patch), nn.Embedding(vocabulary, width), encoder)
     return Musk(beit, patch, round((places[0] - FIRST_POSITION - 1) ** 0.5))

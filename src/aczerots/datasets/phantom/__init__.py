@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aczerots.datasets.base import Dataset, Sample
 from aczerots.datasets.phantom.classes import phantom_taxonomy
-from aczerots.datasets.phantom.slide import PhantomLabels, PhantomSlide, Recipe
+from aczerots.datasets.phantom.slide import PhantomLabels, PhantomSlide, SlideRecipe
 from aczerots.datasets.split import seeded_split
 from aczerots.errors import SettingsError
 from aczerots.slides.pixels import PixelCache
@@ -33,7 +33,7 @@ def phantom_dataset(count: int, size: int = 448, seed: int = 0, mpp: float = 0.5
     if seed < 0:
         raise SettingsError(f"the seed {seed} is negative", fix="Use 0 or more")
     cache = PixelCache(_CACHE_BYTES)
-    slides = [PhantomSlide(Recipe(seed, i, (size, size), mpp), cache) for i in range(count)]
+    slides = [PhantomSlide(SlideRecipe(seed, i, (size, size), mpp), cache) for i in range(count)]
     split = seeded_split([s.id for s in slides], seed)
     samples = tuple(Sample(s, PhantomLabels(s), split[s.id]) for s in slides)
     return Dataset("phantom", phantom_taxonomy(), samples)

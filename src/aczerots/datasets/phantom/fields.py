@@ -72,7 +72,7 @@ def scatter(
         rng: Source of randomness.
         shape: (height, width).
         spacing: Mean distance of neighbours in pixels.
-        jitter: Standard deviation of the displacement as a share of the spacing.
+        jitter: Standard deviation of the displacement as a fraction of the spacing.
 
     Returns:
         Float32 [n, 2], (y, x) in pixels, in random order.

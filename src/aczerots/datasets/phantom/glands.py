@@ -64,7 +64,7 @@ def place_glands(
         rng: Source of randomness.
         region: Bool [h, w].
         px: Pixels per micrometre.
-        fill: Share of the places that hold a gland.
+        fill: Fraction of the places that hold a gland.
     """
     size = rng.uniform(30, 46)
     height, width = region.shape

@@ -22,7 +22,7 @@ class Scene:
 
     Attributes:
         axis: Tissues in the order in which they follow each other across the slide.
-        within: Share of its host that a structure takes: necrosis of tumor, all others of stroma.
+        within: Fraction of its host that a structure takes: necrosis of tumor, all others of stroma.
     """
 
     axis: tuple[Tissue, ...]
@@ -118,8 +118,8 @@ def _whole_fat_cells(rng: np.random.Generator, labels: NDArray[np.uint8], px: fl
     owner, border = _bent(rng, *cells(points, (height, width)), px)
     fat = labels == Tissue.FAT
     count = np.bincount(owner.ravel(), minlength=len(points))
-    share = np.bincount(owner.ravel(), weights=fat.ravel(), minlength=len(points)) / np.maximum(count, 1)
-    whole = (share > 0.5)[owner]
+    fraction = np.bincount(owner.ravel(), weights=fat.ravel(), minlength=len(points)) / np.maximum(count, 1)
+    whole = (fraction > 0.5)[owner]
     labels[fat & ~whole] = Tissue.STROMA
     labels[whole & (labels != Tissue.BACKGROUND)] = Tissue.FAT
     return border
@@ -154,22 +154,22 @@ def _nests(rng: np.random.Generator, labels: NDArray[np.uint8], px: float) -> No
     labels[(labels == Tissue.STROMA) & buds & near] = Tissue.TUMOR
 
 
-def _necrosis(rng: np.random.Generator, labels: NDArray[np.uint8], share: float, px: float) -> None:
+def _necrosis(rng: np.random.Generator, labels: NDArray[np.uint8], fraction: float, px: float) -> None:
     """Dead centres of the tumor, away from the vessels in the septa, in place."""
     tumor = labels == Tissue.TUMOR
-    labels[_patches(rng, tumor, share, 60 * px)] = Tissue.NECROSIS
-    septa = (labels == Tissue.STROMA) & _patches(rng, labels == Tissue.STROMA, share / 2, 60 * px)
+    labels[_patches(rng, tumor, fraction, 60 * px)] = Tissue.NECROSIS
+    septa = (labels == Tissue.STROMA) & _patches(rng, labels == Tissue.STROMA, fraction / 2, 60 * px)
     ring = ndimage.binary_dilation(labels == Tissue.NECROSIS, iterations=3)
     labels[septa & ring] = Tissue.NECROSIS
 
 
-def _patches(rng: np.random.Generator, host: Region, share: float, scale: float) -> Region:
-    """Ragged blobs that fill about a share of a host region."""
+def _patches(rng: np.random.Generator, host: Region, fraction: float, scale: float) -> Region:
+    """Ragged blobs that fill about a fraction of a host region."""
     height, width = host.shape
     if not host.any():
         return host
     field = fractal(rng, (height, width), scale, 4)
-    level = np.quantile(field[host][::7], 1 - share)
+    level = np.quantile(field[host][::7], 1 - fraction)
     return np.asarray(host & (field > level))
 
 

@@ -20,7 +20,7 @@ GENERATOR_VERSION = 2
 
 
 @dataclass(frozen=True)
-class Recipe:
+class SlideRecipe:
     """Everything that decides a phantom slide.
 
     Attributes:
@@ -36,7 +36,7 @@ class Recipe:
     mpp: float
 
 
-def generate(recipe: Recipe) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def generate(recipe: SlideRecipe) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Draw one slide.
 
     Args:
@@ -73,7 +73,7 @@ class PhantomSlide:
         cache: Holds generated slides.
     """
 
-    def __init__(self, recipe: Recipe, cache: PixelCache) -> None:
+    def __init__(self, recipe: SlideRecipe, cache: PixelCache) -> None:
         self.recipe = recipe
         self._cache = cache
 
@@ -94,8 +94,10 @@ class PhantomSlide:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the recipe and the generator version."""
-        return hashlib.sha256(f"phantom {GENERATOR_VERSION} {self.recipe}".encode()).hexdigest()
+        """SHA-256 of the generator version and the recipe, written as it always was: caches are found by it."""
+        r = self.recipe
+        facts = f"Recipe(seed={r.seed}, index={r.index}, size={r.size}, mpp={r.mpp})"
+        return hashlib.sha256(f"phantom {GENERATOR_VERSION} {facts}".encode()).hexdigest()
 
     def read(self, box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Pixels of ``box`` resampled to ``size``, mirrored beyond the edge: RGB uint8 [height, width, 3]."""

@@ -7,10 +7,8 @@ from typing import Annotated, Any, TypeAlias
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.security import HTTPBearer
 
-from aczerots.errors import InputError
-from aczerots.server.monai.multipart import Part, read_form
-from aczerots.server.monai.ports import Exchange
-from aczerots.server.ports import UnknownTileError
+from aczerots.errors import InputError, NotFoundError
+from aczerots.server.monai.multipart import FormField, read_form
 from aczerots.server.routes import COMMON
 from aczerots.slides.base import Box
 
@@ -20,12 +18,7 @@ MODEL = "aczerots"
 LARGEST = 4096 * 4096
 """Level-0 pixels of a region that is inferred or sent in one request."""
 
-Form: TypeAlias = dict[str, Part]
-
-
-async def _exchange(request: Request) -> Exchange:
-    exchange: Exchange = request.app.state.exchange
-    return exchange
+Form: TypeAlias = dict[str, FormField]
 
 
 async def _form(request: Request) -> Form:
@@ -34,11 +27,10 @@ async def _form(request: Request) -> Form:
 
 async def _named(model: Annotated[str, Path(max_length=200)]) -> str:
     if model != MODEL:
-        raise UnknownTileError(f"there is no model {model!r}", fix=f"The model is called {MODEL}")
+        raise NotFoundError(f"there is no model {model!r}", fix=f"The model is called {MODEL}")
     return model
 
 
-ExchangeOf = Annotated[Exchange, Depends(_exchange)]
 FormOf = Annotated[Form, Depends(_form)]
 Model = Annotated[str, Depends(_named)]
 ImageName = Annotated[str, Query(min_length=1, max_length=1000, description="A slide, or a part of it.")]

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from aczerots.errors import InputError
-from aczerots.server.ports import UnknownTileError
+from aczerots.errors import InputError, NotFoundError
 from aczerots.slides.base import Box, Slide, Tile
 
 _PATCH = re.compile(r"(?P<slide>.+)-patch-(?P<x>-?\d{1,9})_(?P<y>-?\d{1,9})_(?P<w>\d{1,9})_(?P<h>\d{1,9})", re.DOTALL)
@@ -42,7 +41,7 @@ def find_image(slides: Sequence[Slide], name: str) -> Image:
     """The image of a name. QuPath may leave ``.ome`` at the end and spaces as they are in addresses.
 
     Raises:
-        UnknownTileError: No slide of that name, or the part lies outside of it.
+        NotFoundError: No slide of that name, or the part lies outside of it.
     """
     known = {slide.id: slide for slide in slides}
     for candidate in (name, unquote(name)):
@@ -54,7 +53,7 @@ def find_image(slides: Sequence[Slide], name: str) -> Image:
         if match is not None and slide is not None:
             corner = int(match["x"]), int(match["y"])
             return Image(slide, inside(slide, corner, (int(match["w"]), int(match["h"]))))
-    raise UnknownTileError(f"there is no image {name[:200]!r}", fix="Images enter by: aczerots import")
+    raise NotFoundError(f"there is no image {name[:200]!r}", fix="Images enter by: aczerots import")
 
 
 def _slide(known: dict[str, Slide], name: str) -> Slide | None:

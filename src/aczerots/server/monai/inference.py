@@ -10,7 +10,6 @@ from fastapi import Body, Response
 from aczerots.errors import InputError
 from aczerots.server.monai import labels, models
 from aczerots.server.monai.common import (
-    ExchangeOf,
     FormOf,
     ImageName,
     Model,
@@ -21,8 +20,8 @@ from aczerots.server.monai.common import (
     sends,
 )
 from aczerots.server.monai.images import find_image, inside
-from aczerots.server.monai.multipart import Part, write_form
-from aczerots.server.routes import MISSING, DeskOf
+from aczerots.server.monai.multipart import FormField, write_form
+from aczerots.server.routes import MISSING, Served
 
 inference = new_router()
 
@@ -34,21 +33,20 @@ inference = new_router()
 )
 def infer_region(
     model: Model,
-    desk: DeskOf,
-    exchange: ExchangeOf,
+    served: Served,
     image: ImageName,
     region: Annotated[models.Region | None, Body()] = None,
     output: Literal["asap", "dsa", "json"] = "dsa",
 ) -> Response:
     """What the newest model sees in a region of a slide, as ASAP file or for the Digital Slide Archive."""
     del model
-    wanted, found = region or models.Region(), find_image(desk.slides, image)
+    wanted, found = region or models.Region(), find_image(served.slides, image)
     box = found.box if found.patch is not None else inside(found.slide, wanted.location, wanted.size)
-    seen = exchange.labels(found.slide.id, bounded(box))
+    seen = served.segment(found.slide, bounded(box))
     write, kind = labels.write_dsa_label, "application/json"
     if output == "asap":
         write, kind = labels.write_asap_label, "application/xml"
-    return Response(write(seen, box, found.slide.id, desk.taxonomy, wanted.min_poly_area), media_type=kind)
+    return Response(write(seen, box, found.slide.id, served.taxonomy, wanted.min_poly_area), media_type=kind)
 
 
 @inference.post(
@@ -60,8 +58,7 @@ def infer_region(
 def infer(
     model: Model,
     form: FormOf,
-    desk: DeskOf,
-    exchange: ExchangeOf,
+    served: Served,
     image: ImageName,
     output: Literal["all", "image"] = "all",
 ) -> Response:
@@ -69,14 +66,14 @@ def infer(
     del model
     if "file" in form:
         raise InputError("images of clients are not segmented here", where="file", fix="Name an image of the project")
-    found = find_image(desk.slides, image)
-    data = labels.write_mask(exchange.labels(found.slide.id, bounded(found.box)))
+    found = find_image(served.slides, image)
+    data = labels.write_mask(served.segment(found.slide, bounded(found.box)))
     if output == "image":
         return Response(data, media_type="image/png")
-    about = {"label_names": labels.label_numbers(desk.taxonomy)}
+    about = {"label_names": labels.label_numbers(served.taxonomy)}
     fields = {
-        "params": Part(json.dumps(about).encode(), kind="application/json"),
-        "image": Part(data, f"{safe_name(image)}.png", "image/png"),
+        "params": FormField(json.dumps(about).encode(), kind="application/json"),
+        "image": FormField(data, f"{safe_name(image)}.png", "image/png"),
     }
     kind, body = write_form(fields)
     return Response(body, media_type=kind)

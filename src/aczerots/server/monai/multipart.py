@@ -13,7 +13,7 @@ MAX_PARTS = 32
 
 
 @dataclass(frozen=True)
-class Part:
+class FormField:
     """A field of a form.
 
     Attributes:
@@ -27,7 +27,7 @@ class Part:
     kind: str = "text/plain"
 
 
-def read_form(content_type: str, body: bytes) -> dict[str, Part]:
+def read_form(content_type: str, body: bytes) -> dict[str, FormField]:
     """The fields of a body by name; of several with one name the last counts.
 
     Raises:
@@ -47,11 +47,11 @@ def read_form(content_type: str, body: bytes) -> dict[str, Part]:
         if not gap or not name:
             raise InputError("the form has a field without a name", where="body")
         file = _parameter("content-disposition", headers["content-disposition"], "filename")
-        form[name] = Part(data, file, headers.get("content-type", "text/plain"))
+        form[name] = FormField(data, file, headers.get("content-type", "text/plain"))
     return form
 
 
-def write_form(fields: Mapping[str, Part]) -> tuple[str, bytes]:
+def write_form(fields: Mapping[str, FormField]) -> tuple[str, bytes]:
     """(content type, body) of some fields. Names and file names must be printable and free of quotes."""
     boundary = f"aczerots-{secrets.token_hex(16)}"
     lines: list[bytes] = []

@@ -11,31 +11,31 @@ from typing import Annotated, Any, Literal
 from fastapi import Body, Path, Query, Response
 
 from aczerots import __version__
-from aczerots.server.jobs import Job
+from aczerots.errors import NotFoundError
+from aczerots.server.models import JobInfo
 from aczerots.server.monai import labels, models
-from aczerots.server.monai.common import MODEL, ExchangeOf, Model, gives, new_router
+from aczerots.server.monai.common import MODEL, Model, gives, new_router
+from aczerots.server.monai.datastore import stats
 from aczerots.server.monai.images import find_image, patch_name
-from aczerots.server.monai.store import stats
-from aczerots.server.ports import UnknownTileError
-from aczerots.server.routes import CLASH, MISSING, DeskOf, JobsOf, User
+from aczerots.server.routes import CLASH, MISSING, Served, User
 
 tasks = new_router()
 
 
 @tasks.get("/info/")
-def info(desk: DeskOf, exchange: ExchangeOf) -> models.Info:
+def info(served: Served) -> models.Info:
     """The project: classes, model, strategy."""
-    numbers = labels.label_numbers(desk.taxonomy)
+    numbers = labels.label_numbers(served.taxonomy)
     advance = "Fit to all answers and propose the next round"
     return models.Info(
-        name=desk.name,
+        name=served.name,
         description="aczerots",
         version=__version__,
         labels=numbers,
         models={MODEL: models.ModelInfo(description="Newest model of the project", labels=numbers)},
         trainers={MODEL: models.TaskInfo(description=advance)},
-        strategies={exchange.strategy: models.TaskInfo(description="The next tile of the round")},
-        datastore=stats(exchange),
+        strategies={served.strategy: models.TaskInfo(description="The next tile of the round")},
+        datastore=stats(served),
     )
 
 
@@ -43,20 +43,20 @@ def info(desk: DeskOf, exchange: ExchangeOf) -> models.Info:
 def next_sample(
     strategy: Annotated[str, Path(max_length=200)],
     user: User,
-    desk: DeskOf,
-    exchange: ExchangeOf,
+    served: Served,
     wanted: Annotated[models.SampleRequest | None, Body()] = None,
 ) -> models.Sample:
     """The next tile of the round for you; it is yours until the lease ends."""
-    if strategy != exchange.strategy:
-        raise UnknownTileError(f"there is no strategy {strategy!r}", fix=f"The strategy is {exchange.strategy}")
+    if strategy != served.strategy:
+        raise NotFoundError(f"there is no strategy {strategy!r}", fix=f"The strategy is {served.strategy}")
     asked = wanted or models.SampleRequest()
-    slide = find_image(desk.slides, asked.image).slide.id if asked.image else None
-    tile = exchange.next_tile(user, slide)
-    if tile is None:
+    slide = find_image(served.slides, asked.image).slide.id if asked.image else None
+    leased = served.store.leases.lease(user, slide=slide)
+    if leased is None:
         if slide is not None:
-            raise UnknownTileError("no tile is left for you on this slide", where=slide, fix="Open another slide")
+            raise NotFoundError("no tile is left for you on this slide", where=slide, fix="Open another slide")
         return models.Sample()
+    tile = served.tile(leased.pick.tile)
     b = tile.box
     # QuPath shows whole slides and wants to know where to look; others load the image of the tile.
     name = tile.slide if asked.image_size is not None else patch_name(tile)
@@ -64,41 +64,39 @@ def next_sample(
 
 
 @tasks.get("/train/", responses=MISSING)
-def train_status(jobs: JobsOf, check_if_running: bool = False) -> models.TrainTask:
+def train_status(served: Served, check_if_running: bool = False) -> models.TrainTask:
     """Where fitting stands; not found if it was never started, or is not running and that was asked."""
-    job = jobs.job
+    job = served.jobs.job
     if job.state == "idle" or (check_if_running and job.state != "running"):
-        raise UnknownTileError("no fit is running" if check_if_running else "no fit was started yet")
+        raise NotFoundError("no fit is running" if check_if_running else "no fit was started yet")
     return _task(job)
 
 
 @tasks.post("/train/", responses=CLASH, operation_id="train_all")
-def train_all(
-    user: User, desk: DeskOf, jobs: JobsOf, params: Annotated[dict[str, Any] | None, Body()] = None
-) -> models.TrainTask:
+def train_all(user: User, served: Served, params: Annotated[dict[str, Any] | None, Body()] = None) -> models.TrainTask:
     """Fit to all answers and propose the next round, in the background; settings are those of the project."""
     del params  # what clients say about epochs does not fit this model
-    return _task(jobs.start(user, desk.advance))
+    return _task(served.jobs.start(user, served.advance))
 
 
 @tasks.post("/train/{model}", responses={**MISSING, **CLASH})
 def train(
-    model: Model, user: User, desk: DeskOf, jobs: JobsOf, params: Annotated[dict[str, Any] | None, Body()] = None
+    model: Model, user: User, served: Served, params: Annotated[dict[str, Any] | None, Body()] = None
 ) -> models.TrainTask:
     """The same; the only model has a name."""
     del model
-    return train_all(user, desk, jobs, params)
+    return train_all(user, served, params)
 
 
 @tasks.delete("/train/", responses=MISSING)
-def train_stop(user: User, jobs: JobsOf) -> models.TrainTask:
+def train_stop(user: User, served: Served) -> models.TrainTask:
     """Stop fitting at the next step; the round stays as it was."""
-    if jobs.job.state != "running":
-        raise UnknownTileError("no fit is running")
-    return _task(jobs.stop(user))
+    if served.jobs.job.state != "running":
+        raise NotFoundError("no fit is running")
+    return _task(served.jobs.stop(user))
 
 
-def _task(job: Job) -> models.TrainTask:
+def _task(job: JobInfo) -> models.TrainTask:
     status: Literal["RUNNING", "DONE", "ERROR"] = "RUNNING"
     if job.state in {"done", "failed"}:
         status = "DONE" if job.state == "done" else "ERROR"
@@ -115,6 +113,8 @@ def _task(job: Job) -> models.TrainTask:
 
 
 @tasks.get("/logs/", response_class=Response, responses=gives("text/plain"))
-def logs(exchange: ExchangeOf, lines: Annotated[int, Query(ge=1, le=10_000)] = 300) -> Response:
+def logs(served: Served, lines: Annotated[int, Query(ge=1, le=10_000)] = 300) -> Response:
     """The newest entries of the audit trail."""
-    return Response("".join(f"{line}\n" for line in exchange.trail(lines)), media_type="text/plain")
+    events = served.store.people.events()[-lines:]
+    told = [f"{e.time:%Y-%m-%d %H:%M:%S} {e.user or '-'} {e.what} {dict(e.about)}\n" for e in events]
+    return Response("".join(told), media_type="text/plain")

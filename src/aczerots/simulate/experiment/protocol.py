@@ -16,11 +16,11 @@ from aczerots.prozs.presets import locate_preset
 from aczerots.selection.locate import locate_strategy
 
 
-class _Part(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Source(_Part):
+class DatasetChoice(_Section):
     """A dataset of an experiment.
 
     Attributes:
@@ -34,15 +34,15 @@ class Source(_Part):
     unseen: tuple[tuple[str, ...], ...] = Field(((),), min_length=1)
 
 
-class Choice(_Part):
+class StrategyChoice(_Section):
     """A strategy with the terms that are switched off."""
 
     name: str
     without: tuple[str, ...] = ()
 
 
-class Budget(_Part):
-    """Shares of the pool: for round 1, for each later round; the last round; and what chooses the tiles of round 1."""
+class Budget(_Section):
+    """Fractions of the pool for round 1 and for each later round; the last round; what chooses the tiles of round 1."""
 
     initial: float = Field(0.05, gt=0, le=1)
     budget: float = Field(0.05, gt=0, le=1)
@@ -58,7 +58,7 @@ def _as_seeds(value: object) -> object:
     return tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-class Grid(_Part):
+class Grid(_Section):
     """Everything here is combined with everything else.
 
     Attributes:
@@ -67,13 +67,13 @@ class Grid(_Part):
         presets: Names of presets.
         texts: Text modes.
         backbones: Backbone locators.
-        budgets: Shares of the pool and number of rounds.
+        budgets: Fractions of the pool and number of rounds.
         seeds: How many (from 0), or which.
         options: Further settings of ``simulate`` that stay the same, for example ``tile_size``.
     """
 
     datasets: tuple[str, ...] | None = None
-    strategies: tuple[Annotated[Choice, BeforeValidator(_as_choice)], ...] = Field(min_length=1)
+    strategies: tuple[Annotated[StrategyChoice, BeforeValidator(_as_choice)], ...] = Field(min_length=1)
     presets: tuple[str, ...] = Field(("prozs",), min_length=1)
     texts: tuple[TextMode, ...] = Field(("descriptions",), min_length=1)
     backbones: tuple[str, ...] = Field(("embedded",), min_length=1)
@@ -84,7 +84,7 @@ class Grid(_Part):
     options: dict[str, JsonValue] = {}
 
 
-class Protocol(_Part):
+class Protocol(_Section):
     """An experiment.
 
     Attributes:
@@ -93,14 +93,14 @@ class Protocol(_Part):
         notes: What a reader should know: where it follows a paper, where it differs.
         reference: Strategy that differences are taken to.
         datasets: The datasets.
-        grid: DenseFeatures, each combined on its own; equal runs are made once.
+        grid: Combinations, each multiplied out on its own; equal runs are made once.
     """
 
     name: str = Field(min_length=1)
     title: str
     notes: str = ""
     reference: str = "random"
-    datasets: tuple[Source, ...] = Field(min_length=1)
+    datasets: tuple[DatasetChoice, ...] = Field(min_length=1)
     grid: tuple[Grid, ...] = Field(min_length=1)
 
 
@@ -170,7 +170,7 @@ def _key(location: tuple[int | str, ...]) -> str:
 
 def _check_names(protocol: Protocol, where: str) -> None:
     """Refuse names of datasets, strategies, terms and presets that nobody has."""
-    names = [source.name for source in protocol.datasets]
+    names = [dataset.name for dataset in protocol.datasets]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"datasets: two are called '{name}'", where=where)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,61 +10,114 @@ import numpy as np
 
 from aczerots.backbones.options import BackboneOptions
 from aczerots.config import cache_folder
+from aczerots.datasets.locate import locate_dataset
+from aczerots.engine.base import Engine, Failure, Job
+from aczerots.engine.local import HereEngine, ProcessEngine
 from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import AczerotsError, SettingsError
-from aczerots.simulate.experiment.cells import Cell, expand
 from aczerots.simulate.experiment.page import write_pages
-from aczerots.simulate.experiment.pool import Job, Message, Place, Workers, run_here
+from aczerots.simulate.experiment.planned import PlannedRun, plan_runs
 from aczerots.simulate.experiment.protocol import Protocol
 from aczerots.simulate.experiment.summary import summarise
-from aczerots.simulate.experiment.table import Done, finished, rows_of, write_table
-from aczerots.simulate.shared import bench_for
+from aczerots.simulate.experiment.table import FinishedRun, finished, rows_of, write_table
+from aczerots.simulate.shared import Sharing, open_bench
+from aczerots.simulate.simulate import simulate
 from aczerots.storage.files import alone_in, make_folder
 
 _ROUND_SECONDS = 5.0
-"""A guess at one round of one run, until the first cells are finished."""
+"""A guess at one round of one run, until the first runs are finished."""
+
+Failures = list[tuple[PlannedRun, str]]
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExperimentPlan:
     """What there is to do.
 
     Attributes:
-        cells: All cells.
+        runs: All runs.
         done: Those that are finished.
-        seconds: Estimate of the time the others will take; rough while nothing is finished.
-        rough: Whether the estimate is a guess.
+        jobs: Worker processes.
     """
 
-    cells: Sequence[Cell]
-    done: Sequence[Done]
-    seconds: float
-    rough: bool
+    runs: Sequence[PlannedRun]
+    done: Sequence[FinishedRun]
+    jobs: int
+
+    @property
+    def todo(self) -> list[PlannedRun]:
+        """Runs that are not finished."""
+        ready = {d.planned.folder for d in self.done}
+        return [run for run in self.runs if run.folder not in ready]
+
+    @property
+    def seconds(self) -> float:
+        """Estimate of the time that the runs to do will take; a guess while none is finished."""
+        spent = [sum(d.run.record.seconds.values()) / (len(d.run.rounds) + 1) for d in self.done]
+        each = float(np.mean(spent)) if spent else _ROUND_SECONDS
+        return sum(run.settings.rounds + 2 for run in self.todo) * each / max(1, self.jobs)
+
+    @property
+    def text(self) -> str:
+        """One line for a person."""
+        time = f"about {_duration(self.seconds)}" + ("" if self.done else " by a rough guess")
+        processes = f"{self.jobs} process{'' if self.jobs == 1 else 'es'}"
+        rest = f"{len(self.todo)} to do, {time} with {processes}" if self.todo else "nothing to do"
+        return f"{len(self.runs)} runs, {len(self.done)} finished, {rest}"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(1, minutes)} min"
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of it: (cell, reason) of the failed ones, and the files written."""
+class ExperimentResult:
+    """What came of it: (run, reason) of the failed ones, and the files written."""
 
-    plan: Plan
-    failures: Sequence[tuple[Cell, str]]
+    plan: ExperimentPlan
+    failures: Sequence[tuple[PlannedRun, str]]
     written: Sequence[Path]
 
 
-def plan_experiment(protocol: Protocol, out: Path, data: Path | None, jobs: int) -> Plan:
-    """The cells, which of them are finished, and how long the others will take.
+@dataclass(frozen=True)
+class ExperimentJob:
+    """Simulated runs as units of work; satisfies :class:`~aczerots.engine.base.Job`.
+
+    Attributes:
+        out: Folder of the experiment.
+        cache: Folder of cached features.
+    """
+
+    out: Path
+    cache: Path
+
+    def open(self, device: str) -> Callable[[PlannedRun], None]:
+        """A function that does a run, or finishes one that was begun."""
+        sharing = Sharing(self.out / "shared")
+
+        def run(planned: PlannedRun) -> None:
+            folder = self.out / planned.folder
+            simulate(planned.settings, folder, device=device, cache=self.cache, sharing=sharing, pictures=False)
+
+        return run
+
+
+def plan_experiment(protocol: Protocol, out: Path, data: Path | None, jobs: int) -> ExperimentPlan:
+    """The runs, and which of them are finished.
 
     Raises:
         SettingsError: A setting is out of range, or the folder of the data is needed and not given.
         InputError: A finished run folder is damaged.
     """
-    cells = expand(protocol, data)
-    done = [d for d in (finished(cell, out) for cell in cells) if d is not None]
-    spent = [sum(d.run.record.seconds.values()) / (len(d.run.rounds) + 1) for d in done]
-    ready = {d.cell.folder for d in done}
-    rounds = sum(c.settings.rounds + 2 for c in cells if c.folder not in ready)
-    each = float(np.mean(spent)) if spent else _ROUND_SECONDS
-    return Plan(cells, done, rounds * each / max(1, jobs), not spent)
+    runs = plan_runs(protocol, data)
+    return ExperimentPlan(runs, _finished(runs, out), jobs)
+
+
+def _finished(runs: Sequence[PlannedRun], out: Path) -> list[FinishedRun]:
+    """Those of the runs that have all their rounds."""
+    return [done for done in (finished(run, out) for run in runs) if done is not None]
 
 
 def run_experiment(
@@ -75,19 +128,21 @@ def run_experiment(
     jobs: int = 1,
     device: str = "cpu",
     progress: Progress | None = None,
-) -> Outcome:
-    """Run all cells that are not finished, in parallel, then write table and page from all that are.
+) -> ExperimentResult:
+    """Do all runs that are not finished, in parallel, then write table and page from all that are.
+
+    Each run computes on one thread, so that the table does not change with the number of processes or of cores.
 
     Args:
         protocol: What to run.
         out: Folder of the experiment; an interrupted one goes on there.
         data: What ``{data}`` in locators stands for.
-        jobs: Processes, each on one thread; 1 works in this one. Numbers do not depend on it.
+        jobs: Worker processes; 1 works in this process.
         device: Where models compute.
         progress: Receives progress.
 
     Returns:
-        What failed and what was written; a failed cell does not stop the others.
+        What failed and what was written; a failed run does not stop the others.
 
     Raises:
         SettingsError: A setting makes no sense.
@@ -99,92 +154,69 @@ def run_experiment(
     make_folder(out)
     with alone_in(out):
         plan = plan_experiment(protocol, out, data, jobs)
-        ready = {d.cell.folder for d in plan.done}
-        todo = [c for c in plan.cells if c.folder not in ready]
-        progress.say(describe(plan, jobs))
-        failures = _prepare(todo, device, progress)
-        failed = {cell.folder for cell, _ in failures}
-        failures += _run([c for c in todo if c.folder not in failed], out, jobs, device, progress)
-        done = [d for d in (finished(cell, out) for cell in plan.cells) if d is not None]
+        progress.say(plan.text)
+        failures = _prepare(plan.todo, device, progress)
+        spoilt = {run.folder for run, _ in failures}
+        todo = [run for run in plan.todo if run.folder not in spoilt]
+        workers = min(jobs, len(todo))
+        engine = ProcessEngine([device] * workers, threads=1) if workers > 1 else HereEngine(device, threads=1)
+        failures += run_on(engine, todo, ExperimentJob(out, cache_folder()), progress)
+        done = _finished(plan.runs, out)
         written: list[Path] = []
         if done:
             written = write_table([row for d in done for row in rows_of(d)], out)
             written += write_pages(protocol, done, summarise(done, protocol.reference), failures, out)
-        return Outcome(plan, failures, written)
+        return ExperimentResult(plan, failures, written)
 
 
-def describe(plan: Plan, jobs: int) -> str:
-    """One line on what there is to do."""
-    left = len(plan.cells) - len(plan.done)
-    time = f"about {_duration(plan.seconds)}" + (" by a rough guess" if plan.rough else "")
-    rest = f"{left} to do, {time} with {jobs} process{'' if jobs == 1 else 'es'}" if left else "nothing to do"
-    return f"{len(plan.cells)} cells, {len(plan.done)} finished, {rest}"
-
-
-def _duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(1, minutes)} min"
-
-
-def _prepare(todo: Sequence[Cell], device: str, progress: Progress) -> list[tuple[Cell, str]]:
-    """Check classes and fill the grid cache, once per dataset and backbone; (cell, reason) of those it spoils."""
-    failures: list[tuple[Cell, str]] = []
-    seen: dict[tuple[object, ...], str | None] = {}
+def _prepare(todo: Sequence[PlannedRun], device: str, progress: Progress) -> Failures:
+    """Check classes and fill the cache, once per dataset and backbone; (run, reason) of those that cannot work."""
+    failures: Failures = []
+    checked: dict[tuple[object, ...], str | None] = {}
     embedded: set[tuple[object, ...]] = set()
-    for cell in todo:
-        s = cell.settings
-        grids = (s.dataset, s.backbone, s.tile_size)
-        key = (*grids, s.unseen)
-        if key not in seen:
-            seen[key] = _spoilt(cell, grids in embedded, device, progress)
-            embedded.add(grids)
-        if reason := seen[key]:
-            failures.append((cell, reason))
-    for cell, reason in {c.settings.dataset + str(c.settings.unseen): (c, r) for c, r in failures}.values():
-        progress.say(f"left out: {cell.dataset}, {' + '.join(cell.settings.unseen) or 'no class'} unseen: {reason}")
+    for run in todo:
+        s = run.settings
+        features = (s.dataset, s.backbone, s.tile_size)
+        key = (*features, s.unseen)
+        if key not in checked:
+            checked[key] = reason = _why_not(run, features in embedded, device, progress)
+            embedded.add(features)
+            if reason:
+                progress.say(f"left out: {run.dataset}, {run.unseen}: {reason}")
+        if reason := checked[key]:
+            failures.append((run, reason))
     return failures
 
 
-def _spoilt(cell: Cell, embedded: bool, device: str, progress: Progress) -> str | None:
-    """Why the runs of this dataset cannot work, or None."""
-    from aczerots.datasets.locate import locate_dataset
-
+def _why_not(run: PlannedRun, embedded: bool, device: str, progress: Progress) -> str | None:
+    """Why runs of this dataset, backbone and unseen classes cannot work, or None."""
+    settings = run.settings
     try:
         if embedded:
-            locate_dataset(cell.settings.dataset).taxonomy.with_unseen(cell.settings.unseen)
+            locate_dataset(settings.dataset).taxonomy.with_unseen(settings.unseen)
         else:
-            options = BackboneOptions(cell.settings.refine_with, cell.settings.precision)
-            bench_for(cell.settings, options, device, cache_folder(), progress)
+            options = BackboneOptions(settings.refine_with, settings.precision)
+            open_bench(settings, options, device, cache_folder(), progress)
     except AczerotsError as error:
         return str(error)
     return None
 
 
-def _run(todo: Sequence[Cell], out: Path, jobs: int, device: str, progress: Progress) -> list[tuple[Cell, str]]:
-    """Run cells; (cell, reason) of those that failed."""
-    failures: list[tuple[Cell, str]] = []
+def run_on(engine: Engine, todo: Sequence[PlannedRun], job: Job[PlannedRun, None], progress: Progress) -> Failures:
+    """Do runs on an engine; (run, reason) of those that failed."""
+    failures: Failures = []
     count = 0
 
-    def ended(message: Message) -> None:
+    def ended(run: PlannedRun, outcome: Failure | None) -> list[PlannedRun]:
         nonlocal count
         count += 1
-        if message.failure is not None:
-            failures.append((todo[message.number], message.failure))
-            progress.say(f"failed: {todo[message.number].text}: {message.failure}")
-        progress.step("cells", count, len(todo))
+        if outcome is not None:
+            failures.append((run, outcome.reason))
+            progress.say(f"failed: {run.text}: {outcome.reason}")
+        progress.step("runs", count, len(todo))
+        return []
 
-    if not todo:
-        return failures
-    progress.step("cells", 0, len(todo))
-    work = [Job(i, cell.settings, out / cell.folder) for i, cell in enumerate(todo)]
-    place = Place(out / "shared", cache_folder(), device)
-    if jobs == 1:
-        run_here(work, place, ended)
-        return failures
-    workers = Workers(min(jobs, len(work)), place)
-    try:
-        workers.run(work, ended)
-    finally:
-        workers.stop()
+    if todo:
+        progress.step("runs", 0, len(todo))
+    engine.run(job, todo, ended)
     return failures

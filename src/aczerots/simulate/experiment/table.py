@@ -12,44 +12,44 @@ from pathlib import Path
 from typing import Any
 
 from aczerots.report.runs import Run, read_run
-from aczerots.simulate.experiment.cells import Cell
+from aczerots.simulate.experiment.planned import PlannedRun
 from aczerots.storage.files import write_bytes_atomic, write_text_atomic
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Done:
-    """A finished cell with its run."""
+class FinishedRun:
+    """A planned run and what its folder holds."""
 
-    cell: Cell
+    planned: PlannedRun
     run: Run
 
 
-def finished(cell: Cell, out: Path) -> Done | None:
-    """The run of a cell, or None if it has not all its rounds yet.
+def finished(planned: PlannedRun, out: Path) -> FinishedRun | None:
+    """A run that has all its rounds, else None.
 
     Args:
-        cell: The cell.
+        planned: The run.
         out: Folder of the experiment.
 
     Raises:
         InputError: The run folder is damaged.
     """
-    folder = out / cell.folder
+    folder = out / planned.folder
     if not (folder / "run.json").exists():
         return None
     run = read_run(folder)
     asked = run.record.settings.get("rounds", 0)
-    enough = isinstance(asked, int) and asked >= cell.settings.rounds
-    return Done(cell, run) if run.record.complete and enough else None
+    enough = isinstance(asked, int) and asked >= planned.settings.rounds
+    return FinishedRun(planned, run) if run.record.complete and enough else None
 
 
-def rows_of(done: Done) -> list[Row]:
+def rows_of(done: FinishedRun) -> list[Row]:
     """Rows of one run, rounds ascending; undefined scores are None."""
-    s, run = done.cell.settings, done.run
+    s, run = done.planned.settings, done.run
     head: Row = {
-        "dataset": done.cell.dataset,
+        "dataset": done.planned.dataset,
         "unseen": " + ".join(s.unseen),
         "strategy": s.strategy,
         "without": " + ".join(s.without),
@@ -65,7 +65,7 @@ def rows_of(done: Done) -> list[Row]:
     tail: Row = {
         "full_label_hiou": run.full_hiou,
         "backbone_hash": run.record.hashes.get("backbone", ""),
-        "run": done.cell.folder.as_posix(),
+        "run": done.planned.folder.as_posix(),
     }
     return [
         head

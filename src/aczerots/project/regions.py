@@ -1,0 +1,97 @@
+"""Regions of a slide: what the newest model sees in one, and what is drawn in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Lock
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aczerots.annotation.formats.masks import decode_mask
+from aczerots.annotation.store.store import ProjectStore
+from aczerots.errors import NotFoundError
+from aczerots.predict.segmenter import Segmenter, load_segmenter
+from aczerots.project.bench import Running
+from aczerots.project.folder import Project
+from aczerots.slides.base import Box, Slide, Tile
+from aczerots.taxonomy import IGNORE
+
+
+@final
+class RegionSegmenter:
+    """Segments regions of slides with a project's newest model; may be used by several threads.
+
+    Args:
+        project: Open for as long as this is used.
+        running: How to compute.
+    """
+
+    def __init__(self, project: Project, running: Running) -> None:
+        self._project, self._running = project, running
+        self._lock = Lock()
+        self._newest: tuple[Path, int, Segmenter] | None = None
+
+    def labels(self, slide: Slide, box: Box) -> NDArray[np.uint8]:
+        """Label ids uint8 [height, width] of a box inside a slide, level-0 pixels.
+
+        Raises:
+            NotFoundError: There is no model yet.
+            InputError: The slide cannot be read.
+        """
+        with self._lock:  # one at a time: it takes all cores
+            return self._segmenter().segment(slide, box).labels
+
+    def _segmenter(self) -> Segmenter:
+        """The newest model, opened once; its backbone serves the next ones too."""
+        files = [self._project.model_file(r.number) for r in self._project.store.rounds.all() if r.model is not None]
+        if not files or not files[-1].exists():
+            raise NotFoundError("there is no model yet", fix="Run: aczerots select")
+        stamp = files[-1].stat().st_mtime_ns
+        if self._newest is None or self._newest[:2] != (files[-1], stamp):
+            running = self._running
+            found = load_segmenter(
+                files[-1],
+                running.device,
+                compiled=running.compiled,
+                trust_remote_code=running.trust_remote_code,
+                opened=None if self._newest is None else self._newest[2].backbone,
+            )
+            self._newest = files[-1], stamp, found
+        return self._newest[2]
+
+
+def drawn_labels(store: ProjectStore, slide: str, box: Box) -> NDArray[np.uint8]:
+    """What counts as drawn in a box inside a slide: label ids uint8 [height, width], level-0 pixels, else IGNORE.
+
+    Raises:
+        NotFoundError: Nothing was drawn there.
+    """
+    tiles = store.rounds.tiles()
+    labels = np.full((box.height, box.width), IGNORE, dtype=np.uint8)
+    found = False
+    for answer in store.answers.counting():
+        tile = tiles[answer.tile]
+        if tile.slide == slide and answer.mask is not None:
+            found |= _put(labels, box, tile, decode_mask(answer.mask))
+    if not found:
+        raise NotFoundError("nothing is drawn there", where=slide)
+    return labels
+
+
+def _put(labels: NDArray[np.uint8], box: Box, tile: Tile, mask: NDArray[np.uint8]) -> bool:
+    """Put the mask of a tile into the labels uint8 [h, w] of a box; whether it reaches into the box.
+
+    A level-0 pixel takes the label of the mask's pixel that covers its centre.
+    """
+    x, y = max(box.x, tile.box.x), max(box.y, tile.box.y)
+    right = min(box.x + box.width, tile.box.x + tile.box.width)
+    bottom = min(box.y + box.height, tile.box.y + tile.box.height)
+    if right <= x or bottom <= y:
+        return False
+    step = tile.window.width / tile.size
+    columns = ((np.arange(x, right) + 0.5 - tile.window.x) / step).astype(int).clip(0, tile.size - 1)
+    rows = ((np.arange(y, bottom) + 0.5 - tile.window.y) / step).astype(int).clip(0, tile.size - 1)
+    labels[y - box.y : bottom - box.y, x - box.x : right - box.x] = mask[np.ix_(rows, columns)]
+    return True
