@@ -159,7 +159,7 @@ def test_a_failing_command_line_is_seen(tmp_path: Path) -> None:
         run(Line("made up", "aczerots report 'no such run'", whole=True, run=True), tmp_path)
 
 
-QUICK = {"simulate": ["--rounds", "2"], "experiment": ["--seeds", "1", "--strategy", "random", "--jobs", "1"]}
+QUICK = {"simulate": ["--rounds", "1"], "experiment": ["--seeds", "1", "--strategy", "random", "--jobs", "1"]}
 """Options that are added to the commands of the README, so that they do not take minutes."""
 
 
@@ -181,7 +181,7 @@ def labelled_images(folder: Path) -> None:
         for name in ("mydata", "otherdata"):
             image.save(folder / name / "images" / f"case{i}.png")
             mask.point(lambda label: label % 4).save(folder / name / "masks" / f"case{i}.png")
-    (folder / "mine.toml").write_text(files["toml"])
+    (folder / "mine.toml").write_text(files["toml"].replace("rounds = 6", "rounds = 1"))
 
 
 def annotate(project: Path, arguments: list[str]) -> None:
