@@ -16,10 +16,10 @@ DEMO = {"dataset": "phantom:40", "unseen": ("necrosis",), "rounds": 4, "initial"
 
 def demo(out: Annotated[Path, typer.Option(help="Output folder.")] = Path("demo"), seed: Seed = 0) -> None:
     """Run the loop on procedural tissue; needs no data and no download."""
-    from aczerots.config import read_settings
+    from aczerots.config import SimulateSettings
     from aczerots.simulate.simulate import simulate as run
 
-    rows = run(read_settings(**DEMO, seed=seed), out, progress=ConsoleProgress())
+    rows = run(SimulateSettings(**DEMO, seed=seed), out, progress=ConsoleProgress())
     without_classes = [{k: v for k, v in row.items() if not k.startswith("iou:")} for row in rows]
     show_rows(without_classes, "Rounds on the phantom, necrosis unseen")
     typer.echo(f"\nWritten: {out / 'metrics.csv'}, {out / 'report.html'}")
@@ -48,14 +48,14 @@ def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
     as_json: Json = False,
 ) -> None:
     """Active learning on labelled images with a simulated expert."""
-    from aczerots.config import read_settings
+    from aczerots.config import SimulateSettings
     from aczerots.simulate.simulate import simulate as run
 
     chosen = asdict(embedding) | asdict(learning) | asdict(limits)
     chosen |= {"rounds": rounds, "initial": initial, "without": without or ()}
     if full:
         chosen |= {"strategy": "random", "rounds": 1, "initial": 1.0, "without": ()}
-    settings = read_settings(
+    settings = SimulateSettings(
         **chosen,
         dataset=dataset,
         unseen=unseen or (),

@@ -22,7 +22,7 @@ def embed(
     as_json: Json = False,
 ) -> None:
     """Fill the cache with the dense features of a dataset or project; go on after an interrupt."""
-    from aczerots.config import read_settings
+    from aczerots.config import SimulateSettings
     from aczerots.loop.embed import embed_dataset
     from aczerots.project.embed import embed_project
     from aczerots.project.folder import is_project, open_project
@@ -38,7 +38,7 @@ def embed(
         with open_project(Path(dataset)) as project:
             following = next_step(project)
     else:
-        done = embed_dataset(read_settings(dataset=dataset, cache=cache, **asdict(embedding)), **running)
+        done = embed_dataset(SimulateSettings(dataset=dataset, cache=cache, **asdict(embedding)), **running)
     if as_json:
         show_json({"tiles": done.tiles, "computed": done.computed, "bytes": done.size, "folder": str(done.folder)})
         return

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aczerots.config import SimulateSettings, read_settings
+from aczerots.config import SimulateSettings
 from aczerots.errors import SettingsError
 from aczerots.simulate.experiment.protocol import Budget, DatasetChoice, Grid, Protocol, StrategyChoice
 
@@ -80,7 +80,7 @@ def _combinations(dataset: DatasetChoice, grid: Grid, data: Path | None) -> Iter
     for unseen, choice, preset, text, backbone, budget, seed in itertools.product(
         dataset.unseen, grid.strategies, grid.presets, grid.texts, grid.backbones, grid.budgets, grid.seeds
     ):
-        settings = read_settings(
+        settings = SimulateSettings(
             **{
                 "dataset": locator,
                 "unseen": unseen,
