@@ -15,9 +15,9 @@ from tests.postgres import find_binaries, server
 REPOSITORY = Path(__file__).resolve().parents[1]
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
-# Read by libraries when they are imported, hence set before any test module is. Workers of xdist share the
-# cores, so each takes one thread; subprocesses inherit all of it.
-os.environ["OMP_NUM_THREADS"] = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
+# Read by libraries when they are imported, hence set before any test module is; subprocesses inherit all of it.
+# One thread per process: several that wait for each other on a busy machine take many times as long.
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
 os.environ["MPLCONFIGDIR"] = str(REPOSITORY / ".pytest_cache" / "matplotlib")
 os.environ["MPLBACKEND"] = "agg"

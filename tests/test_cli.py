@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -120,6 +121,48 @@ def test_a_second_run_is_kept_out_while_the_first_is_at_work(
         assert run("simulate", f"folder:{dataset}", "--unseen", UNSEEN, "--out", tmp_path, *SMALL) == 1
     assert f"{tmp_path}: another process is at work in this folder. Wait for it" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == [".lock"]
+
+
+def test_what_a_run_measures_is_what_predict_delivers(dataset: Path, finished: Path, tmp_path: Path):
+    """Metrics worked out from the masks that ``predict`` writes are those of the last round, to the last digit."""
+    images = [dataset / "images" / f"s{i}.png" for i in (4, 5)]
+    assert run("predict", finished / "model.safetensors", *images, "--out", tmp_path) == 0
+    said = np.stack([np.array(Image.open(tmp_path / f"{image.stem}.mask.png")) for image in images])
+    truth = np.stack([np.array(Image.open(dataset / "masks" / image.name)) for image in images])
+    last = table(finished / "metrics.csv")[-1]
+    assert float(last["pacc"]) == pytest.approx((said == truth).mean(), abs=1e-6)
+    names = [c["name"] for c in yaml.safe_load((dataset / "dataset.yaml").read_text())["classes"]]
+    for label, name in enumerate(names):
+        union = ((said == label) | (truth == label)).sum()
+        if union:
+            iou = ((said == label) & (truth == label)).sum() / union
+            assert float(last[f"iou:{name}"]) == pytest.approx(iou, abs=1e-6)
+
+
+def test_a_run_does_not_go_on_over_changed_images(
+    dataset: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    shutil.copytree(dataset, tmp_path / "data")
+    shutil.copytree(finished, tmp_path / "run")
+    shutil.copy(dataset / "images" / "s1.png", tmp_path / "data" / "images" / "s0.png")
+    before = (tmp_path / "run" / "metrics.csv").read_bytes()
+    # The run is of the folder it was made from: only the place of the images differs.
+    with sqlite3.connect(tmp_path / "run" / "run.db") as database:
+        moved = str(tmp_path / "data")
+        database.execute("UPDATE facts SET value = replace(value, ?, ?)", (str(dataset), moved))
+    arguments = ["--unseen", UNSEEN, "--out", tmp_path / "run", *SMALL]
+    assert run("simulate", f"folder:{tmp_path / 'data'}", *arguments) == 1
+    assert "pool changed since this run began" in capsys.readouterr().err
+    assert (tmp_path / "run" / "metrics.csv").read_bytes() == before
+
+
+def test_a_run_of_an_older_version_is_refused_in_one_sentence(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    with sqlite3.connect(tmp_path / "run.db") as database:
+        database.execute("CREATE TABLE annotations (id INTEGER PRIMARY KEY)")
+    assert run("simulate", f"folder:{dataset}", "--unseen", UNSEEN, "--out", tmp_path, *SMALL) == 1
+    assert "an older version began this run, and this one cannot go on with it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
