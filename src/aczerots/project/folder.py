@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from aczerots.annotation.store.records import RoundState
 from aczerots.annotation.store.store import ProjectStore
 from aczerots.engine.progress import Progress
 from aczerots.errors import AczerotsError, InputError, SettingsError
@@ -72,6 +73,16 @@ class Project:
             fix = f"Name the file as its slide ({', '.join(sorted(known)[:5])}, ...); ingest takes --slide too"
             raise InputError(f"there is no slide {name!r}", where=path, fix=fix)
         return name
+
+    def next_step(self) -> str:
+        """The command that goes on from here."""
+        rounds = self.store.progress().rounds
+        if not rounds or rounds[-1].state in {RoundState.FITTED, RoundState.EVALUATED} or not rounds[-1].asked:
+            return f"aczerots select {self.folder}"
+        if not rounds[-1].left:
+            return f"aczerots fit {self.folder}"
+        export, ingest = f"aczerots export {self.folder}", f"aczerots ingest {self.folder} FILES"
+        return f"aczerots annotate {self.folder}, or in QuPath: {export}, draw, {ingest}"
 
     @cached_property
     def slides(self) -> dict[str, Slide]:

@@ -66,17 +66,3 @@ def newest_metrics(project: Project) -> Mapping[str, Any]:
     """Metrics of the newest round that was measured, empty before the first."""
     measured = [r.metrics for r in project.store.rounds.all() if r.state is RoundState.EVALUATED and r.metrics]
     return measured[-1] if measured else {}
-
-
-def next_step(project: Project, progress: Progress | None = None) -> str:
-    """The command that goes on from here."""
-    progress = progress or project.store.progress()
-    folder = project.folder
-    newest = progress.rounds[-1] if progress.rounds else None
-    if newest is None or newest.state in {RoundState.FITTED, RoundState.EVALUATED} or not newest.asked:
-        return f"aczerots select {folder}"
-    if newest.left:
-        return (
-            f"aczerots annotate {folder}, or in QuPath: aczerots export {folder}, draw, aczerots ingest {folder} FILES"
-        )
-    return f"aczerots fit {folder}"
