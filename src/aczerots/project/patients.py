@@ -1,4 +1,4 @@
-"""Whose slides they are, from a table of the lab."""
+"""Which patient each slide is of, from a table of the lab, and how many tiles of one a round may ask for."""
 
 from __future__ import annotations
 
@@ -39,13 +39,7 @@ def read_patients(file: Path) -> dict[str, str]:
 def round_limits(
     project: Project, tiles: Sequence[Tile], per_slide: int | None, per_patient: int | None
 ) -> tuple[Limit, ...]:
-    """How many tiles of a slide and of a patient a round asks for at most.
-
-    Args:
-        project: The project, whose settings hold where an argument is None.
-        tiles: The pool.
-        per_slide: Instead of the project's.
-        per_patient: Instead of the project's.
+    """How many tiles of a slide and of a patient a round asks for at most; None takes what the project's settings say.
 
     Raises:
         InputError: The table of patients cannot be used.

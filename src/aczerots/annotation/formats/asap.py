@@ -16,16 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.annotation.formats.geojson import MAX_COORDINATE, Drawing, Drawings, Unused
-from aczerots.errors import InputError, MissingExtraError
+from aczerots.errors import InputError, extra_needed
 from aczerots.taxonomy import IGNORE, Taxonomy
 
 if TYPE_CHECKING:
     from shapely.geometry import MultiPolygon, Polygon
 
 TOLERANCE = 0.02
-"""Share of its area that an outline may lose to crossings: QuPath cuts its corners to whole pixels."""
+"""Fraction of its area that an outline may lose to crossings: QuPath cuts its corners to whole pixels."""
 
 _DEEPEST = 16
+_NO_AREA = {"Dot", "PointSet", "Measurement", "Points", "Line", "Polyline"}
 
 
 @dataclass
@@ -38,7 +39,7 @@ class _Annotation:
 
 
 class _Reader:
-    """Collects annotations; knows no documents with a type declaration, hence no entities."""
+    """Collects the annotations of a document. It refuses document types, and with them entities."""
 
     def __init__(self) -> None:
         self.found: list[_Annotation] = []
@@ -50,11 +51,7 @@ class _Reader:
         self._parser.StartDoctypeDeclHandler = self._refuse_doctype
 
     def read(self, data: bytes) -> None:
-        """Read a whole document.
-
-        Raises:
-            InputError: It is no such document.
-        """
+        """Read a whole document."""
         try:
             self._parser.Parse(data, True)
         except (expat.ExpatError, ValueError, LookupError) as error:
@@ -101,12 +98,12 @@ class _Reader:
 def read_asap(data: bytes, taxonomy: Taxonomy) -> Drawings:
     """The drawings of an ASAP file, in level-0 pixels of the slide.
 
-    An area of an unseen class becomes a drawing of IGNORE: what it covers is not annotated. Corners that QuPath has
-    cut to whole pixels may let an outline touch itself; it is mended if that moves less than :data:`TOLERANCE`.
+    An area of an unseen class becomes a drawing of IGNORE: what it covers is not annotated. Since QuPath cuts corners
+    to whole pixels, an outline may touch itself; it is mended if that changes less than :data:`TOLERANCE` of its area.
 
     Raises:
-        InputError: The file is refused as a whole, with the number of the first bad annotation: no XML, a class that
-            the taxonomy has not, fewer than three corners, an outline that crosses itself, or a corner on no slide.
+        InputError: The file is refused as a whole, with the number of the first bad annotation: not XML, a class that
+            the taxonomy lacks, fewer than three corners, an outline that crosses itself, or a corner on no slide.
         MissingExtraError: The extra ``project`` is not installed.
     """
     reader = _Reader()
@@ -115,7 +112,7 @@ def read_asap(data: bytes, taxonomy: Taxonomy) -> Drawings:
     unused: list[Unused] = []
     for number, one in enumerate(reader.found, start=1):
         where = f"annotation {number}"
-        if one.kind in {"Dot", "PointSet", "Measurement", "Points", "Line", "Polyline"}:
+        if one.kind in _NO_AREA:
             unused.append(Unused(number, f"is no area but {one.kind}"))
         elif not one.name:
             unused.append(Unused(number, "has no class"))
@@ -131,11 +128,9 @@ def read_asap(data: bytes, taxonomy: Taxonomy) -> Drawings:
 
 def _area(corners: NDArray[np.float64], where: str) -> Polygon | MultiPolygon:
     """The area inside of corners float64 [n, 2]."""
-    try:
+    with extra_needed("project", "reading drawings"):
         import shapely
         from shapely.geometry import MultiPolygon, Polygon
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("project", "reading drawings") from error
     if len(corners) < 3:
         raise InputError("has fewer than three corners", where=where)
     ring = Polygon(corners)

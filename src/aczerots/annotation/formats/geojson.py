@@ -1,4 +1,4 @@
-"""Drawings from outside: QuPath's GeoJSON and what is like it, checked before anything is changed."""
+"""Drawings in GeoJSON, from QuPath and from other programs, checked before anything is changed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.annotation.formats.features import read_features
-from aczerots.annotation.formats.pathclass import ANNOTATION, class_name, object_type, qupath_name, with_children
-from aczerots.errors import InputError, MissingExtraError
+from aczerots.annotation.formats.geojson_features import read_features
+from aczerots.annotation.formats.qupath_classes import ANNOTATION, class_name, object_type, qupath_name, with_children
+from aczerots.errors import InputError, extra_needed
 from aczerots.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Unused:
-    """A feature that is fine and of no use here.
+    """A valid feature that is not used.
 
     Attributes:
         number: Its place in the file, from 1.
@@ -59,8 +59,8 @@ class Drawings:
 
     Attributes:
         drawings: In the order of the file; a later one covers an earlier one.
-        unused: Features without a use here.
-        versions: Version that each exported tile had, by tile id, as far as the file still tells.
+        unused: Features that are not used.
+        versions: Version that each exported tile had, by tile id; only of tiles whose frame is still in the file.
     """
 
     drawings: tuple[Drawing, ...]
@@ -68,7 +68,7 @@ class Drawings:
     versions: Mapping[str, int] = field(default_factory=dict)
 
 
-def read_drawings(path: Path, taxonomy: Taxonomy) -> Drawings:
+def read_geojson(path: Path, taxonomy: Taxonomy) -> Drawings:
     """All drawings of a file.
 
     Classes are found by ``properties.classification`` in every form that QuPath has written. Polygons and
@@ -77,7 +77,7 @@ def read_drawings(path: Path, taxonomy: Taxonomy) -> Drawings:
 
     Raises:
         InputError: The file is refused as a whole, with the number of the first bad feature: not JSON, a class that
-            the taxonomy has not, rings that are open, too short or cross themselves, coordinates that are no
+            the taxonomy lacks, rings that are open, too short or cross themselves, coordinates that are no
             finite numbers or beyond :data:`MAX_COORDINATE`.
         MissingExtraError: The extra ``project`` is not installed.
     """
@@ -108,9 +108,8 @@ def _exported_tile(properties: Mapping[str, Any]) -> tuple[str, int] | None:
     if not isinstance(metadata, dict) or not isinstance(metadata.get("aczerots tile"), str):
         return None
     version = str(metadata.get("version", ""))
-    return metadata["aczerots tile"], int(version) if version.isascii() and version.isdigit() and len(
-        version
-    ) < 9 else 0
+    known = version.isascii() and version.isdigit() and len(version) < 9
+    return metadata["aczerots tile"], int(version) if known else 0
 
 
 def _drawing(
@@ -159,11 +158,9 @@ def _label(name: str, taxonomy: Taxonomy, where: str) -> int:
 
 def _shape(kind: str, coordinates: Any, where: str) -> Polygon | MultiPolygon:
     """The checked geometry."""
-    try:
+    with extra_needed("project", "reading drawings"):
         import shapely
         from shapely.geometry import MultiPolygon
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("project", "reading drawings") from error
     if not isinstance(coordinates, list) or not coordinates:
         raise InputError("has no coordinates", where=where)
     parts = [coordinates] if kind == "Polygon" else coordinates
