@@ -226,8 +226,8 @@ def test_the_page_has_figures_tables_and_failures(done: list[FinishedRun], tmp_p
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
     for scenario in scenarios:
         for arm in scenario.arms:
-            assert arm.area is not None
-            assert f"{arm.area.mean:.3f}" in text
+            assert arm.group.area is not None
+            assert f"{arm.group.area.mean:.3f}" in text
     assert len(list((tmp_path / "out" / "figures").glob("*.svg"))) == 4
 
 

@@ -1,4 +1,4 @@
-"""Where the newest drafts show classes that nobody draws: only an eye can judge them."""
+"""Where the newest drafts show unseen classes, which only an expert's eye can judge."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aczerots.slides.base import Tile
 from aczerots.taxonomy import Taxonomy
 
 LEAST = 0.005
-"""Share of a tile below which a class is a speck that nobody can judge."""
+"""Fraction of a tile below which a class is too small to judge."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class Sighting:
     Attributes:
         position: Its place in the pool.
         label: The class.
-        share: Share of the tile.
+        fraction: Fraction of the tile.
         model: What made the draft.
         mask: The draft, label ids uint8 [size, size].
     """
 
     position: int
     label: int
-    share: float
+    fraction: float
     model: str
     mask: NDArray[np.uint8]
 
@@ -54,7 +54,9 @@ def find_unseen(store: ProjectStore, pool: Sequence[Tile], taxonomy: Taxonomy, m
     for position, draft in drafts.items():
         mask = decode_mask(draft.mask)
         inside = mask[pool[position].inner]
-        shares = [(label, float(np.mean(inside == label))) for label in taxonomy.unseen_ids]
-        found += [Sighting(position, label, share, draft.model, mask) for label, share in shares if share >= LEAST]
-    found.sort(key=lambda s: (s.label, -s.share, s.position))
+        for label in taxonomy.unseen_ids:
+            fraction = float(np.mean(inside == label))
+            if fraction >= LEAST:
+                found.append(Sighting(position, label, fraction, draft.model, mask))
+    found.sort(key=lambda s: (s.label, -s.fraction, s.position))
     return [s for label in taxonomy.unseen_ids for s in [f for f in found if f.label == label][:most]]

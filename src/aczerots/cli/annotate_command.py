@@ -11,6 +11,7 @@ import typer
 
 from aczerots.cli.console import ConsoleProgress, show_json
 from aczerots.cli.options import Compile, Device, Json, RemoteCode
+from aczerots.errors import SettingsError
 
 if TYPE_CHECKING:
     from aczerots.server.serve import Link
@@ -23,19 +24,27 @@ def annotate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
     user: Annotated[
         list[str] | None, typer.Option(help="Give NAME a new link (the old one stops working); several times.")
     ] = None,
+    revoke: Annotated[
+        list[str] | None, typer.Option(help="Make NAME's link stop working instead of serving; several times.")
+    ] = None,
     device: Device = "cpu",
     compiled: Compile = False,
     trust_remote_code: RemoteCode = False,
     as_json: Json = False,
 ) -> None:
     """Serve the annotation page of a project until Ctrl-C."""
+    if revoke:
+        if user:
+            raise SettingsError("--revoke serves nothing", where="--user", fix="Give new links in a second command")
+        _revoke(project, revoke, as_json)
+        return
     from aczerots.project.bench import Running
     from aczerots.server.serve import LOOPBACK, annotate_project
 
     def ready(links: Sequence[Link]) -> None:
         if as_json:
             show_json({"links": [{"user": link.user, "url": link.url, "monai": link.clients} for link in links]})
-            sys.stdout.flush()  # whoever started the server waits for this
+            sys.stdout.flush()  # a program that started the server waits for this
             return
         for link in links:
             typer.echo(f"{link.user}: {link.url}")
@@ -46,3 +55,14 @@ def annotate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
 
     running = Running(device, compiled, trust_remote_code, ConsoleProgress())
     annotate_project(project, running, host=host, port=port, users=user or (), ready=ready)
+
+
+def _revoke(folder: Path, names: Sequence[str], as_json: bool) -> None:
+    from aczerots.project.folder import open_project
+
+    with open_project(folder) as project:
+        project.store.people.revoke(names)
+    if as_json:
+        show_json({"revoked": list(names)})
+    else:
+        typer.echo(f"Revoked: {', '.join(names)}. Their links no longer work; their answers are kept.")

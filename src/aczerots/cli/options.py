@@ -50,9 +50,9 @@ class Workers:
 
     def open(self, device: str) -> "Engine":
         """The engine with these workers."""
-        from aczerots.engine.locate import EngineOptions, locate_engine
+        from aczerots.engine.locate import locate_engine
 
-        return locate_engine(EngineOptions(self.engine, self.address, self.jobs), device)
+        return locate_engine(self.engine, address=self.address, workers=self.jobs, device=device)
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def _pictures(project: Project) -> list[tuple[str, list[Panel]]]:
         image = project.slides[tile.slide].read(tile.window, (tile.size, tile.size))[tile.inner]
         seen = overlay(image, found.mask[tile.inner], project.taxonomy)
         title = (
-            f"{project.taxonomy.names[found.label]}: {100 * found.share:.1f} % of {tile.id}, "
+            f"{project.taxonomy.names[found.label]}: {100 * found.fraction:.1f} % of {tile.id}, "
             f"as the model of {found.model.replace('-', ' ')} sees it"
         )
         out.append((title, [Panel("Image", data_uri(image)), Panel("Prediction", data_uri(seen))]))

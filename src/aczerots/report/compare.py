@@ -114,6 +114,16 @@ class SeedGroup:
         return bool(labelled) and min(labelled) >= 1
 
     @property
+    def zero_shot(self) -> float | None:
+        """Mean hIoU of round 0."""
+        return mean_defined(run.zero_shot_hiou for run in self.runs)
+
+    @property
+    def full(self) -> float | None:
+        """Mean hIoU of the models trained on the whole pool."""
+        return mean_defined(run.full_hiou for run in self.runs)
+
+    @property
     def final(self) -> Estimate | None:
         """The hIoU of the last round."""
         return estimate(map(final_hiou, self.runs))

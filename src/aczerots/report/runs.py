@@ -109,9 +109,8 @@ def _read_record(path: Path) -> RunRecord:
     except json.JSONDecodeError as error:
         raise InputError(f"not JSON: {error.msg}", where=f"{path}:{error.lineno}") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"cannot read it: {error}", where=path, fix="Name a folder that 'aczerots simulate' wrote"
-        ) from error
+        fix = "Name a folder that 'aczerots simulate' wrote"
+        raise InputError(f"cannot read it: {error}", where=path, fix=fix) from error
     try:
         return RunRecord.model_validate(content)
     except ValidationError as error:
@@ -124,21 +123,12 @@ def _read_record(path: Path) -> RunRecord:
 
 def _find_examples(folder: Path) -> tuple[Example, ...]:
     """Example pictures by name; an image alone is enough."""
-
-    def sibling(image: Path, kind: str) -> Path | None:
-        path = image.with_name(image.name.removesuffix("image.png") + f"{kind}.png")
-        return path if path.is_file() else None
-
-    return tuple(
-        Example(
-            image.name.removesuffix(".image.png"),
-            image,
-            sibling(image, "truth"),
-            sibling(image, "prediction"),
-            sibling(image, "uncertainty"),
-        )
-        for image in sorted(folder.glob("*.image.png"))
-    )
+    found = []
+    for image in sorted(folder.glob("*.image.png")):
+        name = image.name.removesuffix(".image.png")
+        others = [folder / f"{name}.{kind}.png" for kind in ("truth", "prediction", "uncertainty")]
+        found.append(Example(name, image, *(path if path.is_file() else None for path in others)))
+    return tuple(found)
 
 
 def _find_chosen(folder: Path) -> dict[tuple[int, int], Path]:

@@ -1,4 +1,4 @@
-"""Regions, their geometry, and coverage of the pool by chosen tiles."""
+"""Features of a few regions of each tile, in the principal axes of the pool."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def region_features(
         rng: Shifts the even spread.
 
     Returns:
-        (unit features [n, r, axes], float16 if float32 would take more than 256 MiB; cell positions [n, r]).
+        (unit features [n, r, axes], float16 where float32 would take more than 256 MiB; cell positions [n, r]).
     """
     number = pool.inside.sum(axis=1)
     offset = rng.random()
