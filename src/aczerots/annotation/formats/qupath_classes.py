@@ -6,9 +6,11 @@ Sources: ``QuPathTypeAdapters``, ``PathObjectTypeAdapters``, ``GsonTools`` and `
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from aczerots.errors import InputError
+from aczerots.taxonomy import Taxonomy
 
 ANNOTATION = "annotation"
 
@@ -20,6 +22,7 @@ _OTHERS = frozenset(
 )
 
 _JOINT = ": "
+_LONG = 80
 
 
 def object_type(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> object:
@@ -87,3 +90,25 @@ def class_name(properties: Mapping[str, Any], where: str) -> str | None:
         parts.append(name)
         found = found.get("parentClass")
     return _JOINT.join(reversed(parts))
+
+
+def locate_class(name: str, taxonomy: Taxonomy, where: str) -> int:
+    """Label id of a class by its own name, or by the only one that QuPath makes of it.
+
+    Raises:
+        InputError: The taxonomy has no such class.
+    """
+    if name in taxonomy.names:
+        return taxonomy.index(name)
+    alike = [i for i, known in enumerate(taxonomy.names) if qupath_name(known) == qupath_name(name)]
+    if len(alike) == 1:
+        return alike[0]
+    near = get_close_matches(name, taxonomy.names, n=1)
+    fix = f"Did you mean '{near[0]}'?" if near else f"The classes are {', '.join(taxonomy.names)}"
+    raise InputError(f"is of the unknown class {shown(name)}", where=where, fix=fix)
+
+
+def shown(name: object) -> str:
+    """A name from outside, short and without control characters."""
+    text = repr(name)
+    return text if len(text) <= _LONG else f"{text[:_LONG]}..."
