@@ -6,10 +6,9 @@ Sources: ``QuPathTypeAdapters``, ``PathObjectTypeAdapters``, ``GsonTools`` and `
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
-from aczerots.errors import InputError
+from aczerots.errors import InputError, SettingsError
 from aczerots.taxonomy import Taxonomy
 
 ANNOTATION = "annotation"
@@ -98,14 +97,13 @@ def locate_class(name: str, taxonomy: Taxonomy, where: str) -> int:
     Raises:
         InputError: The taxonomy has no such class.
     """
-    if name in taxonomy.names:
-        return taxonomy.index(name)
     alike = [i for i, known in enumerate(taxonomy.names) if qupath_name(known) == qupath_name(name)]
-    if len(alike) == 1:
+    if name not in taxonomy.names and len(alike) == 1:
         return alike[0]
-    near = get_close_matches(name, taxonomy.names, n=1)
-    fix = f"Did you mean '{near[0]}'?" if near else f"The classes are {', '.join(taxonomy.names)}"
-    raise InputError(f"is of the unknown class {shown(name)}", where=where, fix=fix)
+    try:
+        return taxonomy.index(name)
+    except SettingsError as error:
+        raise InputError(f"is of the unknown class {shown(name)}", where=where, fix=error.fix) from None
 
 
 def shown(name: object) -> str:
