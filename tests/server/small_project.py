@@ -24,7 +24,7 @@ from aczerots.errors import StorageError
 from aczerots.loop.expert import draw, read_truth
 from aczerots.project.folder import Project
 from aczerots.project.settings import make_settings
-from aczerots.project.slides import describe_slide
+from aczerots.project.slides import slide_record
 from aczerots.server.access import Gate, Tokens
 from aczerots.server.app import make_app
 from aczerots.server.served import ServedProject
@@ -71,7 +71,7 @@ class SmallProject:
             path, whole = self.file(sample.slide.id), Box(0, 0, *sample.slide.size)
             Image.fromarray(sample.slide.read(whole, sample.slide.size)).save(path)
             slide = open_slide(path, id=sample.slide.id)
-            self.store.rounds.add_slide(describe_slide(slide, path, folder), cut_tiles(slide, tile))
+            self.store.rounds.add_slide(slide_record(slide, path, folder), cut_tiles(slide, tile))
         self.pool = self.store.rounds.tiles()
         self.project = Project(folder, make_settings(classes=taxonomy.classes, tile_size=tile), self.store)
         self.served = self.serve()

@@ -21,14 +21,10 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
     workers: Workers,
     computing: Computing,
     mpp: Annotated[float | None, Option(help="Micrometres per pixel of files that state none.")] = None,
-    add_class: Annotated[
-        list[str] | None, Option(help="A further class by words: 'name' or 'name: description'.")
-    ] = None,
+    add_class: Annotated[list[str] | None, Option(help="A further class: 'name' or 'name: description'.")] = None,
     probabilities: Annotated[bool, Option("--probabilities", help="Write class probabilities too.")] = False,
     everywhere: Annotated[bool, Option("--everywhere", help="Label glass too, not only tissue.")] = False,
-    overlap: Annotated[
-        float | None, Option(help="Fraction of a window that the next one repeats; default by backbone.")
-    ] = None,
+    overlap: Annotated[float | None, Option(help="Fraction of a window that the next one repeats.")] = None,
     part: Annotated[str | None, Option(help="Only the i-th of n parts of the slides: i/n.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -66,9 +62,7 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
 def evaluate(
     model: Annotated[Path, Argument(help="model.safetensors of a run, or a project folder.")],
     computing: Computing,
-    dataset: Annotated[
-        str | None, Argument(help="Dataset whose test part is measured; a project can do without.")
-    ] = None,
+    dataset: Annotated[str | None, Argument(help="Dataset with a test part; a project needs none.")] = None,
     as_json: Json = False,
 ) -> None:
     """Measure a model on the test part of a dataset, or the newest round of a project on tiles left out of fits."""
@@ -77,9 +71,8 @@ def evaluate(
 
     following = None
     if dataset is not None:
-        row: dict[str, Any] = dict(
-            az.evaluate_model(newest_model(model), dataset, progress=ConsoleProgress(), **asdict(computing))
-        )
+        found = az.evaluate_model(newest_model(model), dataset, progress=ConsoleProgress(), **asdict(computing))
+        row: dict[str, Any] = dict(found)
     elif is_project(model):
         with az.open_project(model) as project:
             row = measure_round(project, computing.running())
@@ -97,9 +90,7 @@ def evaluate(
 
 def report(
     runs: Annotated[list[Path], Argument(help="Output folders of runs, or one project folder.")],
-    out: Annotated[
-        Path | None, Option(help="HTML file to write; default comparison.html, or report.html in the project.")
-    ] = None,
+    out: Annotated[Path | None, Option(help="HTML file; default comparison.html, or report.html in a project.")] = None,
 ) -> None:
     """Draw several runs into one comparison, or a project into a report of its rounds."""
     from aczerots.project.folder import is_project

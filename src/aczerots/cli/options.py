@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Device = Annotated[str, Option(help="Where to compute: cpu, auto, cuda, cuda:1, mps.")]
 Compile = Annotated[bool, Option("--compile", help="Compile the backbone: slow start, then faster.")]
 RemoteCode = Annotated[
-    bool, Option("--trust-remote-code", help="Let the backbone's repository run Python code it brings along.")
+    bool, Option("--trust-remote-code", help="Let the backbone's repository run its own Python code.")
 ]
 Json = Annotated[bool, Option("--json", help="Print JSON instead of a table.")]
 Seed = Annotated[int, Option(help="Seed of everything random.")]
@@ -45,12 +45,8 @@ class Workers:
     """Where the work on many tiles or slides runs."""
 
     engine: Annotated[str, Option(help="Where the work runs: local or ray.")] = "local"
-    address: Annotated[
-        str | None, Option(help="Of the Ray cluster: auto, HOST:PORT, ray://HOST:PORT; default starts one here.")
-    ] = None
-    jobs: Annotated[int | None, Option(help="Workers; default one per GPU, one on a CPU, all places of a cluster.")] = (
-        None
-    )
+    address: Annotated[str | None, Option(help="Ray cluster: auto, HOST:PORT, ray://...; default starts one.")] = None
+    jobs: Annotated[int | None, Option(help="Workers; default one per GPU, one on a CPU, a whole cluster.")] = None
 
     def open(self, device: str) -> "Engine":
         """The engine with these workers."""
@@ -63,9 +59,7 @@ class Workers:
 class Embedding:
     """What decides the dense features of tiles."""
 
-    backbone: Annotated[str, Option(help="embedded, or KIND:MODEL with hf, open_clip, conch, keep or musk.")] = (
-        "embedded"
-    )
+    backbone: Annotated[str, Option(help="embedded, or hf:, open_clip:, conch:, keep: or musk:MODEL.")] = "embedded"
     refine_with: Annotated[str | None, Option(help="Vision-only helper: hf:MODEL or timm:MODEL.")] = None
     precision: Annotated[str, Option(help="Of the backbone on images: fp32, bf16 or fp16.")] = "fp32"
     tile_size: Annotated[int, Option(help="Side of a tile in pixels.")] = 224
@@ -85,9 +79,7 @@ class Learning:
 
     text: Annotated[str, Option(help="What stands for a class: descriptions, names or templates.")] = "descriptions"
     preset: Annotated[str, Option(help="Model: prozs, paper, seen-only or zeroshot.")] = "prozs"
-    strategy: Annotated[
-        str, Option(help="Chooses the tiles: aczerots, paper, random, entropy, coreset, badge, ...")
-    ] = "aczerots"
+    strategy: Annotated[str, Option(help="Chooses tiles: aczerots, paper, random, entropy, coreset, ...")] = "aczerots"
     seed: Seed = 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +9,7 @@ from aczerots.errors import InputError
 from aczerots.project.folder import Project
 from aczerots.selection.limits import Limit, tile_limits
 from aczerots.slides.base import Tile
-
-_COLUMNS = ("slide", "patient")
+from aczerots.storage.csv_file import read_rows
 
 
 def read_patients(file: Path) -> dict[str, str]:
@@ -21,18 +19,10 @@ def read_patients(file: Path) -> dict[str, str]:
         InputError: The file cannot be read, lacks a column, or names two patients for one slide.
     """
     found: dict[str, str] = {}
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            rows = csv.DictReader(stream)
-            missing = [c for c in _COLUMNS if c not in (rows.fieldnames or ())]
-            if missing:
-                raise InputError(f"has no column '{missing[0]}'", where=file, fix="The columns are: slide, patient")
-            for row in rows:
-                slide, patient = ((row[c] or "").strip() for c in _COLUMNS)
-                if patient and found.setdefault(slide, patient) != patient:
-                    raise InputError(f"slide '{slide}' has two patients", where=f"{file}, line {rows.line_num}")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot be read: {error}", where=file) from error
+    for where, row in read_rows(file, ("slide", "patient")):
+        slide, patient = row["slide"], row["patient"]
+        if patient and found.setdefault(slide, patient) != patient:
+            raise InputError(f"slide '{slide}' has two patients", where=where)
     return found
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.annotation.formats.geojson import MAX_COORDINATE, Drawing, Drawings, Unused
+from aczerots.annotation.formats.qupath_classes import locate_class
 from aczerots.errors import InputError, extra_needed
 from aczerots.taxonomy import IGNORE, Taxonomy
 
@@ -48,7 +49,7 @@ class _Reader:
         self._parser = expat.ParserCreate()
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
-        self._parser.StartDoctypeDeclHandler = self._refuse_doctype
+        self._parser.StartDoctypeDeclHandler = self._doctype
 
     def read(self, data: bytes) -> None:
         """Read a whole document."""
@@ -90,7 +91,7 @@ class _Reader:
             raise InputError("has a corner that lies on no slide", where=self._where())
         return x, y
 
-    def _refuse_doctype(self, *declaration: Any) -> None:
+    def _doctype(self, *declaration: Any) -> None:
         del declaration
         raise InputError("has a document type, which annotations do not need", where="annotations")
 
@@ -116,11 +117,8 @@ def read_asap(data: bytes, taxonomy: Taxonomy) -> Drawings:
             unused.append(Unused(number, f"is no area but {one.kind}"))
         elif not one.name:
             unused.append(Unused(number, "has no class"))
-        elif one.name not in taxonomy.names:
-            fix = f"The classes are {', '.join(taxonomy.names)}"
-            raise InputError(f"is of the unknown class {one.name[:80]!r}", where=where, fix=fix)
         else:
-            label = taxonomy.index(one.name)
+            label = locate_class(one.name, taxonomy, where)
             drawn = label if taxonomy.classes[label].seen else IGNORE
             drawings.append(Drawing(number, drawn, _area(np.array(one.corners) + reader.origin, where)))
     return Drawings(tuple(drawings), tuple(unused))
