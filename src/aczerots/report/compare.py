@@ -8,12 +8,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aczerots.report.figures import Curve
 from aczerots.report.runs import Run
 
 # Left out of the differences that a label lists: repetitions differ in seed, and the label begins with strategy
 # and preset.
 _NOT_LISTED = frozenset({"seed", "strategy", "preset"})
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A score over the labelled fraction of the pool.
+
+    Attributes:
+        label: Name in the legend.
+        fraction: Labelled fraction, 0..1, ascending.
+        score: Score at each fraction, 0..1; None where undefined, which breaks the line.
+        low: Lower end of the interval at each fraction, or None for no band.
+        high: Upper end.
+    """
+
+    label: str
+    fraction: Sequence[float]
+    score: Sequence[float | None]
+    low: Sequence[float | None] | None = None
+    high: Sequence[float | None] | None = None
 
 
 @dataclass(frozen=True)
