@@ -222,11 +222,15 @@ class Server:
         command = [sys.executable, "-m", "aczerots.cli.app", "annotate", str(self._project), "--port", str(self._port)]
         self._process = subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
-        lines = []
-        while not lines or lines[-1] != "}\n":
-            line = self._process.stdout.readline()
-            assert line, "the server did not start"
-            lines.append(line)
+        lines = [""]
+        late = threading.Timer(PATIENCE, self._process.kill)  # ends the wait for a line
+        late.start()
+        try:
+            while lines[-1] != "}\n":
+                lines.append(self._process.stdout.readline())
+                assert lines[-1], "the server did not start"
+        finally:
+            late.cancel()
         self.address = json.loads("".join(lines))["links"][0]["url"].partition("/?")[0]
         self._port = int(self.address.rpartition(":")[2])
 
@@ -246,12 +250,13 @@ def run(tiles: int, annotators: int, kills: int, database: str | None, think: fl
         make_project(folder, tiles, database)
         with open_project(folder / "project") as project:
             tokens = {f"annotator {i}": project.store.people.add(f"annotator {i}") for i in range(annotators)}
-        log, server = Log(), Server(folder / "project")
-        killer = threading.Thread(target=_kill_often, args=(server, log, tiles, kills))
+        log, server, over = Log(), Server(folder / "project"), threading.Event()
+        killer = threading.Thread(target=_kill_often, args=(server, log, tiles, kills, over))
         killer.start()
         try:
             seconds = annotate_all(server.address, tokens, log, think)
         finally:
+            over.set()
             killer.join()
             server.kill()
             used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -261,10 +266,12 @@ def run(tiles: int, annotators: int, kills: int, database: str | None, think: fl
     return {"annotators": annotators, "kills": kills, "think": think, **figures}
 
 
-def _kill_often(server: Server, log: Log, tiles: int, kills: int) -> None:
+def _kill_often(server: Server, log: Log, tiles: int, kills: int, over: threading.Event) -> None:
     for i in range(kills):
-        while len(log.answers) < tiles * (i + 1) // (kills + 1):
-            time.sleep(0.002)
+        while len(log.answers) < tiles * (i + 1) // (kills + 1) and not over.wait(0.002):
+            pass
+        if over.is_set():
+            return
         server.kill()
         server.start()
 

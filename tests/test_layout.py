@@ -122,7 +122,7 @@ def test_every_public_name_can_be_loaded_whatever_was_imported_before() -> None:
         ("slides", "from aczerots.datasets.base import Dataset"),
         ("annotation", "import aczerots.prozs.model"),
         ("prozs", "from aczerots.selection.base import PoolView"),
-        ("taxonomy", "def f():\n    from aczerots.config import read_settings"),
+        ("taxonomy", "def f():\n    from aczerots.config import SimulateSettings"),
         ("report", "if TYPE_CHECKING:\n    from aczerots import loop"),
     ],
 )

@@ -131,7 +131,3 @@ class Taxonomy(BaseModel):
         """The same classes with the sentences given, one sequence per class in label order."""
         pairs = zip(self.classes, descriptions, strict=True)
         return Taxonomy(classes=tuple(c.model_copy(update={"descriptions": tuple(d)}) for c, d in pairs))
-
-    def with_class(self, extra: TissueClass) -> Taxonomy:
-        """The same classes and one more at the end (open vocabulary after training)."""
-        return Taxonomy(classes=(*self.classes, extra))

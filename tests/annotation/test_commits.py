@@ -108,7 +108,7 @@ def test_nobody_is_told_of_success_when_sqlite_has_given_the_transaction_up(coun
     assert counted.add(6)
 
 
-def test_a_group_whose_last_member_never_comes_is_committed_all_the_same(
+def test_a_transaction_whose_last_writer_never_comes_is_committed_all_the_same(
     counted: Counted, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(commits, "_PATIENCE", 0.01)
@@ -129,7 +129,7 @@ def test_another_process_may_write_in_between(counted: Counted):
 def _together(counted: Counted, people: int) -> list[BaseException]:
     """What so many writers are told who wait at the same time."""
     told: list[BaseException] = []
-    start = threading.Barrier(people)
+    start = threading.Barrier(people, timeout=60)
 
     def write(n: int) -> None:
         start.wait()

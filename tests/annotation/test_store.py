@@ -118,6 +118,7 @@ def test_what_was_acknowledged_survives_a_kill(store: ProjectStore, tmp_path: Pa
         text=True,
         check=False,
         env=os.environ,
+        timeout=60,
     )
     assert done.returncode == -signal.SIGKILL
     acknowledged = [int(x) for x in done.stdout.split()]

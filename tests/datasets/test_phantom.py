@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from aczerots.datasets.phantom import phantom_dataset
+from aczerots.datasets.phantom import nuclei, phantom_dataset
 from aczerots.datasets.phantom.classes import Tissue
 from aczerots.datasets.phantom.fields import cells, noise, sample, scatter
 from aczerots.datasets.phantom.layout import SCENES
@@ -125,6 +125,26 @@ def test_regions_are_interleaved(slides):
     border = (labels[:, 1:, 1:] != labels[:, :-1, 1:]) | (labels[:, 1:, 1:] != labels[:, 1:, :-1])
     # Two half-planes would have 448 border pixels.
     assert np.median(border.sum(axis=(1, 2))) > 4 * 448
+
+
+def test_the_work_for_a_slide_grows_with_its_area(monkeypatch):
+    bodies = []
+    patches = nuclei._patches
+
+    def counted(rng, points, *rest):
+        bodies.append(len(points))
+        return patches(rng, points, *rest)
+
+    monkeypatch.setattr(nuclei, "_patches", counted)
+    number = {}
+    for size in (224, 448):
+        bodies.clear()
+        for i in range(6):
+            generate(SlideRecipe(9, i, (size, size), 0.5))
+        number[size] = sum(bodies)
+    # Bodies take most of the time: about 450 for a tile of 448 pixels.
+    assert 6 * 300 < number[448] < 6 * 700
+    assert number[448] < 6 * number[224]
 
 
 def test_noise_has_unit_deviation_and_the_scale_asked_for():

@@ -12,7 +12,7 @@ from filelock import FileLock
 from tests.experiment.killed_once import KilledOnce
 
 from aczerots.cli.app import main
-from aczerots.config import read_settings
+from aczerots.config import SimulateSettings
 from aczerots.engine.local import HereEngine, ProcessEngine
 from aczerots.engine.progress import Silent
 from aczerots.engine.threads import use_threads
@@ -80,7 +80,7 @@ def protocol_file(folder: Path, text: str = UNTRAINED) -> Path:
 
 
 def test_a_run_is_the_one_that_simulate_makes(finished: Path, tmp_path: Path):
-    settings = read_settings(
+    settings = SimulateSettings(
         dataset="phantom:4,size=128", unseen=("necrosis",), strategy="margin", rounds=2, initial=0.25, budget=0.25,
         tile_size=64,
     )  # fmt: skip

@@ -16,14 +16,14 @@ from aczerots.predict.slide_map import MapOptions, SlideMap, SlideTask, segment_
 from aczerots.prozs.checkpoint import ModelCard, save_model
 from aczerots.prozs.presets import build_model, locate_preset
 from aczerots.slides.base import Slide
-from aczerots.storage.remote import LocalFolder
+from aczerots.storage.remote import OutFolder
 from aczerots.text.descriptions import describe_taxonomy
 from aczerots.text.prototypes import text_prototypes
 
 
 def map_slide(segmenter: Segmenter, slide: Slide, out: Path, options: MapOptions, progress: Progress) -> SlideMap:
     """Segment a slide into a folder."""
-    return segment_slide(SlideTask(segmenter, slide, LocalFolder(out), options), progress)
+    return segment_slide(SlideTask(segmenter, slide, OutFolder(out), options), progress)
 
 
 @pytest.fixture(scope="session")

@@ -112,7 +112,7 @@ def test_both_pyramids_open_and_agree(mapped: Path, segmenter: Segmenter, svs: P
 def test_areas_are_counts_times_pixel_area(mapped: Path, segmenter: Segmenter, svs: Path) -> None:
     again = map_slide(segmenter, open_slide(svs), mapped, SMALL, Silent())
     labels = labels_in(mapped)
-    for i, (share, area) in enumerate(zip(again.shares, again.areas, strict=True)):
+    for i, (share, area) in enumerate(zip(again.fractions, again.areas, strict=True)):
         count = int((labels == i).sum())
         assert area == pytest.approx(count * 0.25e-6)
         assert share == pytest.approx(count / (labels != IGNORE).sum())

@@ -26,7 +26,7 @@ from aczerots.predict.segmenter import Segmenter
 from aczerots.predict.slide_map import MapOptions, SlideTask, segment_slide
 from aczerots.predict.slides import part_of, predict_slides, read_part
 from aczerots.slides.open import open_slide
-from aczerots.storage.remote import LocalFolder, RemoteFolder, SlideFetcher, absolute, open_folder
+from aczerots.storage.remote import OutFolder, SlideFetcher, absolute, open_folder
 
 SMALL = MapOptions(probabilities=True, chunk=512)
 
@@ -91,13 +91,13 @@ def test_units_in_any_order_and_twice(here: Path, segmenter: Segmenter, slides: 
     """What retries and lost nodes lead to: parts backwards, one of them twice, by two workers."""
     svs = str(slides[0])
     job = MapJob("", str(tmp_path), options=SMALL, split=True)
-    one, other = (Mapper(job, segmenter, LocalFolder(tmp_path), SlideFetcher()) for _ in range(2))
+    one, other = (Mapper(job, segmenter, OutFolder(tmp_path), SlideFetcher()) for _ in range(2))
     assert one(MapUnit(svs)).chunks == 6
     assert other(MapUnit(svs)).chunks == 6
     for number in (4, 2, 5, 4, 0, 3, 1):
         other(MapUnit(svs, "chunk", number))
     with pytest.raises(StorageError, match="has gone"):
-        Mapper(replace(job, out=""), segmenter, LocalFolder(tmp_path / "elsewhere"), SlideFetcher())(
+        Mapper(replace(job, out=""), segmenter, OutFolder(tmp_path / "elsewhere"), SlideFetcher())(
             MapUnit(svs, "finish")
         )
     assert one(MapUnit(svs, "finish")).map is not None
@@ -134,7 +134,7 @@ def test_results_and_slides_behind_urls(
 def test_a_remote_folder_keeps_files_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where renaming is how files become whole: no reader ever sees half of one."""
     files = fsspec.filesystem("file")
-    folder = RemoteFolder(f"local://{tmp_path}/there", tmp_path / "here")
+    folder = OutFolder(tmp_path / "here", f"local://{tmp_path}/there")
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "a.bin").write_bytes(b"first")
     folder.keep("a.bin")
@@ -176,7 +176,7 @@ def test_urls_and_paths(tmp_path: Path) -> None:
     assert absolute("s3://bucket/a.svs") == "s3://bucket/a.svs"
     assert absolute(f"file://{tmp_path}/a.svs") == str(tmp_path / "a.svs")
     assert absolute("a.svs") == str(Path.cwd() / "a.svs")
-    assert isinstance(open_folder(str(tmp_path)), LocalFolder)
+    assert open_folder(str(tmp_path)).local == tmp_path
     with pytest.raises(AczerotsError, match=r"cannot be used|needs the extra"):
         open_folder("nonsense://bucket")
 
@@ -235,7 +235,7 @@ def test_files_do_not_depend_on_who_paints(
     """Beside an accelerator another thread paints a chunk while the next is computed."""
     monkeypatch.setattr(SlideTask, "painted_aside", True)
     for slide in slides:
-        segment_slide(SlideTask(segmenter, open_slide(slide), LocalFolder(tmp_path), SMALL), Silent())
+        segment_slide(SlideTask(segmenter, open_slide(slide), OutFolder(tmp_path), SMALL), Silent())
     own = {name: digest for name, digest in digests(here).items() if name != "areas.csv"}
     assert digests(tmp_path) == own
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.desks import SmallProject, small_round
+from tests.server.small_project import SmallProject, small_round
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from scipy import ndimage
 from aczerots.annotation.formats.masks import decode_mask
 from aczerots.annotation.store.records import AnswerKind, RoundState
 from aczerots.taxonomy import IGNORE
-from tests.server.desks import TOKENS, SmallProject, serving, wait_until
+from tests.server.small_project import TOKENS, SmallProject, serving, wait_until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PICKS = [5, 9, 21]

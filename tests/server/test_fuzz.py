@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from aczerots.server.app import make_app
-from tests.server.desks import TOKENS, SmallProject, serving
+from tests.server.small_project import TOKENS, SmallProject, serving
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 MODES = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]

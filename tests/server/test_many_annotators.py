@@ -8,7 +8,7 @@ import pytest
 from benchmarks.annotators import Log, annotate_all, check, run, summary
 
 from tests.postgres import new_database
-from tests.server.desks import SmallProject, serving
+from tests.server.small_project import SmallProject, serving
 
 TILES = 160
 PEOPLE = 20

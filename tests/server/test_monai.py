@@ -13,8 +13,8 @@ from PIL import Image
 
 from aczerots.annotation.store.records import AnswerKind
 from aczerots.taxonomy import IGNORE
-from tests.server.desks import PICKS, TOKENS, SmallProject, serving, wait_until
 from tests.server.monai_clients import PythonClient, QuPathExtension, RefusedError
+from tests.server.small_project import PICKS, TOKENS, SmallProject, serving, wait_until
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from aczerots.annotation.store.records import AnswerKind
-from aczerots.server.access import Tokens
-from aczerots.server.app import guarded, make_app
+from aczerots.server.access import Gate, Tokens
+from aczerots.server.app import make_app
 from aczerots.server.runs import decode_runs, encode_runs
 from aczerots.taxonomy import IGNORE
-from tests.server.desks import PICKS, TOKENS, SmallProject
+from tests.server.small_project import PICKS, TOKENS, SmallProject
 
 
 class Site:
@@ -24,7 +24,7 @@ class Site:
     def __init__(self, project: SmallProject) -> None:
         served = project.serve()
         self.jobs, self.app = served.jobs, make_app(served)
-        self.gate = guarded(self.app, Tokens(TOKENS))
+        self.gate = Gate(self.app, Tokens(TOKENS))
 
     def client(self, user: str | None) -> TestClient:
         headers = {} if user is None else {"Authorization": f"Bearer {TOKENS[user]}"}

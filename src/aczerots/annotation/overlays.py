@@ -1,4 +1,4 @@
-"""Where the newest drafts show classes that nobody draws: only an eye can judge them."""
+"""Where the newest drafts show unseen classes, which only an expert's eye can judge."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aczerots.slides.base import Tile
 from aczerots.taxonomy import Taxonomy
 
 LEAST = 0.005
-"""Share of a tile below which a class is a speck that nobody can judge."""
+"""Fraction of a tile below which a class is too small a speck to be judged."""
 
 
 @dataclass(frozen=True)
@@ -24,37 +24,34 @@ class Sighting:
     Attributes:
         position: Its place in the pool.
         label: The class.
-        share: Share of the tile.
+        fraction: Fraction of the tile.
         model: What made the draft.
         mask: The draft, label ids uint8 [size, size].
     """
 
     position: int
     label: int
-    share: float
+    fraction: float
     model: str
     mask: NDArray[np.uint8]
 
 
 def find_unseen(store: ProjectStore, pool: Sequence[Tile], taxonomy: Taxonomy, most: int) -> list[Sighting]:
-    """Tiles of the newest round that show most of each unseen class.
+    """Tiles of the newest round that show most of each unseen class; by class, the largest fraction first.
 
     Args:
         store: The project's database.
         pool: Its tiles.
         taxonomy: Its classes.
         most: Tiles per class.
-
-    Returns:
-        By class, most of it first.
     """
     newest = store.rounds.newest()
     drafts = {} if newest is None else store.rounds.drafts(p.tile for p in store.rounds.picks(newest.number))
-    found: list[Sighting] = []
+    found: dict[int, list[Sighting]] = {label: [] for label in taxonomy.unseen_ids}
     for position, draft in drafts.items():
         mask = decode_mask(draft.mask)
-        inside = mask[pool[position].inner]
-        shares = [(label, float(np.mean(inside == label))) for label in taxonomy.unseen_ids]
-        found += [Sighting(position, label, share, draft.model, mask) for label, share in shares if share >= LEAST]
-    found.sort(key=lambda s: (s.label, -s.share, s.position))
-    return [s for label in taxonomy.unseen_ids for s in [f for f in found if f.label == label][:most]]
+        for label, sightings in found.items():
+            fraction = float(np.mean(mask[pool[position].inner] == label))
+            if fraction >= LEAST:
+                sightings.append(Sighting(position, label, fraction, draft.model, mask))
+    return [s for some in found.values() for s in sorted(some, key=lambda s: (-s.fraction, s.position))[:most]]

@@ -1,4 +1,4 @@
-"""Whether further rounds still change much: a suggestion, nobody is stopped."""
+"""The stopping criterion: whether further rounds still change much. It only suggests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 CHANGE = 0.02
-"""Share of the pixels whose prediction a round must change to be worth it."""
+"""Fraction of the pixels whose prediction a round must change to be worth it."""
 
 GAIN = 0.01
 """Gain of coverage that a round must bring to be worth it."""
@@ -32,7 +32,7 @@ def stopping_criterion(change: Mapping[int, float], coverage: Mapping[int, float
     """A suggestion from the newest rounds.
 
     Args:
-        change: Share of the pool's pixels whose prediction changed, by round.
+        change: Fraction of the pool's pixels whose prediction changed, by round.
         coverage: How well the prototypes cover the pool, 0 to 1, by round; rounds without it count by change.
     """
     rounds = sorted(change)[-PATIENCE:]
@@ -40,8 +40,8 @@ def stopping_criterion(change: Mapping[int, float], coverage: Mapping[int, float
         more = PATIENCE - len(rounds)
         after = "one more fitted round" if more == 1 else f"{more} fitted rounds"
         return Advice(False, f"After {after} this says whether further rounds still change much")
-    shares = " and ".join(f"{100 * change[r]:.1f} %" for r in rounds)
-    text = f"The last {PATIENCE} rounds changed the prediction of {shares} of the pixels"
+    fractions = " and ".join(f"{100 * change[r]:.1f} %" for r in rounds)
+    text = f"The last {PATIENCE} rounds changed the prediction of {fractions} of the pixels"
     small = all(change[r] < CHANGE for r in rounds)
     gains = [coverage[r] - coverage[r - 1] for r in rounds if r in coverage and r - 1 in coverage]
     if gains:

@@ -1,4 +1,4 @@
-"""A labelled dataset: slides with truth, split into the pool and the test part."""
+"""Labelled datasets: slides with truth, split into the pool and the test part."""
 
 from __future__ import annotations
 
@@ -72,4 +72,5 @@ class Dataset:
 
 
 LoadDataset = Callable[[Path, int], Dataset]
-"""(folder, seed of the split where the layout brings none) -> the dataset; nothing is decoded before it is read."""
+"""(folder, seed) -> the dataset. The seed is for the split where the layout brings none. Nothing is decoded before it
+is read. What is missing, contradictory or cannot be read is an InputError."""

@@ -43,13 +43,6 @@ def bcss_dataset(path: Path, seed: int = 0) -> Dataset:
     ``rgbs_colorNormalized/`` (or ``rgbs/``, ``images/``) and ``masks/`` hold PNG files of the same names. A
     name starts with the TCGA barcode, whose case is the patient, and may state the resolution
     (``MPP-0.2500``).
-
-    Args:
-        path: Folder with the two.
-        seed: For the 70/30 split by patient.
-
-    Raises:
-        InputError: A folder or a mask is missing, a name has no TCGA barcode, or a file cannot be read.
     """
     existing_folder(path)
     folder = next((path / f for f in _IMAGE_FOLDERS if (path / f).is_dir()), path / _IMAGE_FOLDERS[0])
@@ -70,7 +63,6 @@ def bcss_dataset(path: Path, seed: int = 0) -> Dataset:
 def _patient(name: str, folder: Path) -> str:
     case = _CASE.match(name)
     if case is None:
-        raise InputError(
-            f"'{name}' does not start with a TCGA barcode", where=folder, fix="Keep the names of the release"
-        )
+        what = f"'{name}' does not start with a TCGA barcode"
+        raise InputError(what, where=folder, fix="Keep the names of the release")
     return case[0]

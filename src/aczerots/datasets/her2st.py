@@ -51,13 +51,6 @@ def her2st_dataset(path: Path, seed: int = 0) -> Dataset:
     patient, the letter of the section name. A single patient cannot be split so: then each of its sections is
     cut into two halves through the median spot, the first half pool, the second test, each a slide of its own
     that does not see across the cut. Such a test part is not independent, and its samples state no patient.
-
-    Args:
-        path: Folder with images and tables.
-        seed: For the split.
-
-    Raises:
-        InputError: No labelled section, a table without image, an unknown label, or an unreadable file.
     """
     existing_folder(path)
     tables = sorted(path.glob(f"*{_TABLE}"))

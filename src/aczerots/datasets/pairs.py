@@ -25,7 +25,7 @@ def existing_folder(path: Path) -> Path:
     return path
 
 
-def images_in(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, Path]:
+def images_in(folder: Path) -> dict[str, Path]:
     """Image files of a folder by name without ending, sorted by name.
 
     Raises:
@@ -33,7 +33,7 @@ def images_in(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[
     """
     existing_folder(folder)
     try:
-        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and p.name[0] != ".")
+        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != ".")
     except OSError as error:
         raise InputError(f"the folder cannot be read ({error.strerror})", where=folder) from None
     found: dict[str, Path] = {}
@@ -54,15 +54,8 @@ def some_names(names: Iterable[str], most: int = 5) -> str:
 
 
 def require_masks(images: dict[str, Path], masks: dict[str, Path], folder: Path) -> None:
-    """Every image has a mask of its name.
-
-    Raises:
-        InputError: Some have none; they are named.
-    """
+    """Raise an InputError that names the images without a mask, if there are any."""
     missing = images.keys() - masks.keys()
     if missing:
-        raise InputError(
-            f"{len(missing)} image(s) without a mask: {some_names(missing)}",
-            where=folder,
-            fix="Every image needs a mask of the same name",
-        )
+        what = f"{len(missing)} image(s) without a mask: {some_names(missing)}"
+        raise InputError(what, where=folder, fix="Every image needs a mask of the same name")

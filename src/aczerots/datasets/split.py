@@ -14,15 +14,10 @@ TRAIN_FRACTION = 0.7
 
 
 def seeded_split(names: Sequence[str], seed: int, patients: Mapping[str, str] | None = None) -> dict[str, Split]:
-    """Split 70/30 by patient where patients are known, else by image.
+    """Split of every image: 70/30 by patient where patients are known, else by image.
 
-    Args:
-        names: Image names; their order does not matter.
-        seed: The same seed gives the same split.
-        patients: Patient of an image; an image without one counts as a patient of its own.
-
-    Returns:
-        Split of every image. With two groups or more both parts have at least one.
+    The order of the names does not matter. An image without a patient counts as a patient of its own. With two patients
+    or more both parts have at least one.
     """
     known = patients or {}
     group = {n: ("patient", known[n]) if known.get(n) else ("image", n) for n in names}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,16 +13,16 @@ from numpy.typing import NDArray
 
 from aczerots.errors import InputError
 from aczerots.slides.base import Box
+from aczerots.storage.csv_file import read_rows
 from aczerots.taxonomy import IGNORE
 
 SPOT_DIAMETER_UM = 100.0
 SPOT_PITCH_UM = 200.0
-GRID = (33, 35)
+ARRAY = (33, 35)
 """Spatial Transcriptomics arrays (Stahl et al. 2016, Science 353:78): columns and rows of spots, numbered
 from 1, 200 um from centre to centre."""
 
 _UNDETERMINED = "undetermined"
-_COLUMNS = ("x", "y", "label")
 
 
 @final
@@ -53,15 +52,7 @@ class Spots:
         return len(set(self.ids[low].tolist()) & set(self.ids[~low].tolist()))
 
     def read(self, box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Label ids of ``box`` by nearest neighbour, IGNORE between the spots and beyond the slide.
-
-        Args:
-            box: Level-0 pixels.
-            size: (width, height) of the result.
-
-        Returns:
-            uint8 [height, width].
-        """
+        """Label ids of ``box`` by nearest neighbour, IGNORE between spots and beyond the slide: uint8 [h, w]."""
         # Integer pixel positions, so that reading at another size picks from the same level-0 labels.
         columns = box.x + np.floor((np.arange(size[0]) + 0.5) * box.width / size[0])
         rows = box.y + np.floor((np.arange(size[1]) + 0.5) * box.height / size[1])
@@ -83,8 +74,8 @@ def read_spots(table: Path, size: tuple[int, int], labels: Mapping[str, int]) ->
     """Spots of a HER2ST table, in the pixels of the section image.
 
     The published images are cut to the array: the first spot is at one corner, the last at the opposite one.
-    So the grid coordinates place the spots in an image of any reduction. The columns ``pixel_x`` and
-    ``pixel_y`` of the table do not: they belong to a frame that is mirrored top to bottom.
+    So the array coordinates place the spots in an image of any size. The columns ``pixel_x`` and ``pixel_y`` of the
+    table do not: they belong to a frame that is mirrored top to bottom.
 
     Args:
         table: Tab-separated, with the columns x, y (place in the array, adjusted to the image) and label.
@@ -98,46 +89,29 @@ def read_spots(table: Path, size: tuple[int, int], labels: Mapping[str, int]) ->
         InputError: Unreadable, a missing column, a bad number, an unknown label, an image that is not cut to
             the array, or no spot that counts.
     """
-    extent = np.array(GRID) - 1
+    extent = np.array(ARRAY) - 1
     pitch = np.array(size) / extent
     if not 0.9 < pitch[0] / pitch[1] < 1.1:
         raise InputError(f"the {size[0]} x {size[1]} image is not cut to the spot array", where=table)
-    grid, names = _read_table(table)
+    rows = list(read_rows(table, ("x", "y", "label"), delimiter="\t"))
+    names = [row["label"] for _, row in rows]
+    places = np.array([(_coordinate(r["x"], where), _coordinate(r["y"], where)) for where, r in rows]).reshape(-1, 2)
     unknown = sorted(set(names) - labels.keys() - {_UNDETERMINED})
     if unknown:
         raise InputError(f"unknown label '{unknown[0]}'", where=table, fix=f"Labels are {', '.join(labels)}")
     usable = np.array([name != _UNDETERMINED for name in names], dtype=bool)
     if not usable.any():
         raise InputError("no spot has a class", where=table)
-    if (grid < 0).any() or (grid > extent + 2).any():
-        raise InputError(f"a spot lies outside the {GRID[0]} x {GRID[1]} array", where=table)
+    if (places < 0).any() or (places > extent + 2).any():
+        raise InputError(f"a spot lies outside the {ARRAY[0]} x {ARRAY[1]} array", where=table)
     ids = np.array([labels.get(name, IGNORE) for name in names], dtype=np.uint8)[usable]
     mpp = SPOT_PITCH_UM / float(np.sqrt(pitch.prod()))
-    return Spots((grid[usable] - 1) * pitch, ids, SPOT_DIAMETER_UM / 2 / mpp), mpp
+    return Spots((places[usable] - 1) * pitch, ids, SPOT_DIAMETER_UM / 2 / mpp), mpp
 
 
-def _read_table(table: Path) -> tuple[NDArray[np.float64], list[str]]:
-    """Grid coordinates float64 [n, 2] and labels of the rows."""
-    numbers: list[tuple[float, float]] = []
-    names: list[str] = []
+def _coordinate(text: str, where: str) -> float:
     try:
-        with table.open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream, delimiter="\t")
-            lacking = [c for c in _COLUMNS if c not in (reader.fieldnames or ())]
-            if lacking:
-                raise InputError(f"the column '{lacking[0]}' is missing", where=table)
-            for row in reader:
-                where = f"{table}, line {reader.line_num}"
-                numbers.append((_coordinate(row["x"], where), _coordinate(row["y"], where)))
-                names.append(row["label"] or "")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot be read ({error})", where=table) from None
-    return np.array(numbers, dtype=np.float64).reshape(-1, 2), names
-
-
-def _coordinate(text: str | None, where: str) -> float:
-    try:
-        value = float(text or "")
+        value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):

@@ -13,9 +13,6 @@ from aczerots.slides.labels import MaskFile
 from aczerots.slides.pixels import PixelCache
 from aczerots.taxonomy import IGNORE, Taxonomy, TissueClass
 
-UNSEEN_15_5 = ("pottedplant", "sheep", "sofa", "train", "tvmonitor")
-"""The unseen classes of the 15/5 split."""
-
 _NAMES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),
@@ -31,13 +28,6 @@ def voc_dataset(path: Path, seed: int = 0) -> Dataset:
     ``JPEGImages/`` and ``SegmentationClassAug/`` (or ``SegmentationClass/``), and in
     ``ImageSets/Segmentation/`` the lists ``train_aug.txt`` or ``train.txt`` (pool) and ``val.txt`` (test).
     Without lists every image that has a mask is used, 70 % of them as the pool.
-
-    Args:
-        path: The folder ``VOC2012``.
-        seed: For the split where there are no lists.
-
-    Raises:
-        InputError: A folder, a listed image or its mask is missing, or a file cannot be read.
     """
     existing_folder(path)
     images = images_in(path / "JPEGImages")
@@ -69,19 +59,15 @@ def _listed(folder: Path) -> dict[str, Split] | None:
     split: dict[str, Split] = {}
     parts: tuple[tuple[Path, Split], ...] = ((pool, "train"), (test, "test"))
     for file, part in parts:
-        for name in _names_in(file):
+        try:
+            names = file.read_text(encoding="utf-8").split()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"cannot be read as a list of images ({error})", where=file) from None
+        for name in names:
             if name in split:
                 raise InputError(f"image '{name}' is listed twice", where=file)
             split[name] = part
     return split
-
-
-def _names_in(file: Path) -> list[str]:
-    """Words of a list file."""
-    try:
-        return file.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read as a list of images ({error})", where=file) from None
 
 
 def _taxonomy() -> Taxonomy:

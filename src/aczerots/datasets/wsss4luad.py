@@ -34,13 +34,6 @@ def wsss4luad_dataset(path: Path, seed: int = 0) -> Dataset:
     ``background-mask/``, which repeats code 3 of ``mask`` and is not read. ``1.training`` has image-level
     labels only (in the file names) and cannot be drawn from, so it is left out. Early releases have no
     ``3.testing/mask``; then ``2.validation`` is split 70/30. The crops carry no patient ids.
-
-    Args:
-        path: Folder with ``2.validation``.
-        seed: For the split where the test part has no masks.
-
-    Raises:
-        InputError: A folder or a mask is missing, or a file cannot be read.
     """
     existing_folder(path)
     cache = PixelCache()

@@ -14,7 +14,7 @@ from aczerots.taxonomy import Taxonomy
 
 
 def write_areas(path: Path, maps: Sequence[SlideMap], taxonomy: Taxonomy) -> None:
-    """Write ``areas.csv``: a row per slide and class with its share of the tissue and its area.
+    """Write ``areas.csv``: a row per slide and class with its fraction of the tissue and its area.
 
     Args:
         path: The file.
@@ -28,7 +28,7 @@ def write_areas(path: Path, maps: Sequence[SlideMap], taxonomy: Taxonomy) -> Non
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["slide", "class", "share", "mm2"])
     for one in maps:
-        for name, share, area in zip(taxonomy.names, one.shares, one.areas, strict=True):
-            known = "" if math.isnan(share) else f"{share:.6f}"
+        for name, fraction, area in zip(taxonomy.names, one.fractions, one.areas, strict=True):
+            known = "" if math.isnan(fraction) else f"{fraction:.6f}"
             table.writerow([one.slide, name, known, "" if area is None else f"{area:.6f}"])
     write_text_atomic(path, text.getvalue())

@@ -15,7 +15,7 @@ from aczerots.storage.remote import open_folder
 from aczerots.taxonomy import Taxonomy
 
 _SECONDS = 5.0
-"""Between two writings of the table of areas, whose size follows the cohort."""
+"""Between two writings of the table of areas, whose size follows the batch."""
 
 
 class SlideBatch:

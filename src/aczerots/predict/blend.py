@@ -104,13 +104,13 @@ class ChunkScores:
         places = (torch.arange(start, start + extent, dtype=torch.float64) + 0.5 - line.origin) / self.plan.cell
         places = (places - 0.5 - self.corner[axis]).clamp(0, last)
         before = places.floor().long()
-        share = (places - before).float()
+        after = (places - before).float()
         first = int(before[0])
         weights = torch.zeros(extent, int(before[-1]) + 2 - first)
         pixels = torch.arange(extent)
-        weights[pixels, before - first] = 1 - share
-        # Of the last cell there is no next; its share is 0.
-        weights[pixels, before - first + 1] += share
+        weights[pixels, before - first] = 1 - after
+        # The last cell has no next one; the weight of that is 0.
+        weights[pixels, before - first + 1] += after
         stop = min(first + weights.shape[1], last + 1)
         return slice(first, stop), weights[:, : stop - first]
 
@@ -141,14 +141,14 @@ def box_scores(model: ProZS, plan: WindowPlan, features: WindowFeatures, box: Bo
     total = torch.zeros(len(model.text), bottom - top, right - left)
     weight = torch.zeros(bottom - top, right - left)
     ramp = window_weights(plan.cells, plan.step)
-    share = ramp[:, None] * ramp
+    window = ramp[:, None] * ramp
     for tile, scores in _window_scores(model, features, list(places), plan.rim):
         (x0, x1), (y0, y1) = (
             (max(0, p), min(n, p + plan.cells)) for p, n in zip(places[tile], weight.shape[::-1], strict=True)
         )
         own = slice(y0 - places[tile][1], y1 - places[tile][1]), slice(x0 - places[tile][0], x1 - places[tile][0])
-        total[:, y0:y1, x0:x1] += share[own] * scores[:, own[0], own[1]]
-        weight[y0:y1, x0:x1] += share[own]
+        total[:, y0:y1, x0:x1] += window[own] * scores[:, own[0], own[1]]
+        weight[y0:y1, x0:x1] += window[own]
     return ChunkScores(plan, total / weight.clamp_min(1e-6), (left, top))
 
 

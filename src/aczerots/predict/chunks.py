@@ -76,7 +76,7 @@ def decode(data: bytes) -> NDArray[np.uint8]:
 
 
 @dataclass(frozen=True)
-class Done:
+class FinishedChunk:
     """A finished chunk.
 
     Attributes:
@@ -121,7 +121,7 @@ class ChunkFolder:
     def __init__(self, folder: Path, key: str, side: int) -> None:
         self.folder, self._key, self._side = folder, key, side
 
-    def find(self, chunk: Chunk) -> Done | None:
+    def find(self, chunk: Chunk) -> FinishedChunk | None:
         """A finished chunk, None if it is not there, damaged, or of another map."""
         path = self._path(chunk)
         try:
@@ -137,11 +137,11 @@ class ChunkFolder:
                 return None
             start = len(data) - len(rest)
             tiles = {(v, r, c): (start + at, n) for v, r, c, at, n in facts["tiles"]}
-            return Done(tuple(facts["counts"]), tiles, path)
+            return FinishedChunk(tuple(facts["counts"]), tiles, path)
         except (ValueError, KeyError, TypeError):
             return None
 
-    def put(self, chunk: Chunk, labels: NDArray[np.uint8], classes: int) -> Done:
+    def put(self, chunk: Chunk, labels: NDArray[np.uint8], classes: int) -> FinishedChunk:
         """Keep the labels uint8 [h, w] of a chunk.
 
         Raises:
@@ -158,7 +158,7 @@ class ChunkFolder:
         head = _MAGIC + json.dumps(facts).encode() + b"\n"
         write_bytes_atomic(self._path(chunk), head + rest)
         tiles = {(v, r, c): (len(head) + start, n) for v, r, c, start, n in places}
-        return Done(tuple(counts), tiles, self._path(chunk))
+        return FinishedChunk(tuple(counts), tiles, self._path(chunk))
 
     def _path(self, chunk: Chunk) -> Path:
         return self.folder / f"{chunk.name}.chunk"

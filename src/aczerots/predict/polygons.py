@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.annotation.formats.pathclass import qupath_name
+from aczerots.annotation.formats.qupath_classes import qupath_name
 from aczerots.errors import MissingExtraError
 from aczerots.taxonomy import IGNORE, Taxonomy
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.errors import MissingExtraError, StorageError
-from aczerots.predict.chunks import Done, Place, decode, encode, halved
+from aczerots.predict.chunks import FinishedChunk, Place, decode, encode, halved
 from aczerots.slides.windows import TIFF_TILE
 from aczerots.storage.files import atomic_write
 from aczerots.taxonomy import IGNORE
@@ -31,8 +31,8 @@ class LabelPyramid:
         chunks: All its chunks.
     """
 
-    def __init__(self, size: tuple[int, int], chunks: Sequence[Done]) -> None:
-        self._where: dict[Place, Done] = {place: done for done in chunks for place in done.tiles}
+    def __init__(self, size: tuple[int, int], chunks: Sequence[FinishedChunk]) -> None:
+        self._where: dict[Place, FinishedChunk] = {place: done for done in chunks for place in done.tiles}
         self._made: dict[Place, bytes] = {}
         self.sizes = [size]
         while max(self.sizes[-1]) > _SMALLEST:

@@ -208,8 +208,8 @@ def load_segmenter(
 
     device = locate_device(device)
     model, card = load_model(path)
-    facts = card.backbone
+    info = card.backbone
     if opened is not None and opened.info.hash == card.backbone_hash:
         return Segmenter(model.to(device), card, opened)
-    options = BackboneOptions(facts.helper or None, facts.precision, compiled, trust_remote_code)
-    return Segmenter(model.to(device), card, locate_backbone(facts.locator, device, options))
+    options = BackboneOptions(info.helper or None, info.precision, compiled, trust_remote_code)
+    return Segmenter(model.to(device), card, locate_backbone(info.locator, device, options))

@@ -17,7 +17,7 @@ from aczerots import __version__
 from aczerots.engine.progress import Progress
 from aczerots.errors import StorageError
 from aczerots.predict.blend import ChunkScores, WindowFeatures, blocks, box_scores
-from aczerots.predict.chunks import ChunkFolder, Done
+from aczerots.predict.chunks import ChunkFolder, FinishedChunk
 from aczerots.predict.probabilities import ProbabilityStore
 from aczerots.predict.pyramid import LabelPyramid
 from aczerots.predict.segmenter import Segmenter
@@ -38,8 +38,8 @@ class MapOptions:
     Attributes:
         probabilities: Also write class probabilities.
         everywhere: Label glass too, not only tissue. Plain images are always labelled everywhere.
-        overlap: Share of its side that a window has in common with the next; None takes what suits the backbone,
-            see :meth:`~aczerots.predict.segmenter.Segmenter.plan`.
+        overlap: Fraction of its side that a window has in common with the next; None takes what suits slide and
+            backbone (:meth:`~aczerots.predict.segmenter.Segmenter.plan`).
         chunk: Side of a chunk in map pixels, None takes what memory allows.
     """
 
@@ -64,8 +64,8 @@ class SlideMap:
     mpp: float | None
 
     @property
-    def shares(self) -> tuple[float, ...]:
-        """Share of each class in what was labelled; NaN where nothing was."""
+    def fractions(self) -> tuple[float, ...]:
+        """Fraction of what was labelled that is of each class; NaN where nothing was."""
         total = sum(self.counts)
         return tuple(c / total if total else float("nan") for c in self.counts)
 
@@ -76,7 +76,7 @@ class SlideMap:
 
 
 class SlideTask:
-    """The work on one slide, in parts that several processes may do, on machines that share nothing but ``out``.
+    """The work on one slide, in parts that several processes may do, on machines that have only ``out`` in common.
 
     Args:
         segmenter: The model.
@@ -92,7 +92,7 @@ class SlideTask:
         self._segmenter, self._slide, self._out, self._options = segmenter, slide, out, options
         self._plan = segmenter.plan(slide, options.overlap, options.chunk)
         self._key = _key(segmenter, slide, self._plan, options)
-        self._facts = f"{slide.id}.json"
+        self._record = f"{slide.id}.json"
         self._folder = f".{slide.id}.chunks"
         self._chunks = ChunkFolder(out.local / self._folder, self._key, self._plan.chunk)
         self.chunks = tuple(self._plan.chunks())
@@ -119,10 +119,10 @@ class SlideTask:
         Raises:
             StorageError: The folder cannot be asked.
         """
-        self._out.release(self._facts)
-        self._out.fetch(self._facts)
+        self._out.release(self._record)
+        self._out.fetch(self._record)
         try:
-            found: dict[str, Any] = json.loads((self._out.local / self._facts).read_text(encoding="utf-8"))
+            found: dict[str, Any] = json.loads((self._out.local / self._record).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         whole = found.get("key") == self._key and all(self._out.has(name) for name in found["files"])
@@ -137,7 +137,7 @@ class SlideTask:
         make_folder(self._out.local)
         self._store(begin=True)
 
-    def compute(self, chunks: Sequence[Chunk], progress: Progress) -> list[Done]:
+    def compute(self, chunks: Sequence[Chunk], progress: Progress) -> list[FinishedChunk]:
         """Some chunks, those that are missing computed.
 
         Raises:
@@ -145,9 +145,9 @@ class SlideTask:
             StorageError: A file cannot be written.
         """
         store = self._store()
-        finished: list[Done] = []
+        finished: list[FinishedChunk] = []
         with ThreadPoolExecutor(1, "paint") as painter:
-            begun: list[Future[Done]] = []
+            begun: list[Future[FinishedChunk]] = []
             for chunk in chunks:
                 found = self._find(chunk)
                 scores = self._scores(chunk) if found is None else None
@@ -175,18 +175,20 @@ class SlideTask:
         self,
         painter: Executor,
         chunk: Chunk,
-        found: Done | None,
+        found: FinishedChunk | None,
         scores: ChunkScores | None,
         store: ProbabilityStore | None,
-    ) -> Future[Done]:
+    ) -> Future[FinishedChunk]:
         """Begin to make a finished chunk; one that was found is finished."""
         if found is None and self.painted_aside:
             return painter.submit(self._put, chunk, scores, store)
-        done: Future[Done] = Future()
+        done: Future[FinishedChunk] = Future()
         done.set_result(self._put(chunk, scores, store) if found is None else found)
         return done
 
-    def _gather(self, begun: list[Future[Done]], finished: list[Done], count: int, progress: Progress) -> None:
+    def _gather(
+        self, begun: list[Future[FinishedChunk]], finished: list[FinishedChunk], count: int, progress: Progress
+    ) -> None:
         """Wait for the chunks that are begun."""
         while begun:
             finished.append(begun.pop().result())
@@ -215,19 +217,19 @@ class SlideTask:
         counts = tuple(int(n) for n in np.sum([c.counts for c in done_chunks], axis=0))
         content = {"key": self._key, "slide": self._slide.id, "counts": counts, "classes": taxonomy.names}
         text = json.dumps(content | {"mpp": self._plan.mpp, "files": kept}, indent=1) + "\n"
-        write_text_atomic(out.local / self._facts, text)
-        out.keep(self._facts)
+        write_text_atomic(out.local / self._record, text)
+        out.keep(self._record)
         out.drop(self._folder)
-        for name in (*kept, self._facts):
+        for name in (*kept, self._record):
             out.release(name)
         return SlideMap(self._slide.id, counts, self._plan.mpp)
 
-    def _find(self, chunk: Chunk) -> Done | None:
+    def _find(self, chunk: Chunk) -> FinishedChunk | None:
         """A finished chunk."""
         self._out.fetch(f"{self._folder}/{chunk.name}.chunk")
         return self._chunks.find(chunk)
 
-    def _put(self, chunk: Chunk, scores: ChunkScores | None, store: ProbabilityStore | None) -> Done:
+    def _put(self, chunk: Chunk, scores: ChunkScores | None, store: ProbabilityStore | None) -> FinishedChunk:
         """Labels and probabilities of a chunk, kept."""
         labels = np.full((chunk.box.height, chunk.box.width), IGNORE, dtype=np.uint8)
         if scores is not None:
@@ -240,7 +242,7 @@ class SlideTask:
         return done
 
     def _store(self, begin: bool = False) -> ProbabilityStore | None:
-        """Where probabilities go, None if nobody wants them."""
+        """Where probabilities go, None if they are not asked for."""
         if not self._options.probabilities:
             return None
         name = f"{self._slide.id}.probabilities.zarr"
@@ -286,6 +288,6 @@ def paint(scores: ChunkScores, plan: WindowPlan, tissue: TissueMask, box: Box, l
 
 def _key(segmenter: Segmenter, slide: Slide, plan: WindowPlan, options: MapOptions) -> str:
     """Hex SHA-256 of everything that decides the files."""
-    facts: list[Any] = [__version__, segmenter.fingerprint, slide.fingerprint, slide.mpp, asdict(plan)]
-    facts += [options.everywhere, options.probabilities]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    parts: list[Any] = [__version__, segmenter.fingerprint, slide.fingerprint, slide.mpp, asdict(plan)]
+    parts += [options.everywhere, options.probabilities]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -51,7 +51,7 @@ def predict_slides(  # noqa: PLR0913  # keyword-only: each names something a use
         trust_remote_code: Let the backbone's repository run Python code that it brings along.
 
     Returns:
-        (a row per finished slide: its file name and the area share of each class, errors of the others).
+        (a row per finished slide: its file name and the area fraction of each class, errors of the others).
 
     Raises:
         AczerotsError: The model cannot be used, two slides share a stem, or the folder cannot be written.
@@ -81,7 +81,7 @@ def predict_slides(  # noqa: PLR0913  # keyword-only: each names something a use
     taxonomy = Taxonomy(classes=(*taxonomy.classes, *extra))
     make_folder(open_folder(job.out).local)
     maps, failures = SlideBatch(places, job, taxonomy, areas, progress).run(engine)
-    rows = [{"image": name_of(p)} | dict(zip(taxonomy.names, m.shares, strict=True)) for p, m in maps.items()]
+    rows = [{"image": name_of(p)} | dict(zip(taxonomy.names, m.fractions, strict=True)) for p, m in maps.items()]
     return rows, failures
 
 

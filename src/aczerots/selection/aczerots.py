@@ -9,57 +9,52 @@ of its own it made results worse, because it stays high while the gain of covera
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from aczerots.errors import SettingsError
 from aczerots.selection.base import Floats, PoolView, Selection, check_budget, min_max
+from aczerots.selection.clusters import best_cosine
 from aczerots.selection.coverage import CoverageState, DiversityState, class_demand, condense, distance_to_drawn
 from aczerots.selection.greedy import LazyGreedy
-from aczerots.selection.region_features import best_similarity, region_features
+from aczerots.selection.region_features import region_features
 from aczerots.selection.uncertainty import entropy
 
 _LARGE = 4096
 
 
+@dataclass(frozen=True)
 class AczerotsStrategy:
     """The default strategy.
 
-    Args:
+    Attributes:
         terms: Which of ``uncertainty``, ``diversity``, ``coverage`` count.
         weights: Their weights (w_u, w_d, w_c) after each is scaled to at most 1 over the pool. Without coverage, whose
             demand it would weigh, uncertainty is added with w_u.
         per_cost: Divide the gain by the annotation cost of the tile.
         per_tile: Regions per tile.
         axes: Principal axes of region features.
-        max_demand: Regions that may demand coverage; more are sampled, so that the cost stays
-            linear in the pool.
+        max_demand: Regions that may demand coverage; more are sampled, so that the cost stays linear in the pool.
         groups: In pools of more than 4096 tiles, groups of regions that demand coverage.
     """
 
     name = "aczerots"
     TERMS = ("uncertainty", "diversity", "coverage")
 
-    def __init__(
-        self,
-        terms: tuple[str, ...] = TERMS,
-        weights: tuple[float, float, float] = (0.05, 0.1, 1.0),
-        *,
-        per_cost: bool = False,
-        per_tile: int = 25,
-        axes: int = 16,
-        max_demand: int = 4096,
-        groups: int = 1024,
-    ) -> None:
-        unknown = set(terms) - set(self.TERMS)
+    terms: tuple[str, ...] = TERMS
+    weights: tuple[float, float, float] = (0.05, 0.1, 1.0)
+    per_cost: bool = False
+    per_tile: int = 25
+    axes: int = 16
+    max_demand: int = 4096
+    groups: int = 1024
+
+    def __post_init__(self) -> None:
+        """Refuse unknown terms."""
+        unknown = sorted(set(self.terms) - set(self.TERMS))
         if unknown:
-            raise SettingsError(f"unknown term '{sorted(unknown)[0]}'", fix=f"The terms are: {', '.join(self.TERMS)}")
-        self.terms = terms
-        self.weights = dict(zip(self.TERMS, weights, strict=True))
-        self.per_cost = per_cost
-        self.per_tile = per_tile
-        self.axes = axes
-        self.max_demand = max_demand
-        self.groups = groups
+            raise SettingsError(f"unknown term '{unknown[0]}'", fix=f"The terms are: {', '.join(self.TERMS)}")
 
     def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
         """Choose the tile of the largest gain again and again; ``rng`` draws regions of large pools."""
@@ -70,7 +65,7 @@ class AczerotsStrategy:
         yield_seen = posterior[..., pool.seen].sum(axis=-1)
         uncertain = min_max(pool.tile_mean(spread * yield_seen), pool.candidates)
         coverage, diversity = self._states(pool, posterior, spread, rng)
-        weights = {k: self.weights[k] for k in self.terms}
+        weights = {k: w for k, w in zip(self.TERMS, self.weights, strict=True) if k in self.terms}
         if "uncertainty" in weights and "coverage" in weights:
             weights["uncertainty"] = 0.0
         greedy = LazyGreedy(weights, uncertain, diversity, coverage, pool.cost if self.per_cost else None)
@@ -90,18 +85,18 @@ class AczerotsStrategy:
         """Coverage and diversity with everything labelled already drawn."""
         regions, cells = region_features(pool, self.per_tile, self.axes, rng)
         classes = np.take_along_axis(posterior, cells[..., None], axis=1)
-        doubt = np.take_along_axis(spread, cells, axis=1)
+        uncertain = np.take_along_axis(spread, cells, axis=1)
         if "uncertainty" not in self.terms:
-            doubt = np.ones_like(doubt)
+            uncertain = np.ones_like(uncertain)
         points = regions.reshape(-1, regions.shape[-1])
-        demand = class_demand(classes.reshape(len(points), -1), doubt.reshape(-1))
+        demand = class_demand(classes.reshape(len(points), -1), uncertain.reshape(-1))
         if len(pool) > _LARGE:
             points, demand = condense(points, demand, self.groups, rng)
         elif len(points) > self.max_demand:
             keep = np.sort(rng.choice(len(points), self.max_demand, replace=False, p=demand / demand.sum()))
             points, demand = points[keep].astype(np.float32), np.full(len(keep), 1.0 / len(keep), dtype=np.float32)
         drawn = regions[pool.labelled].reshape(-1, regions.shape[-1]).astype(np.float32)
-        coverage = CoverageState(points, demand, best_similarity(points, drawn), regions)
+        coverage = CoverageState(points, demand, best_cosine(points, drawn), regions)
         means = regions.mean(axis=1, dtype=np.float32)
         means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
         return coverage, distance_to_drawn(means, pool.labelled)
@@ -110,8 +105,8 @@ class AczerotsStrategy:
 def covered_fraction(pool: PoolView) -> float:
     """How well the drawn tiles represent the pool, 0 (nothing is drawn) to 1.
 
-    The demand of :class:`CoverageState` times the best cosine to a drawn region. Only values from one model can be
-    compared: another one has other features.
+    The demand of :class:`CoverageState` times the best cosine to a drawn region. Values of different models cannot be
+    compared, because their features differ.
     """
     if not pool.labelled.any():
         return 0.0

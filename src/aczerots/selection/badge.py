@@ -15,8 +15,7 @@ def gradient_embedding(pool: PoolView) -> NDArray[np.float64]:
     """Gradient of each tile's loss with respect to the last layer, if the predictions were right.
 
     With scores ``W phi`` and the mean cross-entropy over the cells inside the tile against the predicted classes
-    it is ``mean over cells of (p - onehot(argmax p)) phi^T`` (Ash et al., 2020, Sec. 3, averaged over cells). The
-    mean is a product of matrices, so no gradient of a single cell is ever held.
+    it is ``mean over cells of (p - onehot(argmax p)) phi^T`` (Ash et al., 2020, Sec. 3, averaged over cells).
 
     Returns:
         Float64 [n, C * d_p].
@@ -33,7 +32,7 @@ def gradient_embedding(pool: PoolView) -> NDArray[np.float64]:
 
 
 class BadgeStrategy:
-    """k-means++ over gradient embeddings of tiles (Ash et al., 2020).
+    """k-means++ over gradient embeddings of tiles (Ash et al., ICLR 2020).
 
     The first tile is the one with the largest gradient, as in the authors' own program; each further one is drawn
     in proportion to its squared distance to the nearest one taken.
@@ -49,19 +48,17 @@ class BadgeStrategy:
         nearest = np.where(pool.labelled, 0.0, length**2)
         allowance = pool.allowance()
         chosen, score = list[int](), list[float]()
-        for i in range(min(budget, len(pool.candidates))):
+        while len(chosen) < budget and allowance.open.any():
             free = allowance.open
-            if not free.any():
-                break
-            if i == 0:
+            if not chosen:
                 tile = int(np.lexsort((pool.rank, -np.where(free, length, -1.0)))[0])
             else:
-                # Tiles that equal a taken one are drawn only when nothing else is left.
+                # Copies of a chosen tile are drawn only when nothing else is left.
                 weight = np.where(free, nearest, 0.0)
                 tile = sample_one(weight if weight.any() else free.astype(np.float64), pool.draw(rng))
-            chosen.append(tile)
             score.append(float(np.sqrt(nearest[tile])))
             allowance.take(tile)
             distance = square_distances(points, points[[tile]])[:, 0]
-            nearest = distance if i == 0 else np.minimum(nearest, distance)
+            nearest = np.minimum(nearest, distance) if chosen else distance
+            chosen.append(tile)
         return report(pool, np.array(chosen, dtype=np.intp), np.array(score), {"gradient": length})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -109,21 +109,22 @@ class PoolView:
     def tile_features(self) -> Floats:
         """Mean feature of the cells inside each tile, float32 [n, d_p]."""
         out = np.empty((len(self), self.features.shape[-1]), dtype=np.float32)
-        for i in range(0, len(self), _BLOCK):
-            part = slice(i, i + _BLOCK)
-            weight = self.inside[part] / np.maximum(self.inside[part].sum(axis=1, keepdims=True), 1)
-            features = self.features[part].astype(np.float32)
-            np.matmul(weight.astype(np.float32)[:, None], features, out=out[part, None])
+        for part, weight in self._weights():
+            np.matmul(weight.astype(np.float32)[:, None], self.features[part].astype(np.float32), out=out[part, None])
         return out
 
     def tile_mean(self, cells: NDArray[np.floating]) -> NDArray[np.float32]:
         """Mean over the cells inside each tile of values [n, m] or [n, m, k]."""
         out = np.empty((len(self), *cells.shape[2:]), dtype=np.float32)
+        for part, weight in self._weights():
+            out[part] = np.einsum("nm...,nm->n...", cells[part], weight)
+        return out
+
+    def _weights(self) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """(some tiles, weights of their cells in a mean over those inside, [b, m]) until all tiles are through."""
         for i in range(0, len(self), _BLOCK):
             inside = self.inside[i : i + _BLOCK]
-            weight = inside / np.maximum(inside.sum(axis=1, keepdims=True), 1)
-            out[i : i + _BLOCK] = np.einsum("nm...,nm->n...", cells[i : i + _BLOCK], weight)
-        return out
+            yield slice(i, i + _BLOCK), inside / np.maximum(inside.sum(axis=1, keepdims=True), 1)
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,8 @@ class Selection:
     Attributes:
         tiles: Positions in the pool, best first.
         score: What they were ranked by, float [len(tiles)].
-        utilities: Every score component for every tile of the pool, float [n] each; NaN for labelled tiles.
-        components: Every score component of the chosen tiles at the moment they were chosen.
+        utilities: Every score component of every tile of the pool, float [n] each; NaN for labelled tiles.
+        components: The same of the chosen tiles, at the moment each was chosen, float [len(tiles)] each.
     """
 
     tiles: NDArray[np.intp]
@@ -161,37 +162,20 @@ class Strategy(Protocol):
 def softmax(scores: NDArray[np.floating]) -> Floats:
     """Softmax over the last axis."""
     e = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    out: Floats = e / e.sum(axis=-1, keepdims=True)
-    return out
+    return np.asarray(e / e.sum(axis=-1, keepdims=True))
 
 
 def min_max(values: NDArray[np.floating], over: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Values scaled so that those at ``over`` span 0..1; constant values become 0.
-
-    Args:
-        values: Float [n].
-        over: Positions that define the range.
-    """
-    if len(over) == 0:
-        return np.zeros(len(values))
-    part = values[over].astype(np.float64)
-    low, high = part.min(), part.max()
-    if high - low < 1e-12:
-        return np.zeros(len(values))
-    scaled: NDArray[np.float64] = (values.astype(np.float64) - low) / (high - low)
-    return scaled
+    """Values [n] scaled so that those at the positions ``over`` span 0..1; constant values become 0."""
+    wide = values.astype(np.float64)
+    low, high = wide[over].min(initial=np.inf), wide[over].max(initial=-np.inf)
+    return np.zeros(len(values)) if high - low < 1e-12 else np.asarray((wide - low) / (high - low))
 
 
 def take_top(
     pool: PoolView, budget: int, score: NDArray[np.float64], utilities: dict[str, NDArray[np.float64]]
 ) -> Selection:
-    """The selection of the highest scores; ties go to the lower key.
-
-    Args:
-        pool: The pool.
-        budget: Number of tiles at most, 1 or more.
-        score: Float [n].
-        utilities: Components, float [n] each.
+    """The ``budget`` tiles of the highest score [n]; ties go to the lower key. Utilities are components [n].
 
     Raises:
         SettingsError: A budget below 1.
@@ -206,14 +190,7 @@ def take_top(
 def report(
     pool: PoolView, tiles: NDArray[np.intp], score: NDArray[np.float64], utilities: Mapping[str, NDArray[np.float64]]
 ) -> Selection:
-    """The selection of ``tiles`` whose components are the utilities of the whole pool.
-
-    Args:
-        pool: The pool.
-        tiles: The chosen ones, best first.
-        score: What they were ranked by, [len(tiles)].
-        utilities: Components, float [n] each; reported as NaN for labelled tiles.
-    """
+    """The selection of ``tiles`` with their score; its components are the utilities [n] of the whole pool."""
     hidden = {k: np.where(pool.labelled, np.nan, v) for k, v in utilities.items()}
     return Selection(tiles, score, hidden, {k: v[tiles] for k, v in hidden.items()})
 

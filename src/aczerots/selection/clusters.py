@@ -1,4 +1,4 @@
-"""Distances and clusters of points; every step is a product with a block of points, none holds all pairs."""
+"""Distances, similarities and clusters of points, computed by blocks so that memory stays bounded."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Points = NDArray[np.floating]
+Floats = NDArray[np.float32]
 Draw = Callable[[], NDArray[np.float64]]
 _BLOCK = 2048
 _OWNED = 1 << 18
@@ -28,6 +29,16 @@ def nearest_distance(points: Points, others: Points) -> Points:
             block = square_distances(points[part], others[start : start + _BLOCK])
             np.minimum(out[part], block.min(axis=1), out=out[part])
     return np.asarray(np.sqrt(out))
+
+
+def best_cosine(points: Floats, others: Floats, least: float = 0.0, block: int = 1 << 22) -> Floats:
+    """For each unit vector [n, d] the largest cosine to any of some others [k, d], at least ``least``, float32 [n]."""
+    out = np.full(len(points), least, dtype=np.float32)
+    rows = max(1, block // max(1, len(others)))
+    for i in range(0, len(points) if len(others) else 0, rows):
+        part = out[i : i + rows]
+        np.maximum(part, (points[i : i + rows] @ others.T).max(axis=1), out=part)
+    return out
 
 
 def owners(points: Points, centres: Points) -> NDArray[np.intp]:
@@ -53,35 +64,28 @@ def sums(points: Points, owner: NDArray[np.intp], clusters: int) -> Points:
 
 
 def sample_one(weights: NDArray[np.float64], uniform: NDArray[np.float64]) -> int:
-    """One position, with probability in proportion to the weights.
-
-    The Gumbel maximum: position i wins by its own number alone, so that reordering reorders the answer. One number
-    for all is faster, and the answer depends on the order.
+    """One position, drawn with probability in proportion to the weights.
 
     Args:
         weights: Non-negative [n]; all zero counts as all equal.
-        uniform: Independent uniform numbers in [0, 1) [n], or one [1].
+        uniform: Uniform numbers in [0, 1). With one per position [n] (the Gumbel-max trick) the answer does not depend
+            on the order of the positions; one number [1] is faster.
     """
     if not weights.any():
         weights = np.ones_like(weights)
     if len(uniform) == 1:
-        sums = np.cumsum(weights)
-        # At most the last position that has any weight, whatever rounding does.
-        return int(np.searchsorted(sums, min(uniform[0] * sums[-1], np.nextafter(sums[-1], 0.0)), side="right"))
+        total = np.cumsum(weights)
+        # Rounding must not lead beyond the last position with any weight.
+        return int(np.searchsorted(total, min(uniform[0] * total[-1], np.nextafter(total[-1], 0.0)), side="right"))
     with np.errstate(divide="ignore"):
         race = np.log(weights) - np.log(-np.log(np.maximum(uniform, 1e-300)))
     return int(race.argmax())
 
 
 def plus_plus(points: Points, k: int, draw: Draw) -> NDArray[np.intp]:
-    """Positions of k <= n points, each drawn in proportion to its squared distance to those before.
+    """Positions of k <= n points [n, d], each drawn in proportion to its squared distance to those before.
 
-    k-means++ (Arthur and Vassilvitskii, 2007).
-
-    Args:
-        points: Points [n, d].
-        k: How many.
-        draw: Gives fresh uniform numbers [n], or one [1]; see :func:`sample_one`.
+    k-means++ (Arthur and Vassilvitskii, 2007). ``draw`` gives fresh uniform numbers for :func:`sample_one`.
     """
     chosen = [sample_one(np.ones(len(points)), draw())]
     square = (points**2).sum(axis=1)
@@ -103,7 +107,7 @@ def kmeans(points: Points, k: int, draw: Draw, steps: int = 25) -> tuple[Points,
     Args:
         points: Points [n, d], n >= 1.
         k: Number of clusters, at most n are made.
-        draw: Gives fresh uniform numbers [n], or one [1]; see :func:`sample_one`.
+        draw: Gives fresh uniform numbers for :func:`sample_one`.
         steps: Iterations at most.
 
     Returns:

@@ -19,11 +19,10 @@ def first_best(values: NDArray[np.floating], rank: NDArray[np.intp]) -> int:
 
 
 class CoresetStrategy:
-    """k-center greedy: always the tile farthest from everything drawn (Sener and Savarese, 2018).
+    """k-center greedy: always the tile farthest from everything drawn (Sener and Savarese, ICLR 2018).
 
     Distances are Euclidean between the mean features of tiles. The paper starts from labelled points; with nothing
-    drawn the first tile is the one farthest from the mean of the pool. Distances to what is drawn only fall, so
-    most tiles of a large pool are never compared with most of the chosen ones.
+    drawn the first tile is the one farthest from the mean of the pool.
     """
 
     name = "coreset"
@@ -32,7 +31,7 @@ class CoresetStrategy:
         """Choose the farthest tile again and again; ``rng`` is not used."""
         check_budget(budget)
         points, rank = pool.tile_features(), pool.rank
-        # Squares of numbers around 0 lose the fewest digits.
+        # Centred, because squares of small numbers lose the fewest digits.
         points -= points.mean(axis=0, dtype=np.float64).astype(np.float32)
         cold, want = not pool.labelled.any(), min(budget, len(pool.candidates))
         origin = np.zeros((1, points.shape[1]), dtype=np.float32)
@@ -56,19 +55,21 @@ class CoresetStrategy:
 def _farthest(
     points: Points, nearest: NDArray[np.float64], rank: NDArray[np.intp], chosen: list[int], want: int
 ) -> Iterator[tuple[int, float]]:
-    """(tile, distance) of the tile farthest from what is chosen, until ``want`` are; the caller appends to ``chosen``.
+    """(tile, distance) of the farthest tile until ``want`` are chosen; the caller appends each to ``chosen``.
+
+    Distances only fall, so most tiles of a large pool are never compared with most of the chosen ones.
 
     Args:
         points: Points [n, d].
-        nearest: Distance of each [n] to the nearest drawn or chosen one; -inf for those that cannot be chosen, which
-            the caller may say later too.
+        nearest: Distance of each [n] to the nearest drawn or chosen one; the caller may set it to -inf at any time for
+            tiles that cannot be chosen.
         rank: Settles ties.
-        chosen: What is chosen, read at every step.
-        want: How many in all.
+        chosen: Tiles chosen so far.
+        want: Number of tiles in all.
     """
     known = np.full(len(points), len(chosen))
     square = np.einsum("nd,nd->n", points, points, dtype=np.float64)
-    # Rows of what is chosen, doubled and in float64, are made once.
+    # Rows of the chosen tiles, doubled and in float64, are computed once.
     twice = np.empty((want, points.shape[1]))
     made = 0
 

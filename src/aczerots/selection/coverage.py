@@ -1,4 +1,4 @@
-"""What is drawn and chosen so far: which regions of the pool it covers, and how far it is from each tile."""
+"""Coverage of the pool by drawn and chosen tiles, and the distance of each tile to them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.selection.base import Floats
-from aczerots.selection.clusters import owners, sums, unit
-from aczerots.selection.region_features import best_similarity
+from aczerots.selection.clusters import best_cosine, owners, sums, unit
 
 _CELLS = 32_768
 """Similarities that are computed at a time."""
@@ -19,11 +18,11 @@ _PER_GROUP, _ROUNDS = 64, 2
 
 @dataclass
 class CoverageState:
-    """Facility location over region features with class-balanced demand.
+    """Facility location over region features with class-balanced demand; monotone and submodular.
 
     Every region of the pool demands to be represented. Its demand is ``sum_c p_c / P_c`` with P_c the total
     posterior of class c, so that a rare class - seen or unseen - weighs as much as a common one, times
-    ``0.3 + entropy``, so that what the model is unsure of weighs more. Monotone and submodular.
+    ``0.3 + entropy``, so that regions of which the model is unsure weigh more.
 
     Attributes:
         points: Demand vectors [p, d], of length 1 at most.
@@ -38,7 +37,7 @@ class CoverageState:
     supply: NDArray[np.floating]
 
     def __post_init__(self) -> None:
-        """Lay the points out as products of matrices like them."""
+        """Transpose the points once, for fast products."""
         self._across = np.ascontiguousarray(self.points.T)
 
     def gains(self, tiles: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -62,9 +61,9 @@ class CoverageState:
         return out
 
     def add(self, tile: int) -> None:
-        """Note that ``tile`` will be drawn."""
+        """Count ``tile`` as drawn."""
         supply = self.supply[tile].astype(np.float32)
-        np.maximum(self.covered, best_similarity(self.points, supply), out=self.covered)
+        np.maximum(self.covered, best_cosine(self.points, supply), out=self.covered)
 
 
 @dataclass
@@ -85,61 +84,43 @@ class DiversityState:
         """Distance of some tiles [b] to what is drawn or chosen, 0 to 1, [b]."""
         nearest = self.nearest[tiles]
         if self.chosen:
-            similar = best_cosine(self.means[tiles], self.means[self.chosen])
+            similar = best_cosine(self.means[tiles], self.means[self.chosen], -np.inf)
             nearest = np.minimum(nearest, (1.0 - similar) / 2.0)
         return nearest.astype(np.float64)
 
     def add(self, tile: int) -> None:
-        """Note that ``tile`` will be drawn."""
+        """Count ``tile`` as drawn."""
         self.chosen.append(tile)
 
 
-def best_cosine(points: Floats, others: Floats, block: int = 1 << 22) -> Floats:
-    """For each unit vector [n, d] the largest cosine to any of some others [k, d], k >= 1, float32 [n]."""
-    rows = max(1, block // len(others))
-    parts = [(points[i : i + rows] @ others.T).max(axis=1) for i in range(0, len(points), rows)]
-    return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
-
-
 def distance_to_drawn(means: Floats, labelled: NDArray[np.bool_]) -> DiversityState:
-    """The state with the labelled tiles [n] drawn.
-
-    Args:
-        means: Unit tile features [n, d].
-        labelled: Which are drawn.
-    """
+    """The state of unit tile features [n, d] with the labelled tiles [n] drawn."""
     if not labelled.any():
         return DiversityState(means, np.ones(len(means), dtype=np.float32))
-    nearest = (1.0 - best_cosine(means, means[labelled])) / 2.0
+    nearest = (1.0 - best_cosine(means, means[labelled], -np.inf)) / 2.0
     return DiversityState(means, np.minimum(nearest, np.float32(1.0)))
 
 
 def class_demand(posterior: Floats, spread: Floats) -> Floats:
-    """Demand of regions, float32 [p], sum 1; see :class:`CoverageState`.
-
-    Args:
-        posterior: Class posterior [p, C].
-        spread: Normalised entropy [p].
-    """
+    """Demand of regions as in :class:`CoverageState`, float32 [p], sum 1, from posterior [p, C] and entropy [p]."""
     total = np.maximum(posterior.sum(axis=0), 1e-9)
     demand = (posterior / total).sum(axis=1) * (0.3 + spread)
-    out: Floats = (demand / demand.sum()).astype(np.float32)
-    return out
+    return np.asarray(demand / demand.sum(), dtype=np.float32)
 
 
 def condense(
     points: NDArray[np.floating], demand: Floats, groups: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """Few demand vectors that stand for many: the means of groups of like ones.
+    """The means of groups of similar demand vectors, instead of all vectors.
 
     The best similarity of a mean is at most the mean of the best similarities of its group, and equals it where one
-    tile serves them all. So groups are truer to the whole than a sample of as many points, to which a choice
-    adapts. In more than 64 points per group, so many are drawn in proportion to their demand first.
+    tile is the most similar to them all. So groups represent the pool better than a sample of as many points. Of more
+    than 64 points per group only so many are used, drawn in proportion to their demand.
 
     Args:
         points: Unit vectors [p, d].
         demand: Their demand, sums to 1, [p].
-        groups: How many at most.
+        groups: Maximum number of groups.
         rng: Draws points, and the groups' first centres.
 
     Returns:

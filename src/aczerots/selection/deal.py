@@ -13,16 +13,9 @@ _MOST_CELLS = 50_000
 
 
 def attended(posterior: NDArray[np.floating], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Probabilities gathered from like cells of the tile (probability attention; Xie et al., 2020).
+    """Probability attention (Xie et al., 2020) of a tile: posterior [m, C], its cells inside [m]; float64 [m, C].
 
-    Row i of the attention is the softmax over j of ``p_i . p_j``, and the result ``sum_j a_ij p_j``.
-
-    Args:
-        posterior: Class posterior of one tile [m, C].
-        inside: Cells that count [m].
-
-    Returns:
-        Float64 [m, C].
+    ``sum_j a_ij p_j`` with ``a_i`` the softmax over j of ``p_i . p_j``.
     """
     p = posterior.astype(np.float64)
     weight = np.exp(p @ p[inside].T)
@@ -30,16 +23,10 @@ def attended(posterior: NDArray[np.floating], inside: NDArray[np.bool_]) -> NDAr
 
 
 def logistic(x: NDArray[np.float64], wrong: NDArray[np.bool_], steps: int = 20) -> NDArray[np.float64]:
-    """Weights [d] of a logistic regression by Newton's method; both outcomes weigh the same in total.
-
-    Args:
-        x: Inputs [n, d].
-        wrong: Outcome [n]; both outcomes occur.
-        steps: Newton steps.
-    """
+    """Weights [d] of a logistic regression of ``wrong`` [n] on ``x`` [n, d]; both outcomes weigh the same in total."""
     weight = np.where(wrong, 0.5 / wrong.sum(), 0.5 / (~wrong).sum())
     w = np.zeros(x.shape[1])
-    # The penalty keeps separable errors from running away; the inputs are probabilities.
+    # The penalty keeps the weights finite where the errors are separable.
     ridge = 1e-3 * np.eye(x.shape[1])
     for _ in range(steps):
         p = 1.0 / (1.0 + np.exp(-x @ w))
@@ -49,13 +36,9 @@ def logistic(x: NDArray[np.float64], wrong: NDArray[np.bool_], steps: int = 20) 
 
 
 def difficulty(pool: PoolView, posterior: Floats) -> NDArray[np.float64]:
-    """Learned probability that the model is wrong, [n, m]; 1 - max p while no error is known.
+    """Learned probability that the model is wrong, [n, m]; ``1 - max p`` while no error is known.
 
-    A linear layer on the probabilities before and after attention, fitted to the error mask of the drawn cells.
-
-    Args:
-        pool: The pool.
-        posterior: Its posterior [n, m, C].
+    A linear layer on the probabilities [n, m, C] before and after attention, fitted to the errors at drawn cells.
     """
     known = pool.known_labels()
     cells = known != IGNORE
@@ -88,7 +71,7 @@ class DealStrategy:
     def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
         """Choose the tiles of highest mean difficulty times entropy; ``rng`` is not used."""
         posterior = pool.posterior()
-        hard, doubt = difficulty(pool, posterior), entropy(posterior)
-        cells: dict[str, NDArray[np.floating]] = {"difficulty": hard, "uncertainty": doubt, "product": hard * doubt}
+        hard, unsure = difficulty(pool, posterior), entropy(posterior)
+        cells: dict[str, NDArray[np.floating]] = {"difficulty": hard, "uncertainty": unsure, "product": hard * unsure}
         means = {k: pool.tile_mean(v).astype(np.float64) for k, v in cells.items()}
         return take_top(pool, budget, means["product"], means)

@@ -24,14 +24,14 @@ class Choice:
 
 
 class LazyGreedy:
-    """Greedy maximisation that looks at few tiles of a large pool; the answer is that of looking at all.
+    """Greedy maximisation of the weighted sum of terms, lazily: the answer is the same as with all gains computed.
 
     Args:
         weights: Weight of each term in use.
         uncertain: Uncertainty of each tile, float [n].
         diversity: Distances with everything labelled already drawn.
         coverage: Coverage with everything labelled already drawn.
-        cost: What drawing a tile costs, float [n], by which gains are divided; None divides by nothing.
+        cost: Annotation cost [n] by which gains are divided; None does not divide.
     """
 
     def __init__(

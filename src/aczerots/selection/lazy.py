@@ -1,4 +1,4 @@
-"""The largest of many values that only fall, found by looking at few of them."""
+"""Finds the largest of many falling values without computing all of them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _FIRST = 64
 class LazyMaximum:
     """Takes the position of the largest value again and again, while the values fall (Minoux, 1978).
 
-    A value computed earlier bounds the present one from above, so a position whose old value is below a fresh one
-    need not be looked at: the answer is that of looking at all. Values are computed in batches of growing size,
-    since many at once cost little more than one, and only a shortlist of the highest bounds is gone through at
-    every step; the others wait until the best value falls to the highest of theirs.
+    An old value is an upper bound of the present one, so positions whose old value is below a fresh one need not be
+    computed; the answer is the same as with all of them. Values are computed in batches of growing size, because many
+    at once cost little more than one. Each step goes through a shortlist of the highest bounds only; the others wait
+    until the best value falls to the highest bound among them.
 
     Args:
         bounds: Upper bounds of the values, float [n]; -inf is never taken. Changed in place.
@@ -57,7 +57,7 @@ class LazyMaximum:
             return found
 
     def only(self, open: NDArray[np.bool_]) -> None:
-        """Never take what is not open, bool [n]."""
+        """Never take positions that are not open, bool [n]."""
         self.bounds[~open] = -np.inf
 
     def _choose_shortlist(self) -> None:

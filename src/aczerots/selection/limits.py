@@ -13,37 +13,23 @@ from aczerots.errors import SettingsError
 
 @dataclass(frozen=True)
 class Limit:
-    """At most ``most`` tiles of a group.
-
-    Attributes:
-        group: Which group each tile belongs to, integers [n].
-        most: Tiles of one group at most, 1 or more.
-    """
+    """At most ``most`` >= 1 tiles of a group; ``group`` is the group of each tile, integers [n]."""
 
     group: NDArray[np.intp]
     most: int
 
     def __post_init__(self) -> None:
-        """Refuse a limit that lets nothing through.
-
-        Raises:
-            SettingsError: Always then.
-        """
+        """Refuse a limit below 1."""
         if self.most < 1:
             raise SettingsError(f"at most {self.most} tiles per group leaves nothing to choose", fix="Allow at least 1")
 
     def kept(self, tiles: NDArray[np.intp]) -> bool:
-        """Whether some tiles are not too many of any group."""
+        """Whether the tiles keep to the limit."""
         return len(tiles) == 0 or int(np.bincount(self.group[tiles]).max()) <= self.most
 
 
 def limit_by(names: Iterable[Hashable], most: int) -> Limit:
-    """A limit on tiles that have the same name.
-
-    Args:
-        names: Of the group of each tile.
-        most: Tiles of one group at most.
-    """
+    """A limit on tiles of the same group, from the name of each tile's group."""
     number: dict[Hashable, int] = {}
     return Limit(np.array([number.setdefault(name, len(number)) for name in names], dtype=np.intp), most)
 
@@ -77,15 +63,15 @@ def tile_limits(
 
 
 class Allowance:
-    """What may still be chosen while a selection grows.
+    """The tiles that may still be chosen while a selection grows.
 
-    A greedy choice that passes over what is not allowed is optimal for a sum of scores when every patient's slides
-    are that patient's alone, and at least half as good as the best for a monotone submodular gain under one limit
-    (Fisher, Nemhauser and Wolsey, 1978).
+    A greedy choice that skips tiles that are not allowed is optimal for a sum of scores if each slide is of one
+    patient, and at least half as good as the best for a monotone submodular gain under one limit (Fisher, Nemhauser
+    and Wolsey, 1978).
 
     Args:
-        labelled: Tiles that are drawn already and cannot be chosen [n]. They count for no limit.
-        limits: What holds for the selection.
+        labelled: Tiles that are labelled already and cannot be chosen [n]. They count for no limit.
+        limits: The limits of the selection.
 
     Attributes:
         open: Tiles that may be chosen, bool [n].
@@ -110,7 +96,7 @@ class Allowance:
                 self.open &= limit.group != group
 
     def take_in_order(self, order: NDArray[np.intp], number: int) -> NDArray[np.intp]:
-        """The first ``number`` of some tiles that may be chosen one after the other; fewer if there are not as many."""
+        """Take the first ``number`` tiles of ``order`` that the limits allow, fewer if there are not as many."""
         if not self._limits:
             chosen = order[self.open[order]][:number]
             self.open[chosen] = False

@@ -11,14 +11,9 @@ from aczerots.taxonomy import IGNORE
 
 
 def class_centroids(pool: PoolView, classes: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Mean feature per class of each tile, one after the other; zero for a class that the tile does not hold.
+    """Mean features of the classes [n, m] of each tile, joined, float64 [n, C * d_p]; zero for absent classes.
 
-    Args:
-        pool: The pool.
-        classes: Class of each cell [n, m]; cells with an id beyond the classes are left out.
-
-    Returns:
-        Float64 [n, C * d_p].
+    Cells with an id beyond the classes are left out.
     """
     number = len(pool.seen)
     out = np.empty((len(pool), number * pool.features.shape[-1]))

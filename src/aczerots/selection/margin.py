@@ -9,14 +9,7 @@ from aczerots.selection.base import PoolView, Selection, take_top
 
 
 def confidence_gap(posterior: NDArray[np.floating]) -> NDArray[np.float32]:
-    """One minus the margin between the two most probable classes, ``1 - (p_1 - p_2)``.
-
-    Args:
-        posterior: Probabilities [..., C].
-
-    Returns:
-        Float32 [...] in [0, 1]; 0 where there is one class only.
-    """
+    """``1 - (p_1 - p_2)`` of the two most probable classes of a posterior [..., C], float32 [...]; 0 if C is 1."""
     if posterior.shape[-1] == 1:
         return np.zeros(posterior.shape[:-1], dtype=np.float32)
     two = np.partition(posterior, -2, axis=-1)[..., -2:]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,15 +13,9 @@ _BLOCK = 4096
 
 
 def evidential(scores: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Subjective-logic uncertainty of raw class scores (EUN).
+    """Subjective-logic uncertainty of raw class scores [..., C] (EUN), float32 [...] in (0, 1].
 
     Evidence e = ReLU(score), Dirichlet strength Q = sum(e + 1), uncertainty = C / Q.
-
-    Args:
-        scores: Scores without softmax [..., C].
-
-    Returns:
-        Float32 [...] in (0, 1].
     """
     strength = (np.maximum(scores, 0.0) + 1.0).sum(axis=-1)
     return np.asarray(scores.shape[-1] / strength, dtype=np.float32)
@@ -32,17 +28,14 @@ def contrast_divergence(
     reference_posterior: NDArray[np.floating],
     neighbours: int = 5,
 ) -> NDArray[np.float32]:
-    """Mean KL divergence from each cell's posterior to those of its nearest labelled cells (Eq. 8).
+    """Mean KL divergence from each cell's posterior to those of its K nearest labelled cells, float32 [q] (Eq. 8).
 
     Args:
         features: Cells without label [q, d].
         posterior: Their class distributions [q, C].
-        reference: Labelled cells [r, d]; neighbours are by Euclidean distance.
+        reference: Labelled cells [r, d]; nearest by Euclidean distance.
         reference_posterior: Their class distributions [r, C].
         neighbours: K.
-
-    Returns:
-        Float32 [q].
     """
     k = min(neighbours, len(reference))
     square = (reference**2).sum(axis=1)
@@ -58,26 +51,19 @@ def contrast_divergence(
 
 
 def summarisation(features: NDArray[np.floating], vectors: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Euclidean distance of each cell to its nearest class vector (Eq. 10, before the mean).
-
-    Args:
-        features: Cells [..., d].
-        vectors: Class vectors [C, d].
-
-    Returns:
-        Float32 [...].
-    """
+    """Euclidean distance of each cell [..., d] to its nearest class vector [C, d], float32 [...] (Eq. 10, no mean)."""
     square = (features**2).sum(axis=-1, keepdims=True) + (vectors**2).sum(axis=1) - 2.0 * features @ vectors.T
     return np.asarray(np.sqrt(np.maximum(square, 0.0)).min(axis=-1), dtype=np.float32)
 
 
+@dataclass(frozen=True)
 class PaperStrategy:
     """EUN + COT + CSA over the seen classes, each the mean over a tile, min-max scaled over the pool.
 
     The paper compares every pixel with every labelled pixel; here feature cells are compared with a class-stratified
     reservoir of labelled cells, which is the same up to the reservoir's size.
 
-    Args:
+    Attributes:
         terms: Which of ``uncertainty`` (EUN), ``contrast`` (COT), ``coverage`` (CSA) count.
         neighbours: K of Eq. 8.
         reservoir: Labelled cells that are compared with at most.
@@ -86,10 +72,9 @@ class PaperStrategy:
     name = "paper"
     TERMS = ("uncertainty", "contrast", "coverage")
 
-    def __init__(self, terms: tuple[str, ...] = TERMS, neighbours: int = 5, reservoir: int = 5_000) -> None:
-        self.terms = terms
-        self.neighbours = neighbours
-        self.reservoir = reservoir
+    terms: tuple[str, ...] = TERMS
+    neighbours: int = 5
+    reservoir: int = 5_000
 
     def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
         """Choose the tiles of the highest sum; ``rng`` draws the reservoir."""

@@ -21,9 +21,10 @@ def discrepancy(pool: PoolView) -> NDArray[np.float64]:
 class PbalStrategy:
     """PBAL: where predictions change under perturbation (Peng et al., Pattern Recognition 2024).
 
-    The paper compares an image with an augmented one; here, where selection sees no images, the perturbation is
-    dropout in the decoder, and the discrepancy is ``mean_k KL(p || p_k)``. The prototype-guided pseudo-labels of the
-    paper serve its training and are left out. A model without dropout has no discrepancy: tiles are taken by key.
+    Score: ``mean_k KL(p || p_k)`` with the MC-dropout posteriors ``p_k``. The paper compares an image with an
+    augmented one; selection sees no images here, so the perturbation is dropout in the decoder. The prototype-guided
+    pseudo-labels of the paper serve its training and are left out. Without dropout the score is 0 and tiles are taken
+    by key.
     """
 
     name = "pbal"

@@ -15,18 +15,10 @@ _ROUNDING = 1e-6
 
 
 def pure_radius(points: Points, owner: NDArray[np.intp], purity: float) -> float:
-    """The largest radius at which a fraction ``purity`` of the balls around points holds one cluster only.
+    """The largest radius at which a fraction ``purity`` of the balls around points [n, d] holds one cluster only.
 
     The ball around a point is pure up to its distance to the nearest point of another cluster, so the radius is a
-    quantile of these distances (Yehuda et al., 2022, without their search over radii).
-
-    Args:
-        points: Points [n, d].
-        owner: Cluster of each [n].
-        purity: Fraction, 0..1.
-
-    Returns:
-        The radius; 0 where there is one cluster only.
+    quantile of these distances (Yehuda et al., 2022, without their search over radii); 0 where there is one cluster.
     """
     other = np.full(len(points), np.inf)
     for c in np.unique(owner):
@@ -37,11 +29,11 @@ def pure_radius(points: Points, owner: NDArray[np.intp], purity: float) -> float
 
 
 class ProbcoverStrategy:
-    """The tile whose ball covers most of what no drawn tile covers (Yehuda et al., 2022).
+    """The tile whose ball covers most tiles that no drawn tile covers (Yehuda et al., NeurIPS 2022).
 
-    Features are unit means of tiles; the radius comes from the purity of balls under k-means with one cluster per
-    class. In large pools at most 4096 tiles, chosen by key, ask to be covered, so that the cost stays linear.
-    When all is covered, tiles are taken at random.
+    Features are unit means of tiles; the radius is chosen by :func:`pure_radius` for k-means with one cluster per
+    class. In large pools only 4096 tiles, chosen by key, must be covered, so that the cost stays linear. When all are
+    covered, tiles are chosen at random.
 
     Args:
         purity: Fraction of the balls that must be pure.
@@ -84,8 +76,8 @@ def _balls(points: Points, keep: NDArray[np.intp], radius: float) -> NDArray[np.
     own = np.full(len(points), -1)
     own[keep] = np.arange(len(keep))
     others = points[keep]
-    # The radius is a distance between two points; they are on the border, so outside, whatever rounding says. And
-    # rounding must not let a tile miss its equals.
+    # The radius is a distance between two points, which lie on the border and count as outside despite rounding; but
+    # equal points must count as inside.
     square = np.float32(max(radius**2 - _ROUNDING, _ROUNDING))
     for i in range(0, len(points), _DEMAND):
         inside = square_distances(points[i : i + _DEMAND], others) < square

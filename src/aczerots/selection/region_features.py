@@ -1,4 +1,4 @@
-"""Regions, their geometry, and coverage of the pool by chosen tiles."""
+"""Features of a few regions of each tile, in the principal axes of the pool."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def region_features(
         rng: Shifts the even spread.
 
     Returns:
-        (unit features [n, r, axes], float16 if float32 would take more than 256 MiB; cell positions [n, r]).
+        (unit features [n, r, axes], float16 where float32 would take more than 256 MiB; cell positions [n, r]).
     """
     number = pool.inside.sum(axis=1)
     offset = rng.random()
@@ -85,11 +85,3 @@ def _axes_of(pool: PoolView, cells: NDArray[np.intp], axes: int) -> tuple[Floats
             yield picked.reshape(-1, picked.shape[-1])
 
     return principal_axes(blocks, axes)
-
-
-def best_similarity(demand: Floats, supply: Floats, block: int = 2048) -> Floats:
-    """For each demand vector [p, d] the largest cosine to any supply vector [s, d], at least 0."""
-    out = np.zeros(len(demand), dtype=np.float32)
-    for start in range(0, len(supply), block):
-        np.maximum(out, (demand @ supply[start : start + block].T).max(axis=1), out=out)
-    return out

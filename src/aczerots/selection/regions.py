@@ -7,14 +7,9 @@ from numpy.typing import NDArray
 
 
 def region_sums(values: NDArray[np.floating], radius: int) -> NDArray[np.float64]:
-    """Sum over the square of cells within ``radius`` of each cell, cut off at the edge of the grid.
+    """Sums over the square of cells within ``radius`` of each cell of values [b, rows, columns, k], float64.
 
-    Args:
-        values: [b, rows, columns, k].
-        radius: 1 is a square of 3 x 3 cells.
-
-    Returns:
-        Float64, the same shape.
+    A radius of 1 is a square of 3 x 3 cells; squares end at the edge of the tile.
     """
     out = values.astype(np.float64)
     for axis in (1, 2):

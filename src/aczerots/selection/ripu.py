@@ -12,7 +12,7 @@ from aczerots.selection.uncertainty import entropy
 _BLOCK = 64
 
 
-def impurity_and_doubt(
+def impurity_and_uncertainty(
     posterior: NDArray[np.floating], inside: NDArray[np.bool_], radius: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Region impurity and prediction uncertainty of each cell's region (Xie et al., 2022, Sec. 3).
@@ -31,8 +31,8 @@ def impurity_and_doubt(
     one_hot = np.eye(posterior.shape[-1])[posterior.argmax(axis=-1)] * inside[..., None]
     counts = region_sums(one_hot, radius)
     number = np.maximum(counts.sum(axis=-1), 1.0)
-    doubt = region_sums((entropy(posterior) * inside)[..., None], radius)[..., 0] / number
-    return entropy(counts / number[..., None]).astype(np.float64), doubt
+    uncertainty = region_sums((entropy(posterior) * inside)[..., None], radius)[..., 0] / number
+    return entropy(counts / number[..., None]).astype(np.float64), uncertainty
 
 
 class RipuStrategy:
@@ -54,14 +54,14 @@ class RipuStrategy:
         """Choose the tiles of highest mean impurity times uncertainty; ``rng`` is not used."""
         posterior, shape = pool.posterior(), pool.rows_and_columns
         parts = [
-            impurity_and_doubt(
+            impurity_and_uncertainty(
                 posterior[i : i + _BLOCK].reshape(-1, *shape, len(pool.seen)),
                 pool.inside[i : i + _BLOCK].reshape(-1, *shape),
                 self.radius,
             )
             for i in range(0, len(pool), _BLOCK)
         ]
-        impurity, doubt = (np.concatenate(x).reshape(pool.inside.shape) for x in zip(*parts, strict=True))
-        cells = {"impurity": impurity, "uncertainty": doubt, "product": impurity * doubt}
+        impurity, uncertainty = (np.concatenate(x).reshape(pool.inside.shape) for x in zip(*parts, strict=True))
+        cells = {"impurity": impurity, "uncertainty": uncertainty, "product": impurity * uncertainty}
         means = {k: pool.tile_mean(v).astype(np.float64) for k, v in cells.items()}
         return take_top(pool, budget, means["product"], means)

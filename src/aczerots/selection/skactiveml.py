@@ -17,16 +17,15 @@ PREFIX = "skactiveml:"
 USABLE = (
     "Badge", "CoreSet", "Falcun", "MaxHerding", "ProbCover", "RandomSampling", "TypiClust", "UncertaintySampling",
 )  # fmt: skip
-"""Those that need nothing but samples, and labels or a classifier of them. Clue and DropQuery are not among them: their
-answer depends on more than the seed."""
+"""Those that need only samples, and their labels or a classifier. Clue and DropQuery are left out: their answer does
+not depend on the seed alone."""
 
 
 class SkactivemlStrategy:
     """A query strategy of scikit-activeml on tiles as samples.
 
-    A sample is the mean feature of a tile and its label the class that most of its drawn cells show. Strategies that
-    ask for a classifier get the library's own (Parzen windows), which knows what to say before anything is drawn. So
-    they see a tile as one point, where ours see regions.
+    A sample is the mean feature of a tile, and its label the class of most of its drawn cells. Strategies that need a
+    classifier get the library's own (Parzen windows), which works before anything is drawn.
 
     Args:
         query: Name of a class in ``skactiveml.pool``, one of :data:`USABLE`.
@@ -47,12 +46,12 @@ class SkactivemlStrategy:
         self.name = PREFIX + query
 
     def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:
-        """See :class:`~aczerots.selection.base.Strategy`."""
+        """Ask the query strategy for a batch until the budget is spent; ``rng`` gives its seed."""
         check_budget(budget)
         order = np.argsort(pool.rank)
         points, labels = pool.tile_features()[order].astype(np.float64), _main_class(pool)[order]
         if not points.size or np.ptp(points, axis=0).max() == 0:
-            # Some of them fail where all tiles are alike; there any choice is as good.
+            # Some query strategies fail where all tiles are equal; then any choice is as good.
             return take_top(pool, budget, np.zeros(len(pool)), {"utility": np.zeros(len(pool))})
         guess = pool.tile_mean(pool.posterior()).argmax(axis=1)[order]
         allowance, chosen, score = pool.allowance(), list[int](), list[float]()
@@ -62,7 +61,7 @@ class SkactivemlStrategy:
             candidates = np.flatnonzero(allowance.open[order])
             number = min(budget - len(chosen), len(candidates))
             with warnings.catch_warnings():
-                # Its k-means says so where tiles are alike.
+                # k-means of scikit-learn warns where tiles are equal.
                 warnings.filterwarnings("ignore", message="Number of distinct clusters")
                 found, values = query.query(
                     points, labels, candidates=candidates, batch_size=number, return_utilities=True,
@@ -94,13 +93,13 @@ class SkactivemlStrategy:
 
 
 def _main_class(pool: PoolView) -> NDArray[np.float64]:
-    """The class of most drawn cells of each tile [n]; NaN for tiles that are not drawn.
+    """The class of most drawn cells of each tile [n]; NaN for tiles that are not labelled.
 
-    A drawn tile without a drawn cell counts as what the model takes it for, so that it is not asked for again.
+    A labelled tile without a drawn cell counts as the class that the model predicts.
     """
     out = np.full(len(pool), np.nan)
-    labels, seen = pool.known_labels(), pool.tile_mean(pool.posterior()).argmax(axis=1)
+    labels, predicted = pool.known_labels(), pool.tile_mean(pool.posterior()).argmax(axis=1)
     for tile in np.flatnonzero(pool.labelled):
         drawn = labels[tile][labels[tile] < len(pool.seen)]
-        out[tile] = np.bincount(drawn).argmax() if len(drawn) else seen[tile]
+        out[tile] = np.bincount(drawn).argmax() if len(drawn) else predicted[tile]
     return out

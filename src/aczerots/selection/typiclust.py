@@ -19,13 +19,13 @@ _STEPS = 6
 
 
 def typicality(points: Points, reference: Points, neighbours: int, *, exact: bool = True) -> NDArray[np.float64]:
-    """One over the mean distance to the nearest reference points, itself left out (Hacohen et al., 2022).
+    """One over the mean distance to the nearest reference points other than itself (Hacohen et al., ICML 2022).
 
     Args:
         points: Points [n, d]; the first of them are the reference points, in their order.
         reference: Points [r, d].
-        neighbours: K; all but itself where there are fewer.
-        exact: Compute in float64 where the points are few: rounding in float32 would decide ties.
+        neighbours: Number of neighbours; all others where there are fewer.
+        exact: Compute in float64 where the points are few, so that rounding does not decide ties.
 
     Returns:
         [n]; 0 where there is no neighbour.
@@ -39,7 +39,7 @@ def typicality(points: Points, reference: Points, neighbours: int, *, exact: boo
     for i in range(0, len(points), _REFERENCE):
         square = square_distances(points[i : i + _REFERENCE], reference)
         own = np.arange(i, min(i + len(square), len(reference)))
-        # Itself is no neighbour of a point.
+        # A point is not its own neighbour.
         square[own - i, own] = np.inf
         near = np.sqrt(np.partition(square, k - 1, axis=1)[:, :k])
         out[i : i + _REFERENCE] = 1.0 / (near.sum(axis=1, dtype=np.float64) / k + 1e-5)
@@ -47,10 +47,10 @@ def typicality(points: Points, reference: Points, neighbours: int, *, exact: boo
 
 
 class TypiclustStrategy:
-    """The most typical tile of each cluster that has nothing drawn yet, largest first (Hacohen et al., 2022).
+    """The most typical tile of each cluster without a drawn tile, largest first (Hacohen et al., ICML 2022).
 
-    There are as many clusters as tiles drawn and asked for, at most 500, of unit mean features of tiles. In pools of
-    more than 8192 tiles, and 32 per cluster, the centres are those of a sample of so many.
+    k-means of the unit mean features of tiles makes as many clusters as there are tiles drawn and asked for, at most
+    500. In pools of more than 8192 tiles (or 32 per cluster) the centres are those of a sample of that size.
     """
 
     name = "typiclust"
@@ -62,54 +62,37 @@ class TypiclustStrategy:
         want = min(budget, len(pool.candidates))
         clusters = min(_MOST_CLUSTERS, int(pool.labelled.sum()) + want)
         owner = _clustered(pool, points, clusters, rng)
-        # Tiles of one cluster stand together, in the order of their keys.
-        groups = _split(np.lexsort((rank, owner)), owner)
-        score = self._typicality(pool, points, groups)
-        queues = self._queues(pool, groups, rank, score)
-        tiles = self._in_turn(queues, want, pool.allowance())
+        # Tiles by cluster, and within one by key.
+        order = np.lexsort((rank, owner))
+        score, queues = np.zeros(len(pool)), []
+        for group in np.split(order, np.flatnonzero(np.diff(owner[order])) + 1):
+            free = group[~pool.labelled[group]]
+            if len(free):
+                near, few = points[free], len(pool) <= _SAMPLE
+                score[free] = typicality(near, near[:_REFERENCE], min(_NEIGHBOURS, len(free) // 2), exact=few)
+            best_last = free[np.lexsort((rank[free], -score[free]))][::-1].tolist()
+            # Clusters with the fewest drawn tiles first, then the largest.
+            place = len(group) - len(free), -len(group), int(rank[group[0]])
+            queues.append((place, best_last, len(group) < _SMALL_CLUSTER))
+        tiles = _in_turn([(queue, small) for _, queue, small in sorted(queues)], want, pool.allowance())
         return report(pool, tiles, score[tiles], {"typicality": score})
 
-    @staticmethod
-    def _in_turn(queues: list[tuple[list[int], bool]], want: int, allowance: Allowance) -> NDArray[np.intp]:
-        """One tile of each cluster, then the next of each, until there are ``want`` or none is left."""
-        chosen: list[int] = []
-        while len(chosen) < want:
-            # Small clusters are left for the end, when no other has a tile to give.
-            large = [q for q, small in queues if q and not small] or [q for q, _ in queues if q]
-            if not large:
-                break
-            for queue in large:
-                while queue and not allowance.open[queue[-1]]:
-                    queue.pop()
-                if queue and len(chosen) < want:
-                    chosen.append(queue.pop())
-                    allowance.take(chosen[-1])
-        return np.array(chosen, dtype=np.intp)
 
-    @staticmethod
-    def _typicality(pool: PoolView, points: Points, groups: list[NDArray[np.intp]]) -> NDArray[np.float64]:
-        """Typicality of each tile among the tiles of its cluster that are not drawn; 0 for drawn ones."""
-        score = np.zeros(len(pool))
-        for group in groups:
-            mine = group[~pool.labelled[group]]
-            if len(mine):
-                near = points[mine]
-                few = len(pool) <= _SAMPLE
-                score[mine] = typicality(near, near[:_REFERENCE], min(_NEIGHBOURS, len(mine) // 2), exact=few)
-        return score
-
-    @staticmethod
-    def _queues(
-        pool: PoolView, groups: list[NDArray[np.intp]], rank: NDArray[np.intp], score: NDArray[np.float64]
-    ) -> list[tuple[list[int], bool]]:
-        """(tiles to take from the end, whether it is small) per cluster: fewest drawn first, then the largest."""
-        queues = []
-        for group in groups:
-            free = group[~pool.labelled[group]]
-            order = free[np.lexsort((rank[free], -score[free]))][::-1].tolist()
-            key = len(group) - len(free), -len(group), int(rank[group[0]])
-            queues.append((key, (order, len(group) < _SMALL_CLUSTER)))
-        return [queue for _, queue in sorted(queues, key=lambda pair: pair[0])]
+def _in_turn(queues: list[tuple[list[int], bool]], want: int, allowance: Allowance) -> NDArray[np.intp]:
+    """The last tile of each queue, then the next of each, until there are ``want`` or none is left."""
+    chosen: list[int] = []
+    while len(chosen) < want:
+        # Small clusters come last, when no other has a tile left.
+        large = [q for q, small in queues if q and not small] or [q for q, _ in queues if q]
+        if not large:
+            break
+        for queue in large:
+            while queue and not allowance.open[queue[-1]]:
+                queue.pop()
+            if queue and len(chosen) < want:
+                chosen.append(queue.pop())
+                allowance.take(chosen[-1])
+    return np.array(chosen, dtype=np.intp)
 
 
 def _clustered(pool: PoolView, points: Points, clusters: int, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -121,8 +104,3 @@ def _clustered(pool: PoolView, points: Points, clusters: int, rng: np.random.Gen
     keep = keep[np.argsort(pool.rank[keep])]
     centres, _ = kmeans(points[keep], clusters, lambda: rng.random(1), _STEPS)
     return owners(points, centres)
-
-
-def _split(order: NDArray[np.intp], owner: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    """Positions of each cluster that has any, ascending by cluster, from positions [n] sorted by cluster."""
-    return np.split(order, np.flatnonzero(np.diff(owner[order])) + 1)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
@@ -15,6 +13,8 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from aczerots.annotation.store.people import hash_token
 
 _EMPTY = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
 """Hash of nothing: the viewer asks whether its style is there, and an empty one answers."""
@@ -36,28 +36,23 @@ SAFETY = {
 
 REFUSAL = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="light dark">'
-    "<title>aczerots</title><h1>This link is not valid</h1><p>It may be an old one: whoever runs the server prints a "
-    "new one with <code>aczerots annotate PROJECT --user NAME</code>.</p><p>Drawings that you had not handed in are "
-    "kept, and are there again when you open the new link in this browser.</p></html>"
+    "<title>aczerots</title><h1>This link is not valid</h1><p>It may be an old one. The person who runs the server "
+    "prints a new one with <code>aczerots annotate PROJECT --user NAME</code>.</p><p>Drawings that you had not handed "
+    "in are kept, and are there again when you open the new link in this browser.</p></html>"
 )
-"""What somebody sees who opens the page without a valid token."""
-
-
-def new_token() -> str:
-    """A random token of 256 bits that fits into a link."""
-    return secrets.token_urlsafe(32)
+"""Shown to people who open the page without a valid token."""
 
 
 FRESH = 1.0
-"""Seconds for which a token of the project is believed without looking again; one that was taken back ends then."""
+"""Seconds for which a token of the project counts as valid without asking the database again."""
 
 
 class Tokens:
-    """Tokens that hold as long as the server runs, then those of the project; only hashes are held.
+    """Tokens that are valid while the server runs, and those of the project; only hashes are held.
 
     Args:
         tokens: Token by user name.
-        known: Whose token it is among the project's own users, None for nobody's.
+        known: Finds the user of a token in the project, None if there is none.
         clock: Seconds that only grow.
     """
 
@@ -67,37 +62,33 @@ class Tokens:
         known: Callable[[str], str | None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._hashes = {user: _digest(token) for user, token in tokens.items()}
+        self._hashes = {user: hash_token(token) for user, token in tokens.items()}
         self._known, self._clock = known, clock
         self._seen: dict[str, tuple[str, float]] = {}
 
     def user(self, token: str) -> str | None:
-        """Whose token it is, None for nobody's; may ask the database."""
+        """The user of a token, None if there is none; may ask the database."""
         found = self.recent(token)
         if found is not None or self._known is None:
             return found
         found = self._known(token)
-        if found is not None:  # only valid ones: nobody can fill the memory
-            self._seen[_digest(token)] = found, self._clock()
+        if found is not None:  # wrong ones are not kept: they could fill the memory
+            self._seen[hash_token(token)] = found, self._clock()
         return found
 
     def recent(self, token: str) -> str | None:
-        """Whose token it is as far as that is known without asking; comparing takes equally long for any token."""
-        given, found = _digest(token), None
+        """The user of a token as far as that is known without asking; comparing takes equally long for any token."""
+        given, found = hash_token(token), None
         for name, digest in self._hashes.items():
             if hmac.compare_digest(given, digest):
                 found = name
-        # A digest gives away nothing about the token, hence neither does the time to look it up.
+        # A digest gives away nothing about the token, nor does the time to look it up.
         user, when = self._seen.get(given, (None, 0.0))
         return user if found is None and user is not None and self._clock() - when < FRESH else found
 
 
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
-
-
 class Gate:
-    """ASGI layer around the app: lets in who has a token, as header, cookie, link or part of the address.
+    """ASGI layer around the app that wants a token: as header, cookie, link or part of the address.
 
     ``/?token=...`` is the link: it sets the cookie and leads to ``/``, so that the token stays in no history and
     in no log of a later request. Every request let in carries the user's name in ``scope["state"]["user"]``.
@@ -123,22 +114,24 @@ class Gate:
             return
         if scope["type"] != "http":  # there are no web sockets
             return
+        send = _with_safety(send)
         # Only the page itself can be a link; other requests are spared the way to another thread.
         answer = await run_in_threadpool(self._link, scope) if scope["path"] == "/" else None
-        if answer is None:
-            scope, token = _without_token(scope)
-            if token is None:
-                token = self._token(Headers(scope=scope))
-            user = None
-            if token is not None:
-                # Another thread may wait for the database, and the way to it costs more than most requests.
-                user = self._tokens.recent(token) or await run_in_threadpool(self._tokens.user, token)
-            if user is not None:
-                scope.setdefault("state", {})["user"] = user
-                await self._app(scope, receive, _with_safety(send))
-                return
-            answer = _refusal(scope)
-        await answer(scope, receive, _with_safety(send))
+        if answer is not None:
+            await answer(scope, receive, send)
+            return
+        scope, token = _without_token(scope)
+        if token is None:
+            token = self._token(Headers(scope=scope))
+        user = None
+        if token is not None:
+            # Another thread may wait for the database, and the way to it costs more than most requests.
+            user = self._tokens.recent(token) or await run_in_threadpool(self._tokens.user, token)
+        if user is None:
+            await _refusal(scope)(scope, receive, send)
+            return
+        scope.setdefault("state", {})["user"] = user
+        await self._app(scope, receive, send)
 
     def _token(self, headers: Headers) -> str | None:
         """The token of a request, as header or cookie."""
@@ -154,8 +147,8 @@ class Gate:
         return None if morsel is None else morsel.value
 
     def _link(self, scope: Scope) -> Response | None:
-        """The answer to somebody who follows the link, None for any other request."""
-        if scope["method"] != "GET" or scope["path"] != "/":
+        """The answer to a followed link, None for any other request."""
+        if scope["method"] != "GET":
             return None
         query = parse_qs(scope["query_string"].decode("latin-1"))
         token = query.pop("token", [""])[-1]
@@ -169,7 +162,7 @@ class Gate:
 
 
 def _refusal(scope: Scope) -> Response:
-    """What is told without a valid token: people who open the page in a browser get a page."""
+    """The answer without a valid token: a page for people who open the page in a browser, else JSON."""
     headers = {"WWW-Authenticate": "Bearer"}
     if scope["path"] == "/" and "text/html" in Headers(scope=scope).get("accept", ""):
         return HTMLResponse(REFUSAL, status_code=401, headers=headers)
@@ -180,7 +173,7 @@ def _refusal(scope: Scope) -> Response:
 def _without_token(scope: Scope) -> tuple[Scope, str | None]:
     """(the request without the token in its address, the token) of a client of MONAI Label.
 
-    QuPath does not say that what it sends is JSON, which nothing else can be meant by.
+    QuPath sends JSON without saying so.
     """
     rest = scope["path"].removeprefix(CLIENTS)
     if rest == scope["path"]:
@@ -208,6 +201,6 @@ def _with_safety(send: Send) -> Send:
 
 
 async def current_user(request: Request) -> str:
-    """Who sent the request; the gate has let them in."""
+    """The user who sent the request, as the gate found out."""
     user: str = request.state.user
     return user

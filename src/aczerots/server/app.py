@@ -8,12 +8,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
-from starlette.types import ASGIApp
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from aczerots import __version__
 from aczerots.errors import AczerotsError, ConflictError, InputError, NotFoundError, SettingsError, StorageError
-from aczerots.server.access import Gate, Tokens
-from aczerots.server.bounded import Bounded
 from aczerots.server.monai.datastore import images
 from aczerots.server.monai.inference import inference
 from aczerots.server.monai.routes import tasks
@@ -23,11 +22,14 @@ from aczerots.server.served import ServedProject
 WEB = Path(__file__).parent / "web"
 """The built page; made by ``make web``."""
 
+LARGEST = 32 * 2**20
+"""Bytes of the largest body; a mask of 2048 x 2048 pixels with short runs fits."""
+
 _STATUS = {ConflictError: 409, NotFoundError: 404, InputError: 422, SettingsError: 422, StorageError: 503}
 
 
 def make_app(served: ServedProject) -> FastAPI:
-    """The application without its gate, for :func:`guarded` and for its OpenAPI description."""
+    """The application without its gate (:class:`~aczerots.server.access.Gate`)."""
     app = FastAPI(
         title="aczerots",
         version=__version__,
@@ -44,13 +46,8 @@ def make_app(served: ServedProject) -> FastAPI:
         app.include_router(part)
     app.mount("/static", StaticFiles(directory=WEB), name="static")
     app.add_api_route("/", _page, include_in_schema=False)
-    app.add_middleware(Bounded)
+    app.add_middleware(BoundedRequests)
     return app
-
-
-def guarded(app: FastAPI, tokens: Tokens, cookie: str = "aczerots") -> ASGIApp:
-    """The application behind its gate: nothing answers without a valid token."""
-    return Gate(app, tokens, cookie)
 
 
 def _page() -> FileResponse:
@@ -73,3 +70,28 @@ async def _explain(request: Request, error: Exception) -> JSONResponse:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part != "body") or "request"
     return JSONResponse({"detail": f"{where}: {first['msg'].lower()}"}, status_code=422)
+
+
+class BoundedRequests:
+    """ASGI layer that refuses requests that are too large before they are read.
+
+    Args:
+        app: What is guarded.
+        largest: Bytes.
+    """
+
+    def __init__(self, app: ASGIApp, largest: int = LARGEST) -> None:
+        self._app = app
+        self._largest = largest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on or refuse it; the server reads no more than the stated length."""
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            length = headers.get("content-length", "0")
+            stated = "transfer-encoding" not in headers and length.isdecimal()
+            if not stated or int(length) > self._largest:
+                problem = f"a request must state its length and have at most {self._largest} bytes"
+                await JSONResponse({"detail": problem}, status_code=413)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)

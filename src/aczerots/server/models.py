@@ -13,7 +13,6 @@ Reading = Annotated[int, Field(ge=0, le=1, description="1 for the second of two 
 DraftId = Annotated[int, Field(ge=0, lt=2**31, description="Draft that the work began from.")]
 MAX_RUNS = 2 * 2048 * 2048
 
-Position = Annotated[int, Field(ge=0, lt=2**31, description="Place of the tile in the pool.")]
 Runs = Annotated[
     list[Annotated[int, Field(ge=0, lt=2**31)]],
     Field(max_length=MAX_RUNS, description="Mask as [label, count, ...], row-major; 255 is not annotated."),
@@ -227,7 +226,7 @@ class ClassIou(_Model):
 
 
 class ChangeInfo(_Model):
-    """Share of the pool's pixels whose prediction changed in a round."""
+    """Fraction of the pool's pixels whose prediction changed in a round."""
 
     round: int
     share: float

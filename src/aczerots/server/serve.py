@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+from aczerots.annotation.store import people
 from aczerots.engine.progress import Progress
 from aczerots.errors import MissingExtraError, SettingsError
 from aczerots.project.bench import Running
@@ -76,8 +77,8 @@ def annotate_project(
     if find_spec("fastapi") is None or find_spec("uvicorn") is None:
         raise MissingExtraError("annotate", "the annotation page")
     from aczerots.project.regions import RegionSegmenter
-    from aczerots.server.access import CLIENTS, Tokens, new_token
-    from aczerots.server.app import guarded, make_app
+    from aczerots.server.access import CLIENTS, Gate, Tokens
+    from aczerots.server.app import make_app
     from aczerots.server.served import ServedProject
 
     with open_project(folder) as project:
@@ -88,23 +89,18 @@ def annotate_project(
 
         served = ServedProject(project, advance, RegionSegmenter(project, running).labels)
         with listen(host, port) as listening:
-            tokens = {getpass.getuser(): new_token()} | {name: project.store.people.add(name) for name in users}
+            tokens = {getpass.getuser(): people.new_token()} | {name: project.store.people.add(name) for name in users}
             home = _home(listening)
             links = [
                 Link(name, f"{home}/?{urlencode({'token': token})}", f"{home}{CLIENTS}{token}")
                 for name, token in tokens.items()
             ]
             local = {links[0].user: tokens[links[0].user]} if links[0].user not in users else {}
-            # Users of the project are looked up on every request, so that a link can be taken back at any time.
-            gate = Tokens(local, lambda token: _name_of(project, token))
+            # Users of the project are looked up while the server runs, so that a link can be revoked at any time.
+            gate = Tokens(local, project.store.people.of_token)
             cookie = "aczerots-" + hashlib.sha256(str(project.folder.resolve()).encode()).hexdigest()[:8]
             ready(links)
-            _run(guarded(make_app(served), gate, cookie), listening)
-
-
-def _name_of(project: Project, token: str) -> str | None:
-    user = project.store.people.of_token(token)
-    return None if user is None else user.name
+            _run(Gate(make_app(served), gate, cookie), listening)
 
 
 def listen(host: str, port: int) -> socket.socket:

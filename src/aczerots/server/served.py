@@ -23,9 +23,11 @@ class ServedProject:
     """What the routes work with; may be used by several threads.
 
     Attributes:
-        name: Name of the project.
+        project: The project.
+        name: Its name.
         store: Its database.
         taxonomy: Its classes with their descriptions.
+        slides: Its slides; a slide keeps its place.
         advance: Fits, measures and proposes the next round.
         segment: What the newest model sees in a box (level-0 pixels) of a slide, label ids uint8 [height, width].
         jobs: Runs ``advance`` in the background.
@@ -41,39 +43,29 @@ class ServedProject:
         advance: Callable[[Progress], None],
         segment: Callable[[Slide, Box], NDArray[np.uint8]],
     ) -> None:
-        self.name, self.store = project.folder.resolve().name, project.store
+        self.project, self.store = project, project.store
+        self.name = project.folder.resolve().name
         self.taxonomy = describe_taxonomy(project.taxonomy, project.settings.text)
         self.advance, self.segment = advance, segment
         self.jobs, self.zoom = JobRunner(), DeepZoom()
-        self._project = project
-        self._slides, self._pool = tuple(project.slides.values()), project.store.rounds.tiles()
+        self.slides, self._pool = tuple(project.slides.values()), project.store.rounds.tiles()
         self._picks: tuple[int, Mapping[int, PickRecord]] = -1, {}
         self._lock = Lock()
-
-    @property
-    def project(self) -> Project:
-        """The project itself."""
-        return self._project
-
-    @property
-    def slides(self) -> Sequence[Slide]:
-        """Its slides; a slide keeps its place."""
-        return self._slides
 
     @property
     def pool(self) -> Sequence[Tile]:
         """Its tiles, those of slides included that were imported since the server was started."""
         pool = self.store.rounds.tiles()
         if len(pool) > len(self._pool):
-            self._project = replace(self._project)  # a project opens its slides once
-            self._slides, self._pool = tuple(self._project.slides.values()), pool
+            self.project = replace(self.project)  # a project opens its slides once
+            self.slides, self._pool = tuple(self.project.slides.values()), pool
         return self._pool
 
     @property
     def strategy(self) -> str:
         """What chose the newest round, or will choose the first."""
         newest = self.store.rounds.newest()
-        return self._project.settings.strategy if newest is None or newest.number == 0 else newest.strategy
+        return self.project.settings.strategy if newest is None or newest.number == 0 else newest.strategy
 
     def tile(self, position: int) -> Tile:
         """A tile of the pool.
@@ -92,9 +84,9 @@ class ServedProject:
         Raises:
             NotFoundError: No such slide.
         """
-        if number >= len(self._slides):
+        if number >= len(self.slides):
             raise NotFoundError(f"there is no slide {number}")
-        return self._slides[number]
+        return self.slides[number]
 
     def pick(self, position: int) -> tuple[int, PickRecord]:
         """(number of the newest round, newest pick of a tile); picks are read once per round.

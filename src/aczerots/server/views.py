@@ -14,7 +14,6 @@ from aczerots.server import models
 from aczerots.server.runs import encode_runs
 from aczerots.server.served import ServedProject
 from aczerots.slides.base import Box, Tile
-from aczerots.taxonomy import TissueClass
 
 OVERLAYS = 12
 """Pictures per unseen class in the results view."""
@@ -23,7 +22,7 @@ MEANINGS = {
     "uncertainty": "how unsure the model is about this tile",
     "diversity": "how different it is from tiles already drawn",
     "coverage": "how much each class would gain from it",
-    "seen_yield": "expected share of classes that you draw",
+    "seen_yield": "expected fraction of classes that you draw",
     "EUN": "entropy: how unsure the model is about this tile",
     "COT": "how far its features are from those drawn so far",
     "CSA": "how well it matches the classes described in words",
@@ -36,19 +35,16 @@ def finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def class_info(label: int, tissue: TissueClass) -> models.ClassInfo:
-    """A class as the palette shows it."""
-    text = tissue.descriptions[0] if tissue.descriptions else ""
-    return models.ClassInfo(id=label, name=tissue.name, color=tissue.color, seen=tissue.seen, description=text)
-
-
 def project_info(served: ServedProject, user: str, version: str) -> models.ProjectInfo:
     """The project, its classes and slides, and who asks."""
     return models.ProjectInfo(
         name=served.name,
         user=user,
         version=version,
-        classes=[class_info(i, c) for i, c in enumerate(served.taxonomy.classes)],
+        classes=[
+            models.ClassInfo(id=i, name=c.name, color=c.color, seen=c.seen, description="".join(c.descriptions[:1]))
+            for i, c in enumerate(served.taxonomy.classes)
+        ],
         slides=[
             models.SlideInfo(number=i, id=s.id, width=s.size[0], height=s.size[1], mpp=s.mpp)
             for i, s in enumerate(served.slides)
@@ -57,7 +53,7 @@ def project_info(served: ServedProject, user: str, version: str) -> models.Proje
 
 
 def _rectangle(box: Box) -> models.Rectangle:
-    return models.Rectangle(x=box.x, y=box.y, width=box.width, height=box.height)
+    return models.Rectangle.model_validate(box, from_attributes=True)
 
 
 def tile_info(served: ServedProject, position: int) -> models.TileInfo:
@@ -160,14 +156,14 @@ def results_info(served: ServedProject) -> models.ResultsInfo:
         rounds=[
             models.RoundRow(
                 round=number,
-                metrics={
-                    k: finite(v) for k, v in metrics.items() if isinstance(v, int | float) and not k.startswith("iou:")
-                },
+                metrics={k: finite(v) for k, v in m.items() if isinstance(v, int | float) and not k.startswith("iou:")},
             )
-            for number, metrics in measured.items()
+            for number, m in measured.items()
         ],
         ious=[models.ClassIou(id=label, iou=finite(iou)) for label, iou in ious if isinstance(iou, float)],
         change=[models.ChangeInfo(round=number, share=value) for number, value in change.items()],
-        overlays=[models.OverlayInfo(tile=tile_info(served, s.position), label=s.label, share=s.share) for s in found],
+        overlays=[
+            models.OverlayInfo(tile=tile_info(served, s.position), label=s.label, share=s.fraction) for s in found
+        ],
         advice=models.AdviceInfo(stop=advice.stop, reason=advice.reason),
     )

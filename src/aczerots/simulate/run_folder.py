@@ -27,7 +27,7 @@ from aczerots.predict.segmenter import Segmenter
 from aczerots.report import write_report
 from aczerots.report.images import write_palette_png, write_png
 from aczerots.simulate.evaluation import Evaluation
-from aczerots.simulate.shared import Bench
+from aczerots.simulate.shared import OpenDataset
 from aczerots.slides.base import Box
 from aczerots.storage.files import make_folder, write_bytes_atomic, write_text_atomic
 from aczerots.taxonomy import Taxonomy
@@ -85,23 +85,23 @@ class RunFolder:
         ]
         write_text_atomic(self.path / "selections.csv", _csv(rows, ["tile", "round", "rank", "score", *parts]))
 
-    def write_pictures(self, store: ProjectStore, bench: Bench, segmenter: Segmenter) -> None:
+    def write_pictures(self, store: ProjectStore, opened: OpenDataset, segmenter: Segmenter) -> None:
         """Example pictures and thumbnails of the chosen tiles."""
-        self._write_examples(bench, segmenter)
-        self._write_chosen(store, bench.pool)
+        self._write_examples(opened, segmenter)
+        self._write_chosen(store, opened.pool)
 
-    def write_record(self, store: ProjectStore, bench: Bench, settings: SimulateSettings) -> None:
+    def write_record(self, store: ProjectStore, opened: OpenDataset, settings: SimulateSettings) -> None:
         """``run.json``; its presence says that the run is complete."""
-        text = json.dumps(self._facts(store, bench, settings), indent=1)
+        text = json.dumps(self._facts(store, opened, settings), indent=1)
         write_text_atomic(self.path / "run.json", text + "\n")
 
     def write_report(self) -> None:
         """``report.html`` from everything else."""
         write_report([self.path], self.path / "report.html")
 
-    def _facts(self, store: ProjectStore, bench: Bench, settings: SimulateSettings) -> dict[str, Any]:
+    def _facts(self, store: ProjectStore, opened: OpenDataset, settings: SimulateSettings) -> dict[str, Any]:
         """Content of ``run.json``."""
-        dataset, recall = bench.evaluation.dataset, store.rounds.recall
+        dataset, recall = opened.evaluation.dataset, store.rounds.recall
         seconds: dict[str, float] = {"open": (recall("opening") or {}).get("seconds", 0.0)}
         for one in store.rounds.all():
             for stage, value in one.seconds.items():
@@ -115,7 +115,7 @@ class RunFolder:
             "preset": settings.preset,
             "seed": settings.seed,
             "settings": settings.model_dump(mode="json"),
-            "taxonomy": bench.pool.taxonomy.model_dump(mode="json"),
+            "taxonomy": opened.pool.taxonomy.model_dump(mode="json"),
             "seconds": {k: round(v, 3) for k, v in seconds.items()},
             "versions": versions | {"numpy": np.__version__},
             "threads": torch.get_num_threads(),
@@ -124,16 +124,16 @@ class RunFolder:
             "complete": True,
         }
 
-    def _write_examples(self, bench: Bench, segmenter: Segmenter) -> None:
+    def _write_examples(self, opened: OpenDataset, segmenter: Segmenter) -> None:
         """Image, truth, prediction and uncertainty of a few test slides, richest in classes first."""
         folder = self.path / "examples"
         folder.mkdir(exist_ok=True)
-        taxonomy = bench.pool.taxonomy
-        for slide_id in _examples(bench.evaluation, taxonomy):
-            sample = bench.evaluation.dataset[slide_id]
+        taxonomy = opened.pool.taxonomy
+        for slide_id in _examples(opened.evaluation, taxonomy):
+            sample = opened.evaluation.dataset[slide_id]
             width, height = sample.slide.size
             whole = Box(0, 0, width, height)
-            done = segmenter.segment(sample.slide, features=bench.evaluation.windows)
+            done = segmenter.segment(sample.slide, features=opened.evaluation.windows)
             stem = folder / _safe(slide_id)
             image = sample.slide.read(whole, (width, height))
             write_png(stem.with_name(stem.name + ".image.png"), image)

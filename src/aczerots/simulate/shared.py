@@ -33,7 +33,7 @@ _OF_ONE_RUN = {"strategy", "without", "preset", "rounds", "initial", "budget", "
 
 
 @dataclass(frozen=True)
-class Bench:
+class OpenDataset:
     """What runs on one dataset have in common.
 
     Attributes:
@@ -45,9 +45,9 @@ class Bench:
     evaluation: Evaluation
 
 
-def open_bench(
+def open_dataset(
     settings: SimulateSettings, options: BackboneOptions, device: str, cache: Path, progress: Progress
-) -> Bench:
+) -> OpenDataset:
     """Open a dataset and a backbone and compute the features that the cache lacks.
 
     Raises:
@@ -68,11 +68,11 @@ def open_bench(
     )
     # Every round measures on all test windows: coarse features would not do.
     kept = None if settings.cache == "off" else cache
-    return Bench(pool, open_evaluation(data, backbone, settings.tile_size, mpp, kept, progress))
+    return OpenDataset(pool, open_evaluation(data, backbone, settings.tile_size, mpp, kept, progress))
 
 
 class Sharing:
-    """Keeps the last bench open, and results that runs have in common in a folder.
+    """Keeps the last dataset open, and results that runs have in common in a folder.
 
     Args:
         folder: Where results lie; made if missing.
@@ -84,36 +84,37 @@ class Sharing:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         make_folder(folder)
-        self._bench: tuple[str, Bench] | None = None
+        self._opened: tuple[str, OpenDataset] | None = None
 
-    def bench(
+    def open(
         self, settings: SimulateSettings, options: BackboneOptions, device: str, cache: Path, progress: Progress
-    ) -> Bench:
-        """The bench of a run: the open one if it is the same, else one that is opened as :func:`open_bench` does."""
+    ) -> OpenDataset:
+        """What a run works on: what is open if it is the same, else opened anew (:func:`open_dataset`)."""
         shared = settings.model_dump(mode="json", exclude=_OF_ONE_RUN)
         key = json.dumps([shared, asdict(options), device, str(cache)])
-        if self._bench is None or self._bench[0] != key:
+        if self._opened is None or self._opened[0] != key:
             # Two open at a time would double the memory.
-            self._bench = None
-            self._bench = key, open_bench(settings, options, device, cache, progress)
-        return self._bench[1]
+            self._opened = None
+            self._opened = key, open_dataset(settings, options, device, cache, progress)
+        return self._opened[1]
 
-    def key(self, bench: Bench, preset: str, seed: int, annotated: Sequence[int]) -> str:
+    def key(self, opened: OpenDataset, preset: str, seed: int, annotated: Sequence[int]) -> str:
         """Name of the result of fitting a preset to the expert's drawings of some pool tiles.
 
         Args:
-            bench: Pool and evaluation.
+            opened: Pool and evaluation.
             preset: Name of the preset.
             seed: Seed of the fit.
             annotated: Positions of the annotated tiles.
         """
-        slides = {s.slide.id: s.slide.fingerprint for s in bench.evaluation.dataset.samples}
+        slides = {s.slide.id: s.slide.fingerprint for s in opened.evaluation.dataset.samples}
         facts = [
             __version__,
-            bench.pool.backbone.info.hash,
-            bench.pool.taxonomy.model_dump(mode="json"),
-            [[t.id, slides[t.slide]] for t in bench.pool.tiles],
-            [[s.slide.id, slides[s.slide.id]] for s in bench.evaluation.samples],
+            "blended windows",
+            opened.pool.backbone.info.hash,
+            opened.pool.taxonomy.model_dump(mode="json"),
+            [[t.id, slides[t.slide]] for t in opened.pool.tiles],
+            [[s.slide.id, slides[s.slide.id]] for s in opened.evaluation.samples],
             preset,
             seed,
             sorted(annotated),

@@ -15,7 +15,7 @@ from aczerots.annotation.store.records import NewDraft, SlideRecord
 from aczerots.annotation.store.rows import without_nan
 from aczerots.annotation.store.store import ProjectStore
 from aczerots.backbones.options import BackboneOptions
-from aczerots.config import SimulateSettings, cache_folder, read_settings
+from aczerots.config import SimulateSettings, cache_folder
 from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import InputError, SettingsError
 from aczerots.loop.expert import SimulatedExpert
@@ -27,7 +27,7 @@ from aczerots.prozs.presets import locate_preset
 from aczerots.selection.limits import Limit, tile_limits
 from aczerots.selection.locate import locate_strategy
 from aczerots.simulate.run_folder import MODEL, RunFolder
-from aczerots.simulate.shared import Bench, Sharing, open_bench
+from aczerots.simulate.shared import OpenDataset, Sharing, open_dataset
 from aczerots.storage.files import alone_in
 
 
@@ -72,17 +72,17 @@ def simulate(  # noqa: PLR0913  # keyword-only: each is a choice of its own
         _same_run(store, settings, out)
         started = time.perf_counter()
         options = BackboneOptions(settings.refine_with, settings.precision, compiled, trust_remote_code)
-        bench = (sharing.bench if sharing else open_bench)(settings, options, device, cache, progress)
-        _same_pool(store, bench, out)
+        opened = (sharing.open if sharing else open_dataset)(settings, options, device, cache, progress)
+        _same_pool(store, opened, out)
         if store.rounds.recall("opening") is None:
             store.rounds.remember("opening", {"seconds": time.perf_counter() - started})
-        run = SimulatedRun(settings, bench, sharing, folder, store, progress)
-        truth = {s.slide.id: s.truth for s in bench.evaluation.dataset.samples}
-        expert = SimulatedExpert(truth, bench.pool.taxonomy, progress)
+        run = SimulatedRun(settings, opened, sharing, folder, store, progress)
+        truth = {s.slide.id: s.truth for s in opened.evaluation.dataset.samples}
+        expert = SimulatedExpert(truth, opened.pool.taxonomy, progress)
         loop = Loop(store, run, expert, progress, scratch=cache)
         loop.run(settings.rounds, run.ask)
         run.finish(loop, expert, pictures)
-        return folder.rows(store, bench.pool.taxonomy)
+        return folder.rows(store, opened.pool.taxonomy)
 
 
 @final
@@ -91,7 +91,7 @@ class SimulatedRun:
 
     Args:
         settings: What decides the numbers.
-        bench: Pool and evaluation.
+        opened: Pool and evaluation.
         sharing: What the run has in common with others.
         folder: The output folder.
         store: Its database.
@@ -101,13 +101,13 @@ class SimulatedRun:
     def __init__(
         self,
         settings: SimulateSettings,
-        bench: Bench,
+        opened: OpenDataset,
         sharing: Sharing | None,
         folder: RunFolder,
         store: ProjectStore,
         progress: Progress,
     ) -> None:
-        self._settings, self._bench, self._sharing = settings, bench, sharing
+        self._settings, self._opened, self._sharing = settings, opened, sharing
         self._files, self._store, self._progress = folder, store, progress
         self.folder, self.seed, self.preset = folder.path, settings.seed, locate_preset(settings.preset)
 
@@ -117,17 +117,17 @@ class SimulatedRun:
         by_chance = number == 1 and s.first == "random"
         strategy = locate_strategy("random") if by_chance else locate_strategy(s.strategy, s.without)
         fraction = s.initial if number == 1 else s.budget
-        return Ask(strategy, max(1, round(fraction * len(self._bench.pool.tiles))), self._limits())
+        return Ask(strategy, max(1, round(fraction * len(self._opened.pool.tiles))), self._limits())
 
     def _limits(self) -> tuple[Limit, ...]:
         """How many tiles of a slide and of a patient a round asks for at most."""
-        slides = [t.slide for t in self._bench.pool.tiles]
-        patients = {s.slide.id: s.patient for s in self._bench.evaluation.dataset.samples if s.patient}
+        slides = [t.slide for t in self._opened.pool.tiles]
+        patients = {s.slide.id: s.patient for s in self._opened.evaluation.dataset.samples if s.patient}
         return tile_limits(slides, patients, per_slide=self._settings.per_slide, per_patient=self._settings.per_patient)
 
     def open_pool(self) -> Pool:
         """The pool, which is open already."""
-        return self._bench.pool
+        return self._opened.pool
 
     def model_file(self, number: int) -> str:
         """The one model of the folder; it says of which round it is."""
@@ -168,23 +168,23 @@ class SimulatedRun:
         """Columns of ``metrics.csv`` for a model fitted to some tiles."""
 
         def measured() -> dict[str, Any]:
-            pool = self._bench.pool
+            pool = self._opened.pool
             segmenter = Segmenter(model(), pool.card(self.preset.name, 0), pool.backbone)
-            return dict(self._bench.evaluation.measure(segmenter, self._progress).row(pool.taxonomy))
+            return dict(self._opened.evaluation.measure(segmenter, self._progress).row(pool.taxonomy))
 
         metrics = measured() if self._sharing is None else self._sharing.row(self._key(annotated), measured)
-        fraction = len(annotated) / len(self._bench.pool.tiles)
+        fraction = len(annotated) / len(self._opened.pool.tiles)
         return {"labelled_tiles": len(annotated), "labelled_fraction": fraction} | metrics
 
     def _key(self, annotated: Sequence[int]) -> str:
         """Name under which the result of these annotations is shared."""
         assert self._sharing is not None
         preset = self.preset.name if annotated else "zeroshot"
-        return self._sharing.key(self._bench, preset, self.seed, annotated)
+        return self._sharing.key(self._opened, preset, self.seed, annotated)
 
     def finish(self, loop: Loop, expert: SimulatedExpert, pictures: bool) -> None:
         """Full-label line, tables, pictures and report if wanted."""
-        pool, store = self._bench.pool, self._store
+        pool, store = self._opened.pool, self._store
         last = max(r.number for r in store.rounds.all() if r.metrics)
         if pool.coarse is not None:
             self._progress.say(
@@ -197,14 +197,14 @@ class SimulatedRun:
         self._files.write_tables(store, pool)
         if pictures:
             segmenter = Segmenter(loop.model(last), pool.card(self.preset.name, last), pool.backbone)
-            self._files.write_pictures(store, self._bench, segmenter)
-        self._files.write_record(store, self._bench, self._settings)
+            self._files.write_pictures(store, self._opened, segmenter)
+        self._files.write_record(store, self._opened, self._settings)
         if pictures:
             self._files.write_report()
 
     def _full_label(self, loop: Loop, expert: SimulatedExpert, last: int) -> ProZS:
         """A model that has every drawing; that of the last round if it has them all."""
-        pool = self._bench.pool
+        pool = self._opened.pool
         if len(self._store.answers.answered()) == len(pool.tiles):
             return loop.model(last)
         everything = {i: expert.draw(tile) for i, tile in enumerate(pool.tiles)}
@@ -221,7 +221,7 @@ def _same_run(store: ProjectStore, settings: SimulateSettings, out: Path) -> Non
     known = store.rounds.recall("settings")
     if known is not None:
         # Settings that are newer than the run were at their defaults.
-        known = read_settings(dataset=settings.dataset).model_dump(mode="json") | known
+        known = SimulateSettings(dataset=settings.dataset).model_dump(mode="json") | known
         # Dense features are the same on disk and in memory.
         alike = {known["cache"], now["cache"]} <= {"dense", "off"}
         different = [k for k in now if known.get(k) != now[k] and k != "rounds" and not (k == "cache" and alike)]
@@ -231,13 +231,13 @@ def _same_run(store: ProjectStore, settings: SimulateSettings, out: Path) -> Non
     store.rounds.remember("settings", now)
 
 
-def _same_pool(store: ProjectStore, bench: Bench, out: Path) -> None:
+def _same_pool(store: ProjectStore, opened: OpenDataset, out: Path) -> None:
     """Record the pool and what the numbers rest on, or check that they are the recorded ones.
 
     Raises:
         InputError: Images, classes, descriptions or backbone have changed.
     """
-    pool = bench.pool
+    pool = opened.pool
     now = {
         "backbone": pool.backbone.info.hash,
         "taxonomy": pool.taxonomy.hash,

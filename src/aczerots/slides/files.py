@@ -1,4 +1,4 @@
-"""What a file on disk is, and a fingerprint of large files that costs milliseconds."""
+"""What kind of file a slide is, and a fast fingerprint of large files."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ _ENDS = 64 * 2**10
 _SAMPLES, _SAMPLE = 64, 4096
 
 MPP_RANGE = (0.02, 50.0)
-"""Micrometres per pixel that a microscope slide can state; 72 dots per inch, which many programs write without having
-been asked, are 353."""
+"""Plausible micrometres per pixel of a slide; the 72 dots per inch that many programs write by default are 353."""
 
 
 def look_at(path: Path) -> Kind:
-    """What the first bytes say.
+    """The kind of a file, from its first bytes.
 
     Raises:
         InputError: Missing, a folder, empty, or not readable.
@@ -46,10 +45,7 @@ def look_at(path: Path) -> Kind:
 
 
 def is_cut_off(path: Path) -> bool:
-    """Whether a TIFF ends before its last directory does: what is left when copying was interrupted.
-
-    Directories are chained by offsets (TIFF 6.0, section 2; 64 bits wide in BigTIFF).
-    """
+    """Whether a TIFF ends before its last directory, as after an interrupted copy (TIFF 6.0, section 2; BigTIFF)."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(16)
@@ -71,12 +67,11 @@ def is_cut_off(path: Path) -> bool:
 
 
 def fingerprint_files(paths: Sequence[Path]) -> str:
-    """Hash of the files of a slide that does not read all of them.
+    """Hash of the files of a slide that reads only samples of large ones.
 
-    SHA-256 over, for each file: its name and size, its first and last 64 KiB, and 64 evenly spaced blocks of 4 KiB in
-    between. Files up to 384 KiB are thus hashed whole; times do not matter. Pixels that are changed in place without
-    changing the size of the file may be missed if no block meets them; files that scanners and converters write
-    anew differ in their headers.
+    SHA-256 over, for each file: its ending and size, its first and last 64 KiB, and 64 evenly spaced blocks of 4 KiB in
+    between. Files up to 384 KiB are hashed whole; times do not matter. A change in place between the blocks that keeps
+    the size is missed; files that scanners and converters write anew differ in their headers.
 
     Raises:
         InputError: A file cannot be read.
@@ -85,7 +80,7 @@ def fingerprint_files(paths: Sequence[Path]) -> str:
     for path in paths:
         try:
             size = path.stat().st_size
-            # Not the whole name: a renamed slide has the same pixels.
+            # Only the ending of the name: a renamed slide has the same pixels.
             digest.update(f"{path.suffix}|{size}|".encode())
             with path.open("rb") as file:
                 if size <= 2 * _ENDS + _SAMPLES * _SAMPLE:
@@ -103,15 +98,10 @@ def fingerprint_files(paths: Sequence[Path]) -> str:
 
 
 def checked_mpp(x: float | None, y: float | None, path: Path) -> float | None:
-    """The one resolution of a slide from what its file states along both axes; None where it states none.
-
-    Args:
-        x: Micrometres per pixel to the right.
-        y: Downwards.
-        path: The file.
+    """The resolution of a slide from the micrometres per pixel that its file states along x and y.
 
     Returns:
-        The geometric mean of both; None where one is missing or outside :data:`MPP_RANGE`, which is no statement.
+        The geometric mean of both; None where one is missing or outside :data:`MPP_RANGE`.
 
     Raises:
         InputError: They differ by more than 2 %: pixels that are not square.

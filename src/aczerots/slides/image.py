@@ -47,9 +47,8 @@ def open_image(path: Path) -> Iterator[Image.Image]:
     except PermissionError:
         raise InputError("no permission to read the image", where=path) from None
     except Image.DecompressionBombError:
-        raise InputError(
-            f"the image has more than {MAX_PIXELS // 10**6} megapixels", where=path, fix="Cut it into parts"
-        ) from None
+        what = f"the image has more than {MAX_PIXELS // 10**6} megapixels"
+        raise InputError(what, where=path, fix="Cut it into parts") from None
     except UnidentifiedImageError:
         raise InputError("this is no image that can be read", where=path) from None
     except (OSError, ValueError, SyntaxError, EOFError) as error:
@@ -93,39 +92,18 @@ class ImageSlide:
         part: Box | None = None,
         cache: PixelCache | None = None,
     ) -> None:
-        self.path = Path(path)
-        self._id = id
-        self._mpp = mpp
+        self.id, self.mpp, self.path = id, mpp, Path(path)
         self._cache = cache or PixelCache()
         with open_image(self.path) as image:
             width, height = image.size
-        self._part = part or Box(0, 0, width, height)
-        p = self._part
+        p = self._part = part or Box(0, 0, width, height)
         if p.x < 0 or p.y < 0 or p.x + p.width > width or p.y + p.height > height:
             raise InputError(f"the part {p} is not inside the {width} x {height} image", where=path)
-
-    @property
-    def id(self) -> str:
-        """Unique name within the dataset."""
-        return self._id
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) in pixels."""
-        return self._part.width, self._part.height
-
-    @property
-    def mpp(self) -> float | None:
-        """Micrometres per pixel, None where not known."""
-        return self._mpp
+        self.size = p.width, p.height
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the file bytes, and the part.
-
-        Raises:
-            InputError: The file cannot be read.
-        """
+        """SHA-256 of the file bytes and the part."""
         try:
             with self.path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256")
@@ -135,14 +113,7 @@ class ImageSlide:
         return digest.hexdigest()
 
     def read(self, box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Pixels of ``box`` resampled to ``size``, mirrored beyond the edge.
-
-        Args:
-            box: Pixels of the slide (of its part).
-            size: (width, height) of the result.
-
-        Returns:
-            RGB uint8 [height, width, 3].
+        """Pixels of ``box`` (in the frame of the part) resampled to ``size``: RGB uint8 [height, width, 3].
 
         Raises:
             InputError: The file cannot be decoded, or has another size than when it was opened.
@@ -174,27 +145,11 @@ class ArraySlide:
 
     def __init__(self, id: str, pixels: NDArray[np.uint8], mpp: float | None = None) -> None:
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
-            raise InputError(
-                f"pixels are {pixels.dtype} {list(pixels.shape)}", where=id, fix="Give RGB uint8 [h, w, 3]"
-            )
-        self._id = id
-        self._mpp = mpp
+            what = f"pixels are {pixels.dtype} {list(pixels.shape)}"
+            raise InputError(what, where=id, fix="Give RGB uint8 [h, w, 3]")
+        self.id, self.mpp = id, mpp
+        self.size = pixels.shape[1], pixels.shape[0]
         self._pixels = pixels.copy()
-
-    @property
-    def id(self) -> str:
-        """Unique name within the dataset."""
-        return self._id
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) in pixels."""
-        return self._pixels.shape[1], self._pixels.shape[0]
-
-    @property
-    def mpp(self) -> float | None:
-        """Micrometres per pixel, None where not known."""
-        return self._mpp
 
     @cached_property
     def fingerprint(self) -> str:

@@ -1,4 +1,4 @@
-"""Truth for slides: mask files with an id per pixel, and arrays in memory."""
+"""Truth for slides: mask files with an id per pixel."""
 
 from __future__ import annotations
 
@@ -36,18 +36,10 @@ class MaskFile:
         self._cache = cache or PixelCache()
 
     def read(self, box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Label ids of ``box`` by nearest neighbour, IGNORE beyond the slide.
-
-        Args:
-            box: Pixels of the slide.
-            size: (width, height) of the result.
-
-        Returns:
-            uint8 [height, width], taxonomy positions or IGNORE.
+        """Label ids of ``box`` by nearest neighbour, IGNORE beyond the slide: uint8 [height, width].
 
         Raises:
-            InputError: Unreadable, a colour picture, of another size than the slide, or a code that is in
-                no class.
+            InputError: Unreadable, a colour picture, of another size than the slide, or a code of no class.
         """
         return nearest(self._cache.get(("mask", self.path), self._decode), box, size)
 
@@ -84,24 +76,3 @@ class MaskFile:
                 fix=f"Known ids are {known}",
             )
         return labels.astype(np.uint8)
-
-
-@final
-class ArrayLabels:
-    """Label ids in memory; satisfies :class:`~aczerots.slides.base.LabelMap`.
-
-    Args:
-        array: uint8 [height, width], taxonomy positions or IGNORE, of the size of the slide.
-
-    Raises:
-        InputError: Another shape or dtype.
-    """
-
-    def __init__(self, array: NDArray[np.uint8]) -> None:
-        if array.dtype != np.uint8 or array.ndim != 2:
-            raise InputError(f"labels are {array.dtype} {list(array.shape)}", fix="Give uint8 [h, w]")
-        self._array = array.copy()
-
-    def read(self, box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Label ids of ``box`` by nearest neighbour, IGNORE beyond the array: uint8 [height, width]."""
-        return nearest(self._array, box, size)

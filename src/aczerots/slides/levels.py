@@ -1,4 +1,4 @@
-"""Reading from a pyramid at any resolution, as if level 0 had been resampled: the geometry of whole slides."""
+"""Reads a pyramid at any resolution, as if level 0 had been resampled."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from PIL import Image
 from aczerots.slides.base import Box
 
 BLOCK = 2048
-"""Side in pixels of what is read of a level at once, so that memory does not follow the box."""
+"""Side in pixels of what is read of a level at once, so that large boxes need no more memory."""
 
 _FINE = 1.001
-"""How much coarser than asked for a level may be: ratios of level sizes are not exact."""
+"""How much coarser than asked for a level may be, because ratios of level sizes are not exact."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Patch:
 
     Attributes:
         pixels: RGB uint8 [h, w, 3].
-        shift: How far (x, y) the left top corner lies from where it was asked for, in pixels of the level,
-            -1 < shift <= 0. A reader that cannot start at every pixel says so here.
+        shift: Offset (x, y) of the top left corner from where it was asked for, in pixels of the level,
+            -1 < shift <= 0; not 0 where a reader cannot start at every pixel.
     """
 
     pixels: NDArray[np.uint8]
@@ -54,8 +54,8 @@ def level_scale(whole: tuple[int, int], size: tuple[int, int]) -> tuple[float, f
     """Level-0 pixels per pixel of a level, (x, y).
 
     Scanners reduce by whole numbers and drop or pad the rest at the right and lower edge: 4443 pixels become 2221 at
-    factor 2, not at 2.0005, which would be off by a pixel at the far end. Where a whole number explains both sizes
-    it is taken, otherwise the ratio of the sizes.
+    factor 2; the ratio 2.0005 would be off by a pixel at the far end. So a whole number that explains both sizes is
+    taken, otherwise the ratio of the sizes.
 
     Args:
         whole: (width, height) of level 0.
@@ -81,11 +81,11 @@ def best_level(levels: Sequence[Level], scale: tuple[float, float]) -> int:
 
 
 def read_levels(levels: Sequence[Level], fetch: Fetch, box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Pixels of a box resampled to ``size`` from the level that suits.
+    """Pixels of a box resampled to ``size`` from the best level.
 
-    Bicubic with antialiasing, from pixels around the box too: neighbouring boxes fit together without a seam. Beyond
-    the slide it is mirrored at its level-0 edge; where a level does not end exactly there, what is mirrored may be
-    off by half a pixel of that level.
+    Bicubic with antialiasing, also from pixels around the box, so that neighbouring boxes fit together without a seam.
+    Beyond the slide pixels are mirrored at its level-0 edge; where a level does not end exactly there, they may be off
+    by half a pixel of that level.
 
     Args:
         levels: Level 0 first.
@@ -132,15 +132,14 @@ def _resampled(
         pixels = pixels[rows[:, None] - top, columns - left]
     first = [start[i] + patch.shift[i] for i in (0, 1)]
     inside = area[0] - first[0], area[1] - first[1], area[2] - first[0], area[3] - first[1]
-    exact = ratio == [1.0, 1.0] and all(v == int(v) for v in inside)
-    if exact:
+    if ratio == [1.0, 1.0] and all(v == int(v) for v in inside):
         x, y = int(inside[0]), int(inside[1])
         return pixels[y : y + shape[1], x : x + shape[0]]
     return np.asarray(Image.fromarray(pixels).resize(shape, Image.Resampling.BICUBIC, box=inside))
 
 
 def _indices(start: int, stop: int, scale: float, length: int, count: int) -> NDArray[np.intp]:
-    """Which pixels of a level stand for its pixels ``start`` .. ``stop`` when the slide is mirrored at its edges.
+    """Indices of the pixels ``start`` .. ``stop`` along an axis of a level, mirrored at the edges of the slide.
 
     Args:
         start: First pixel, may be negative.

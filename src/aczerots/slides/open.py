@@ -1,4 +1,4 @@
-"""One opener for any file that holds a slide."""
+"""Opens any file that holds a slide."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def open_slide(
 ) -> Slide:
     """Any file as a slide: whole slides, OME-TIFF, and plain PNG, JPEG or TIFF images.
 
-    The resolution is what the file states, else ``mpp``; it is never guessed. A whole slide needs one. A plain image
-    may have none, whoever needs it will ask. PNG and JPEG state none that could be trusted.
+    The resolution is what the file states, else ``mpp``; it is never guessed. A whole slide must have one, a plain
+    image may have none. What PNG and JPEG files state is not reliable and is not used.
 
     Args:
         path: The file; of slides that are folders (MRXS, DICOM) one of their files.
@@ -33,8 +33,7 @@ def open_slide(
         cache: Holds the decoded pixels of plain images.
 
     Returns:
-        An :class:`~aczerots.slides.image.ImageSlide` for plain images up to 178 megapixels, otherwise a slide that
-        is read in parts.
+        An ``ImageSlide`` for plain images up to 178 megapixels, otherwise a slide that is read in parts.
 
     Raises:
         InputError: Missing, empty, damaged, its content is not what its name says, or a whole slide without
@@ -54,7 +53,8 @@ def open_slide(
         slide = _tiled(path, name, mpp)
     elif kind == "dicom" or path.suffix.lower() in SLIDE_SUFFIXES:
         if vendor(path) is None:
-            what = f"is named {path.suffix} and is no such slide ({_content(kind)})"
+            content = "its content is unknown" if kind == "other" else f"its content is {kind.upper()}"
+            what = f"is named {path.suffix} and is no such slide ({content})"
             raise InputError(what, where=path, fix="Rename it after its content, or copy the slide again")
         slide = WholeSlide(path, name, mpp)
     else:
@@ -65,17 +65,13 @@ def open_slide(
     return slide
 
 
-def _content(kind: str) -> str:
-    return "its content is unknown" if kind == "other" else f"its content is {kind.upper()}"
-
-
 def _tiled(path: Path, name: str, mpp: float | None) -> Slide:
-    """A TIFF that is read in parts: OME by tifffile, which knows its levels, others by OpenSlide if it can."""
-    # Hamamatsu's files have offsets of their own kind, which OpenSlide knows.
+    """A TIFF that is read in parts: OME-TIFF by tifffile, which knows its levels, others by OpenSlide if it can."""
+    # Offsets in Hamamatsu's files are not those of TIFF; OpenSlide knows them.
     if path.suffix.lower() != ".ndpi" and is_cut_off(path):
         raise InputError("the file cannot be read whole: it is cut off", where=path, fix=DAMAGED)
     with open_tiff(path) as tiff:
-        # OpenSlide would show deeper pixels in a way of its own; the other reader refuses them.
+        # TiffSlide refuses pixels of more than 8 bits, which OpenSlide would convert silently.
         simple = not tiff.is_ome and tiff.pages[0].dtype == "uint8"
     if simple and vendor(path) is not None:
         return WholeSlide(path, name, mpp)
@@ -94,7 +90,7 @@ def _is_plain(path: Path) -> bool:
             fits = image.width * image.height <= MAX_PIXELS
             return known and fits and not ({_TILE_WIDTH, _SUB_IFDS} & set(tags)) and "<OME" not in text
     except InputError:
-        # Larger than an image may be, or of a kind that Pillow does not know: the others will say.
+        # Too large, or unknown to Pillow: the other readers decide.
         return False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import RLock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from PIL import Image
 
 from aczerots.slides.base import Box
 from aczerots.taxonomy import IGNORE
+
+AnyScalar = TypeVar("AnyScalar", bound=np.generic)
 
 DEFAULT_CACHE_BYTES = 512 * 2**20
 """Room for one decoded slide scan of 9000 x 9900 pixels and some hundred crops."""
@@ -23,23 +25,21 @@ class PixelCache:
 
     Args:
         max_bytes: Upper bound of what is kept. An array above it is handed out and not kept.
+
+    Attributes:
+        nbytes: Bytes held now.
     """
 
     def __init__(self, max_bytes: int = DEFAULT_CACHE_BYTES) -> None:
         self._max_bytes = max_bytes
         self._arrays: OrderedDict[object, NDArray[Any]] = OrderedDict()
-        self._bytes = 0
+        self.nbytes = 0
         self._lock = RLock()
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held now."""
-        return self._bytes
 
     def get(self, key: object, make: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
         """The array of ``key``, made by ``make`` where it is not held; read-only.
 
-        One thread decodes at a time, so that threads reading one large slide do not decode it twice.
+        Only one thread decodes at a time, so that no slide is decoded twice.
         """
         with self._lock:
             if key in self._arrays:
@@ -49,9 +49,9 @@ class PixelCache:
             array.flags.writeable = False
             if array.nbytes <= self._max_bytes:
                 self._arrays[key] = array
-                self._bytes += array.nbytes
-                while self._bytes > self._max_bytes:
-                    self._bytes -= self._arrays.popitem(last=False)[1].nbytes
+                self.nbytes += array.nbytes
+                while self.nbytes > self._max_bytes:
+                    self.nbytes -= self._arrays.popitem(last=False)[1].nbytes
             return array
 
 
@@ -112,8 +112,15 @@ def nearest(labels: NDArray[np.uint8], box: Box, size: tuple[int, int]) -> NDArr
     width, height = size
     rows = box.y + np.floor((np.arange(height) + 0.5) * box.height / height).astype(np.intp)
     columns = box.x + np.floor((np.arange(width) + 0.5) * box.width / width).astype(np.intp)
-    inside_y = (rows >= 0) & (rows < labels.shape[0])
-    inside_x = (columns >= 0) & (columns < labels.shape[1])
-    out = np.full((height, width), IGNORE, dtype=np.uint8)
-    out[np.ix_(inside_y, inside_x)] = labels[np.ix_(rows[inside_y], columns[inside_x])]
+    return picked(labels, rows, columns, IGNORE)
+
+
+def picked(
+    values: NDArray[AnyScalar], rows: NDArray[np.integer], columns: NDArray[np.integer], fill: int
+) -> NDArray[AnyScalar]:
+    """Values [h, w] at some rows [r] and columns [c]: [r, c], ``fill`` beyond the array."""
+    inside_y = (rows >= 0) & (rows < values.shape[0])
+    inside_x = (columns >= 0) & (columns < values.shape[1])
+    out = np.full((len(rows), len(columns)), fill, dtype=values.dtype)
+    out[np.ix_(inside_y, inside_x)] = values[np.ix_(rows[inside_y], columns[inside_x])]
     return out

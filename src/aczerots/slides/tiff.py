@@ -1,4 +1,4 @@
-"""Slides through tifffile: OME-TIFF with its pyramid, and TIFFs that OpenSlide does not read."""
+"""Slides read by tifffile: OME-TIFF with its pyramid, and TIFFs that OpenSlide does not read."""
 
 from __future__ import annotations
 
@@ -49,8 +49,7 @@ def stated_mpp(tiff: Any, path: Path) -> float | None:
         found = [_ome_size(tiff.ome_metadata, axis) for axis in "XY"]
         return checked_mpp(found[0], found[1], path)
     tags = tiff.pages[0].tags
-    facts = tiff.imagej_metadata or {}
-    unit = str(facts.get("unit", "")).replace("\\u00B5", "µ")
+    unit = str((tiff.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
     inch_or_cm = {2: 25400.0, 3: 10000.0}.get(int(tags.valueof("ResolutionUnit", default=1)))
     per_unit = _UNITS.get(unit) or inch_or_cm
     if per_unit is None:
@@ -79,7 +78,7 @@ class TiffSlide:
     """A slide that tifffile reads; satisfies :class:`~aczerots.slides.base.Slide`.
 
     The first image of the file with all its levels: 8-bit RGB, interleaved or in planes, or 8-bit grey. Tiles and
-    strips are decoded when they are needed; nothing is kept.
+    strips are decoded at every read and not kept.
 
     Args:
         path: The file.
@@ -92,50 +91,27 @@ class TiffSlide:
     """
 
     def __init__(self, path: Path, id: str, mpp: float | None = None) -> None:
-        self.path = Path(path)
-        self._id = id
+        self.id, self.path = id, Path(path)
         tiff = open_tiff(self.path)
         self._close = weakref.finalize(self, tiff.close)
         try:
-            self._mpp = stated_mpp(tiff, self.path) or mpp
-            self._levels = [_Plane(level) for level in tiff.series[0].levels]
+            self.mpp = stated_mpp(tiff, self.path) or mpp
+            self._planes = [_Plane(level) for level in tiff.series[0].levels]
         except _ERRORS as error:
             raise InputError(f"the TIFF cannot be read ({error})", where=path, fix=DAMAGED) from error
-        for plane in self._levels:
+        for plane in self._planes:
             if plane.problem:
-                fix = "Convert it to 8-bit RGB"
-                raise InputError(plane.problem, where=path, fix=fix)
-        self.levels: tuple[Level, ...] = make_levels([p.size for p in self._levels])
-
-    @property
-    def id(self) -> str:
-        """Unique name within the dataset."""
-        return self._id
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) in level-0 pixels."""
-        return self.levels[0].size
-
-    @property
-    def mpp(self) -> float | None:
-        """Micrometres per level-0 pixel, None where neither the file nor the caller states them."""
-        return self._mpp
+                raise InputError(plane.problem, where=path, fix="Convert it to 8-bit RGB")
+        self.levels: tuple[Level, ...] = make_levels([p.size for p in self._planes])
+        self.size = self.levels[0].size
 
     @cached_property
     def fingerprint(self) -> str:
-        """See :func:`~aczerots.slides.files.fingerprint_files`.
-
-        Raises:
-            InputError: The file cannot be read.
-        """
+        """Hash of samples of the file."""
         return fingerprint_files([self.path])
 
     def read(self, box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Pixels of ``box`` (level-0 pixels) resampled to ``size``, see :func:`~aczerots.slides.levels.read_levels`.
-
-        Returns:
-            RGB uint8 [height, width, 3].
+        """Pixels of ``box`` (level-0 pixels) resampled to ``size``: RGB uint8 [height, width, 3].
 
         Raises:
             InputError: A part of the file is damaged.
@@ -144,7 +120,7 @@ class TiffSlide:
 
     def _fetch(self, level: int, box: Box) -> Patch:
         try:
-            return Patch(self._levels[level].read(box))
+            return Patch(self._planes[level].read(box))
         except _ERRORS as error:
             what = f"level {level} cannot be read at {box.x}, {box.y} ({error})"
             raise InputError(what, where=self.path, fix=DAMAGED) from error

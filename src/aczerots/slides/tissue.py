@@ -1,4 +1,4 @@
-"""Where tissue is: a mask from a small picture of the slide. Ink, dust and glass are no tissue."""
+"""Finds the tissue of a slide in a small picture of it, and leaves out ink, dust and glass."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.slides.base import Box, Slide
+from aczerots.slides.pixels import picked
 
 THUMBNAIL = 2048
 """Longest side in pixels of the picture in which tissue is looked for."""
 
 FINEST = 8.0
-"""Micrometres per pixel of that picture at the finest: cells are smaller than what tissue is told by."""
+"""Finest resolution of that picture in micrometres per pixel; single cells do not matter for tissue."""
 
 _FAINT, _PALE = 0.025, 0.06
 _MIN_SPECK = 12
@@ -63,11 +64,7 @@ class TissueMask:
         scale = [m / s for m, s in zip(self.mask.shape[::-1], self.size, strict=True)]
         columns = np.floor((box.x + (np.arange(size[0]) + 0.5) * box.width / size[0]) * scale[0]).astype(np.int64)
         rows = np.floor((box.y + (np.arange(size[1]) + 0.5) * box.height / size[1]) * scale[1]).astype(np.int64)
-        inside_x = (columns >= 0) & (columns < self.mask.shape[1])
-        inside_y = (rows >= 0) & (rows < self.mask.shape[0])
-        out = np.zeros((size[1], size[0]), dtype=bool)
-        out[np.ix_(inside_y, inside_x)] = self.mask[np.ix_(rows[inside_y], columns[inside_x])]
-        return out
+        return picked(self.mask, rows, columns, fill=False)
 
 
 def _cover(start: int, extent: int, length: int, count: int) -> tuple[int, int]:
@@ -97,8 +94,8 @@ def thumbnail(slide: Slide, longest: int = THUMBNAIL, finest: float = FINEST) ->
 
     Args:
         slide: The slide.
-        longest: Its longest side at most, pixels.
-        finest: Its micrometres per pixel at least, where the slide's are known.
+        longest: Maximum of its longer side in pixels.
+        finest: Minimum of its micrometres per pixel, where the slide's are known.
 
     Returns:
         (RGB uint8 [h, w, 3], its micrometres per pixel or None).
@@ -113,14 +110,14 @@ def tissue_of(pixels: NDArray[np.uint8], mpp: float | None = None) -> NDArray[np
     """Tissue in a small picture of a slide.
 
     Works in optical density against the slide's own glass (Beer-Lambert). Stained tissue absorbs green, and absorbs
-    colours unequally; grey shadows, dust and edges of the cover slip absorb all alike. The threshold is Otsu's, held
-    between what is faint and what is pale: Otsu's alone finds tissue on blank slides and loses fat beside dense
-    tissue. Ink is told by its colour: blue and green ink absorb red more than stains do, black all alike and much,
-    red ink blue as much as green.
+    colours unequally; shadows, dust and edges of the cover slip absorb all colours equally. The threshold is Otsu's,
+    clipped to a range: without the lower bound it finds tissue on blank slides, without the upper one it loses fat
+    beside dense tissue. Ink is recognised by its colour: blue and green ink absorb red more than stains do, black ink
+    absorbs all colours strongly, red ink absorbs blue as much as green.
 
     Args:
         pixels: RGB uint8 [h, w, 3].
-        mpp: Its micrometres per pixel; larger specks and holes are kept where it is not known.
+        mpp: Its micrometres per pixel; where not known, a fixed number of pixels decides what a speck is.
 
     Returns:
         Bool [h, w].

@@ -21,7 +21,7 @@ DAMAGED = "Copy the slide again, or leave it out"
 
 
 def vendor(path: Path) -> str | None:
-    """Which of OpenSlide's formats the file has, None if it knows none.
+    """Name of the file's format in OpenSlide, None if OpenSlide does not know it.
 
     Raises:
         MissingExtraError: OpenSlide is not installed.
@@ -42,8 +42,8 @@ def vendor(path: Path) -> str | None:
 class WholeSlide:
     """A slide that OpenSlide reads; satisfies :class:`~aczerots.slides.base.Slide`.
 
-    Level 0 is the whole scan, also where the file marks a smaller part as the one with tissue. Where nothing was
-    scanned it has the background colour that the file states, else white. Reading is safe from several threads.
+    Level 0 is the whole scan, even if the file marks a smaller part as the one with tissue. Areas that were not scanned
+    have the background colour that the file states, else white. Several threads may read at the same time.
 
     Args:
         path: The file; of slides that are folders, the index file.
@@ -59,47 +59,25 @@ class WholeSlide:
         vendor(path)
         import openslide
 
-        self.path = Path(path)
-        self._id = id
+        self.id, self.path = id, Path(path)
         try:
             self._slide: openslide.OpenSlide = openslide.OpenSlide(self.path)
         except (openslide.OpenSlideError, OSError) as error:
             raise InputError(f"the slide cannot be opened ({error})", where=path, fix=DAMAGED) from error
-        facts = self._slide.properties
-        stated = [_number(facts.get(name)) for name in ("openslide.mpp-x", "openslide.mpp-y")]
-        self._mpp = checked_mpp(stated[0], stated[1], self.path) or mpp
-        self._background = _colour(facts.get("openslide.background-color"))
+        properties = self._slide.properties
+        stated = [_number(properties.get(name)) for name in ("openslide.mpp-x", "openslide.mpp-y")]
+        self.mpp = checked_mpp(stated[0], stated[1], self.path) or mpp
+        self._background = _colour(properties.get("openslide.background-color"))
         self.levels: tuple[Level, ...] = make_levels(self._slide.level_dimensions)
-
-    @property
-    def id(self) -> str:
-        """Unique name within the dataset."""
-        return self._id
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) in level-0 pixels."""
-        return self.levels[0].size
-
-    @property
-    def mpp(self) -> float | None:
-        """Micrometres per level-0 pixel, None where neither the file nor the caller states them."""
-        return self._mpp
+        self.size = self.levels[0].size
 
     @cached_property
     def fingerprint(self) -> str:
-        """See :func:`~aczerots.slides.files.fingerprint_files`; of all files that make up the slide.
-
-        Raises:
-            InputError: A file cannot be read.
-        """
+        """Hash of samples of all files that make up the slide."""
         return fingerprint_files(_parts(self.path))
 
     def read(self, box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Pixels of ``box`` (level-0 pixels) resampled to ``size``, see :func:`~aczerots.slides.levels.read_levels`.
-
-        Returns:
-            RGB uint8 [height, width, 3].
+        """Pixels of ``box`` (level-0 pixels) resampled to ``size``: RGB uint8 [height, width, 3].
 
         Raises:
             InputError: A part of the file is damaged.
@@ -119,12 +97,10 @@ class WholeSlide:
             raise InputError(what, where=self.path, fix=DAMAGED) from error
         pixels = np.asarray(image)
         shift = min(0.0, corner[0] / ratio - box.x), min(0.0, corner[1] / ratio - box.y)
-        opacity = pixels[..., 3:]
+        colour, opacity = pixels[..., :3], pixels[..., 3:].astype(np.uint16)
         if opacity.min() == 255:
-            return Patch(pixels[..., :3], shift)
-        mixed = (
-            pixels[..., :3].astype(np.uint16) * opacity + self._background * (255 - opacity.astype(np.uint16))
-        ) / 255
+            return Patch(colour, shift)
+        mixed = (colour * opacity + self._background * (255 - opacity)) / 255
         return Patch(np.rint(mixed).astype(np.uint8), shift)
 
 

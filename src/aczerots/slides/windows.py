@@ -1,16 +1,16 @@
-"""Overlapping windows over a slide whose cells fall onto one grid, and the chunks in which they are worked through."""
+"""Overlapping windows over a slide whose feature cells line up, and the chunks in which a slide is computed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from aczerots.errors import InputError
 from aczerots.slides.base import Box, Slide, Tile
 
 TIFF_TILE = 512
-"""Side in pixels of a tile of the files that are written; chunks are multiples of it."""
+"""Side in pixels of a tile of the files that are written; the side of a chunk is a multiple of it."""
 
 OVERLAP = 0.25
 """Fraction of its side that a window has in common with the next one."""
@@ -38,10 +38,10 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Line:
-    """Windows along one axis, in cells; cell 0 is the first cell of the first window.
+    """Windows along one axis; cell 0 is the first feature cell of the first window.
 
     Attributes:
-        origin: Where cell 0 begins, map pixels; negative, since windows reach beyond the slide.
+        origin: Where cell 0 begins, map pixels; negative where windows reach beyond the slide.
         count: Number of windows.
     """
 
@@ -62,12 +62,12 @@ class WindowPlan:
         scale: Level-0 pixels per map pixel.
         mpp: Micrometres per map pixel, None where the slide states none.
         tile: Side of a window in map pixels.
-        cells: Cells of a window along each axis.
+        cells: Feature cells of a window along each axis.
         step: Cells from one window to the next.
         lines: Windows along x and y.
         chunk: Side of a chunk in map pixels, a multiple of :data:`TIFF_TILE`.
-        rim: Cells that are read beyond a window on every side, for its own cells to see, and then dropped. Then a
-            window has only the cells in common with the next that values between centres need.
+        rim: Cells that are read around a window as context and then dropped. With a rim, windows overlap only as far
+            as interpolation between cell centres needs.
     """
 
     slide: str
@@ -97,28 +97,27 @@ class WindowPlan:
         return replace(self, cells=cells, step=step, rim=rim, chunk=chunk)
 
     def window(self, column: int, row: int) -> Tile:
-        """The window at a place of the grid of windows; its box is the window itself, without the rim."""
+        """The window of a column and row; its box is the window itself, without the rim."""
         # Whole numbers first, so that the windows of a refined plan are the same to the last digit.
         corner = [
             line.origin + i * self.step * self.tile / self.cells
             for line, i in zip(self.lines, (column, row), strict=True)
         ]
-        rim = self.rim * self.tile / self.cells
-        box, read = (self._square(corner, by) for by in (0.0, rim))
-        return Tile(self.slide, box, read, round(self.tile + 2 * rim), self.mpp)
 
-    def _square(self, corner: Sequence[float], by: float) -> Box:
-        """Level-0 box of a window whose corner (x, y) is given in map pixels, larger by so many on every side."""
-        side = round((self.tile + 2 * by) * self.scale)
-        x, y = (round((c - by) * self.scale) for c in corner)
-        return Box(x, y, side, side)
+        def square(margin: float) -> Box:
+            side = round((self.tile + 2 * margin) * self.scale)
+            x, y = (round((c - margin) * self.scale) for c in corner)
+            return Box(x, y, side, side)
+
+        rim = self.rim * self.tile / self.cells
+        return Tile(self.slide, square(0.0), square(rim), round(self.tile + 2 * rim), self.mpp)
 
     def covering(self, axis: int, start: int, extent: int) -> range:
         """Windows along an axis (0 is x) that decide ``extent`` map pixels from ``start``."""
         if not self.rim:
             first, stop = self.needed(axis, start, extent)
             return self.meeting(axis, first, stop)
-        # What windows have in common serves to interpolate; the window in whose middle part a pixel lies has it all.
+        # The overlap serves interpolation only; the window in whose middle part a pixel lies decides it.
         line, step = self.lines[axis], self.step * self.cell
         inner = line.origin + (self.tile - step) / 2
         first, last = (math.floor((p - inner) / step) for p in (start + 0.5, start + extent - 0.5))
@@ -171,8 +170,7 @@ def plan_windows(  # noqa: PLR0913  # one per fact that decides a plan
 ) -> WindowPlan:
     """Windows that cover a slide.
 
-    The fewest windows with that overlap; what they cover more than the slide is shared by both ends, where the slide
-    is mirrored.
+    The fewest windows with that overlap; they reach beyond the slide equally far at both ends, where it is mirrored.
 
     Args:
         slide: The slide.
@@ -181,9 +179,8 @@ def plan_windows(  # noqa: PLR0913  # one per fact that decides a plan
         mpp: Micrometres per pixel to read at; None reads level-0 pixels as they are.
         chunk: Side of a chunk in map pixels, a multiple of :data:`TIFF_TILE`.
         overlap: Fraction of its side that a window has in common with the next, 0 to below 1.
-        shift: Map pixels (x, y) >= 0 by which the grid of windows is moved to the left and up; for measuring how
-            much it matters where windows lie.
-        rim: Cells that are read beyond a window and dropped; see :class:`WindowPlan`.
+        shift: Map pixels (x, y) >= 0 by which all windows are moved left and up, to measure how much it matters.
+        rim: Cells that are read around a window and dropped.
 
     Raises:
         InputError: ``mpp`` asked of a slide that states none.
@@ -205,14 +202,14 @@ def _line(length: int, tile: int, cells: int, step: int, cell: float, moved: int
     """Windows along an axis of ``length`` map pixels."""
     count = max(0, math.ceil((length - tile) / (step * cell) - 1e-9)) + 1
     spare = ((count - 1) * step + cells) * cell - length
-    # Whole cells before the slide, so that a slide of whole cells has its cells where a tile alone has them.
+    # Whole cells before the slide, so that a slide of the size of a tile has the same cells as that tile.
     before = math.floor(spare / cell / 2) * cell
     more = math.ceil(max(0.0, moved - (spare - before)) / (step * cell))
     return Line(-before - moved, count + more)
 
 
 def _aligned(length: int, tile: int, cells: int, step: int, cell: float, moved: int) -> Line:
-    """As :func:`_line`; middle parts of windows begin at 0, so that they part at the borders of chunks."""
+    """Windows with a rim along an axis: their middle parts begin at 0, so that chunks end where middle parts end."""
     before = (cells - step) // 2 * cell + moved
     count = max(0, math.ceil((length + before - tile) / (step * cell) - 1e-9)) + 1
     return Line(-before, count)

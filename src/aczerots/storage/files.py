@@ -1,4 +1,4 @@
-"""Writes files so that they are whole or absent, whatever happens meanwhile: a kill, a full disk."""
+"""Writes files so that they are complete or absent, even after a kill or on a full disk."""
 
 from __future__ import annotations
 
@@ -45,21 +45,15 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary file to fill, and put it in the place of ``path`` when the block ends well.
+    """Give an empty temporary file to fill, and move it to ``path`` when the block ends without an error.
 
-    The temporary file lies in the same folder, because only a rename inside one file system is atomic. Its
-    name ends in ``.tmp``: a library that reads the format from the name must be told it. When the block
-    raises anything, ``path`` keeps what it had. Missing folders above ``path`` are made.
-
-    Args:
-        path: The file to write or replace.
-
-    Yields:
-        The temporary file, empty.
+    The temporary file lies in the same folder, because only a rename inside one file system is atomic. Its name ends in
+    ``.tmp``: tell libraries that read the format from the name. After an error ``path`` is as before. Missing folders
+    above ``path`` are made.
 
     Raises:
-        StorageError: Disk full, no permission, read-only disk, a folder in the way. An ``OSError`` that
-            names another file than the temporary one is not about writing, and passes through.
+        StorageError: Disk full, no permission, read-only disk, a folder in the way. An ``OSError`` that names another
+            file than the temporary one is not about writing and is raised as it is.
     """
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
@@ -109,14 +103,13 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(
-            f"cannot make the folder: {error.strerror}", where=path, fix="Choose another --out"
-        ) from error
+        what = f"cannot make the folder: {error.strerror}"
+        raise StorageError(what, where=path, fix="Choose another --out") from error
 
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing results into the same folder; the lock ends with the process, however it ends.
+    """Lock a folder, so that no other process writes results to it; the lock ends with the process, however it ends.
 
     Args:
         folder: An existing folder.
@@ -124,16 +117,15 @@ def alone_in(folder: Path) -> Iterator[None]:
     Raises:
         StorageError: Another process holds it, or no file can be written there.
     """
-    # Every command imports this module, and few need a lock.
+    # Imported here because every command imports this module and few need a lock.
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / ".lock", timeout=0)
     try:
         lock.acquire()
     except Timeout:
-        raise StorageError(
-            "another process is at work in this folder", where=folder, fix="Wait for it, or choose another --out"
-        ) from None
+        fix = "Wait for it, or choose another --out"
+        raise StorageError("another process is at work in this folder", where=folder, fix=fix) from None
     except OSError as error:
         raise _storage_error(error, folder) from error
     try:
@@ -143,9 +135,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def scratch_array(shape: tuple[int, ...], dtype: str, folder: Path | None) -> NDArray[Any]:
-    """An array of zeros for a while: in memory, or on disk as a memory map of a file without a name.
-
-    The file goes when nothing holds the array any more, or the process ends in any way.
+    """A temporary array of zeros: in memory, or a memory map of an unnamed file that goes with the array.
 
     Args:
         shape: Its shape.
@@ -153,7 +143,7 @@ def scratch_array(shape: tuple[int, ...], dtype: str, folder: Path | None) -> ND
         folder: Where the file is; made if missing. None takes memory.
 
     Raises:
-        StorageError: The disk has not the room, or the folder cannot be written.
+        StorageError: The disk is full, or the folder cannot be written.
     """
     import numpy as np
 
@@ -163,7 +153,7 @@ def scratch_array(shape: tuple[int, ...], dtype: str, folder: Path | None) -> ND
     try:
         make_folder(folder)
         with tempfile.TemporaryFile(dir=folder, prefix="scratch-") as file:
-            # Writing to a map of a file that the disk cannot hold would kill the process.
+            # Without room on the disk, writing to the memory map would kill the process.
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
             return np.memmap(file, dtype=dtype, mode="r+" if hasattr(os, "posix_fallocate") else "w+", shape=shape)

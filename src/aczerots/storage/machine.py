@@ -1,8 +1,9 @@
-"""What the machine has room for: cores, memory, disk, and sizes as people read them."""
+"""Cores, memory and disk space of the machine, and sizes as people read them."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,9 +37,8 @@ def available_memory() -> int | None:
         text = _MEMINFO.read_text(encoding="ascii")
     except OSError:  # only Linux says it in a file
         return None
-    facts = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    words = facts.get("MemAvailable", "").split()
-    return int(words[0]) * 1024 if words else None
+    found = re.search(r"^MemAvailable:\s+(\d+)", text, re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
 
 
 def free_space(path: Path) -> int:
@@ -77,7 +77,7 @@ def size_text(size: float) -> str:
 
 @contextmanager
 def few_threads(threads: int) -> Iterator[None]:
-    """How many threads child processes, and libraries that are imported meanwhile, read from the environment."""
+    """Set how many threads child processes and libraries imported meanwhile use, through environment variables."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, str(threads)))
     try:

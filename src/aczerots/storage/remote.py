@@ -1,4 +1,4 @@
-"""Folders elsewhere: S3 and whatever else fsspec speaks, worked on through copies on the local disk."""
+"""Slides and results in S3 and other remote file systems of fsspec, through copies on the local disk."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import Any, final
 
 from aczerots.errors import AczerotsError, InputError, MissingExtraError, StorageError
 from aczerots.storage.files import atomic_write
 from aczerots.storage.machine import free_space, size_text
 
 _OBJECTS = {"s3", "s3a", "gs", "gcs", "abfs", "az", "adl", "memory"}
-"""Protocols whose files appear whole or not at all; the others get a temporary name first."""
+"""Protocols whose files appear whole or not at all; elsewhere files get a temporary name first."""
 
 _FIX = "Check the URL, the credentials, and that the server can be reached"
 
@@ -28,7 +28,7 @@ def is_url(place: str | Path) -> bool:
 
 
 def absolute(place: str | Path) -> str:
-    """A place as any process of the machine understands it; a URL stays, ``file://`` becomes a path."""
+    """A path made absolute, so that any process of the machine understands it; other URLs than ``file://`` stay."""
     text = str(place)
     if text.startswith("file://"):
         text = text.removeprefix("file://")
@@ -41,125 +41,75 @@ def name_of(place: str | Path) -> str:
 
 
 def scratch_folder() -> Path:
-    """Where copies lie while they are needed: ``$ACZEROTS_SCRATCH``, else the system's folder for such files."""
+    """Folder for temporary copies: ``$ACZEROTS_SCRATCH``, else one in the system's folder for temporary files."""
     return Path(os.environ.get("ACZEROTS_SCRATCH") or Path(tempfile.gettempdir()) / "aczerots-scratch")
 
 
-class OutFolder(Protocol):
-    """A folder for results. Work is done in ``local``; what is to last is kept by name."""
-
-    @property
-    def local(self) -> Path:
-        """Where to write and read."""
-
-    @property
-    def place(self) -> str:
-        """Path or URL that the user knows."""
-
-    def has(self, name: str) -> bool:
-        """Whether a file or folder of that name is kept."""
-
-    def fetch(self, name: str) -> None:
-        """Make what is kept under that name readable in ``local``; nothing happens if nothing is."""
-
-    def keep(self, name: str) -> None:
-        """Keep a file or folder that was written to ``local``."""
-
-    def drop(self, name: str) -> None:
-        """Keep a file or folder no longer."""
-
-    def release(self, name: str) -> None:
-        """What is kept under that name is not needed in ``local`` for now."""
-
-
 @final
-class LocalFolder:
-    """A folder of this machine, or one that all machines see; satisfies :class:`OutFolder`.
+class OutFolder:
+    """A folder for results: work is done in ``local``, and what is to last is kept by name.
+
+    Without a URL ``local`` is the folder itself: what is written there is kept. Behind a URL a file appears when all of
+    it has arrived: object stores have no half-written objects; elsewhere it is uploaded under another name and renamed.
 
     Args:
-        path: The folder.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.local = path
-
-    @property
-    def place(self) -> str:
-        """See :class:`OutFolder`."""
-        return str(self.local)
-
-    def has(self, name: str) -> bool:
-        """See :class:`OutFolder`."""
-        return (self.local / name).exists()
-
-    def fetch(self, name: str) -> None:
-        """See :class:`OutFolder`; it is there already."""
-
-    def keep(self, name: str) -> None:
-        """See :class:`OutFolder`; writing it did that."""
-
-    def drop(self, name: str) -> None:
-        """See :class:`OutFolder`."""
-        _remove(self.local / name)
-
-    def release(self, name: str) -> None:
-        """See :class:`OutFolder`; the only copy stays."""
-
-
-@final
-class RemoteFolder:
-    """A folder behind a URL; satisfies :class:`OutFolder`.
-
-    A file appears there when all of it has arrived: object stores have no half-written objects, elsewhere it is
-    uploaded under another name and renamed.
-
-    Args:
+        local: The folder, on this machine or one that all machines see; with a URL the folder for copies.
         url: Such as ``s3://bucket/prefix``.
-        local: Folder for copies.
+
+    Attributes:
+        local: Where to write and read.
+        place: Path or URL that the user knows.
 
     Raises:
         MissingExtraError: The library for this protocol is not installed.
     """
 
-    def __init__(self, url: str, local: Path) -> None:
+    def __init__(self, local: Path, url: str | None = None) -> None:
         self.local = local
-        self._url = url.rstrip("/")
-        self._files, self._root = _filesystem(self._url)
-
-    @property
-    def place(self) -> str:
-        """See :class:`OutFolder`."""
-        return self._url
+        self.place = str(local) if url is None else url.rstrip("/")
+        self._files: Any = None
+        if url is not None:
+            self._files, self._root = _filesystem(self.place)
 
     def has(self, name: str) -> bool:
-        """See :class:`OutFolder`."""
-        with _translated(self._url):
-            return bool(self._files.exists(self._at(name)))
+        """Whether a file or folder of that name is kept."""
+        if self._files is None:
+            return (self.local / name).exists()
+        with _translated(self.place):
+            return bool(self._files.exists(f"{self._root}/{name}"))
 
     def fetch(self, name: str) -> None:
-        """See :class:`OutFolder`.
+        """Make what is kept under that name readable in ``local``; nothing happens if nothing is.
 
         Raises:
             StorageError: The server fails.
         """
-        with _translated(self._url):
-            for path in self._listing(name):
+        if self._files is None:
+            return
+        with _translated(self.place):
+            try:
+                found: list[str] = self._files.find(f"{self._root}/{name}")
+            except FileNotFoundError:
+                found = []
+            for path in found:
                 target = self.local / path.removeprefix(self._root).lstrip("/")
                 if not target.exists():
                     with atomic_write(target) as temporary:
                         self._files.get_file(path, str(temporary))
 
     def keep(self, name: str) -> None:
-        """See :class:`OutFolder`.
+        """Keep a file or folder that was written to ``local``.
 
         Raises:
             StorageError: The server fails.
         """
+        if self._files is None:
+            return
         source = self.local / name
         files = sorted(p for p in source.rglob("*") if p.is_file()) if source.is_dir() else [source]
-        with _translated(self._url):
+        with _translated(self.place):
             for file in files:
-                self._upload(file, self._at(file.relative_to(self.local).as_posix()))
+                self._upload(file, f"{self._root}/{file.relative_to(self.local).as_posix()}")
 
     def _upload(self, file: Path, target: str) -> None:
         if _protocols(self._files) & _OBJECTS:
@@ -172,30 +122,21 @@ class RemoteFolder:
         self._files.mv(temporary, target)
 
     def drop(self, name: str) -> None:
-        """See :class:`OutFolder`.
+        """Remove a file or folder from what is kept.
 
         Raises:
             StorageError: The server fails.
         """
         _remove(self.local / name)
-        with _translated(self._url):
-            if self._files.exists(self._at(name)):
-                self._files.rm(self._at(name), recursive=True)
+        if self._files is not None:
+            with _translated(self.place):
+                if self._files.exists(f"{self._root}/{name}"):
+                    self._files.rm(f"{self._root}/{name}", recursive=True)
 
     def release(self, name: str) -> None:
-        """See :class:`OutFolder`."""
-        _remove(self.local / name)
-
-    def _listing(self, name: str) -> list[str]:
-        """Full paths of the files below a name, or of the file itself."""
-        try:
-            found: list[str] = self._files.find(self._at(name))
-        except FileNotFoundError:
-            return []
-        return found
-
-    def _at(self, name: str) -> str:
-        return f"{self._root}/{name}"
+        """Remove the copy in ``local`` of what is kept behind a URL, to make room."""
+        if self._files is not None:
+            _remove(self.local / name)
 
 
 def open_folder(place: str) -> OutFolder:
@@ -205,9 +146,9 @@ def open_folder(place: str) -> OutFolder:
         MissingExtraError: The library for this protocol is not installed.
     """
     if not is_url(place):
-        return LocalFolder(Path(place))
+        return OutFolder(Path(place))
     name = hashlib.sha256(place.encode()).hexdigest()[:16]
-    return RemoteFolder(place, scratch_folder() / f"out-{name}")
+    return OutFolder(scratch_folder() / f"out-{name}", place)
 
 
 def matching(pattern: str) -> list[str]:
@@ -252,8 +193,8 @@ def copy_slide(place: str, folder: Path) -> Path:
 class SlideFetcher:
     """Copies of slides from URLs on the local disk: one at a time, so that the disk does not have to hold the batch.
 
-    Slides are copied whole: OpenSlide reads files only, and the same reader gives the same pixels. Each process has
-    a folder of its own, which goes with it.
+    Slides are copied whole, because OpenSlide reads local files only. Each process has a folder of its own, which is
+    removed when it ends.
     """
 
     def __init__(self) -> None:
@@ -346,10 +287,8 @@ def _translated(where: str, kind: type[AczerotsError] = StorageError) -> Iterato
     except FileNotFoundError:
         raise
     except known as error:
-        reason = str(error).strip().splitlines()
-        raise kind(
-            f"cannot be reached ({reason[0] if reason else type(error).__name__})", where=where, fix=_FIX
-        ) from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise kind(f"cannot be reached ({reason})", where=where, fix=_FIX) from error
 
 
 def _client_errors() -> tuple[type[Exception], ...]:

@@ -87,19 +87,14 @@ class Answers:
             InputError: There is nothing to undo.
             StaleAnswer: Somebody answered meanwhile.
         """
-        stale: Answer | None = None
         with self._database.writing() as s:
             _lock_tile(s, tile)
             newest = newest_answer(s, tile, reading)
             if newest is None:
                 raise InputError("there is nothing to undo", where=f"tile {tile}")
             if newest.version != based_on:
-                stale = answer_of(newest)
-            else:
-                done = _revert(s, newest, author, tool)
-        if stale is not None:
-            raise StaleAnswer(stale)
-        return done
+                raise StaleAnswer(answer_of(newest))
+            return _revert(s, newest, author, tool)
 
     def newest(self, tile: int, reading: int = 0) -> Answer | None:
         """The answer that counts, None if there is none."""
@@ -149,7 +144,7 @@ class Answers:
     def masks(self, up_to: int | None = None, reading: int = 0) -> dict[int, NDArray[np.uint8]]:
         """What a model is fitted to: label ids uint8 [size, size] by tile position, ascending.
 
-        Tiles without a seen class are all IGNORE; tiles that nobody could tell or that were skipped are left out.
+        Tiles without a seen class are all IGNORE; skipped tiles and those answered "cannot tell" are left out.
         """
         out = {}
         for answer in self.counting(up_to, reading):

@@ -1,4 +1,4 @@
-"""Writers of a SQLite file share commits: who waits at the same time waits for the disk once."""
+"""Writers of a SQLite file share commits: those that wait at the same time wait for the disk once."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-LONGEST = 0.02
-"""Seconds after which a group takes no more members, so that the first ones do not wait for the last."""
+_OPEN_FOR = 0.02
+"""Seconds after which a shared transaction takes no more writers, so that the first ones do not wait for the last."""
 
 _PATIENCE = 1.0
-"""Seconds in which a group is committed, if nobody was interrupted."""
+"""Seconds in which a shared transaction is committed, unless a writer was interrupted."""
 
 
 class SharedTransaction:
-    """Writers that share a transaction.
+    """A transaction that several writers share.
 
     Args:
         connection: In the transaction.
@@ -33,8 +33,8 @@ class SharedTransaction:
 
     @property
     def closing(self) -> bool:
-        """Whether it takes no more members: the first have waited long enough, or SQLite has given it up."""
-        return time.monotonic() - self._began >= LONGEST or not self._alive
+        """Whether it takes no more writers: the first have waited long enough, or SQLite has given it up."""
+        return time.monotonic() - self._began >= _OPEN_FOR or not self._alive
 
     @property
     def _alive(self) -> bool:
@@ -42,7 +42,7 @@ class SharedTransaction:
         return bool(getattr(self.connection.connection.dbapi_connection, "in_transaction", False))
 
     def finish(self) -> None:
-        """Write everything to the disk and tell the members.
+        """Write everything to the disk and wake the writers that wait.
 
         Raises:
             BaseException: It could not be written; nothing is kept.
@@ -63,7 +63,7 @@ class SharedTransaction:
         """Whether it is on the disk within so many seconds.
 
         Raises:
-            BaseException: It could not be written; nothing of the group is kept.
+            BaseException: It could not be written; nothing of it is kept.
         """
         if not self._over.wait(seconds):
             return False
@@ -75,9 +75,9 @@ class SharedTransaction:
 class SharedCommits:
     """Transactions of one process on a SQLite file, one at a time.
 
-    SQLite has one writer, and each commit waits for the disk: some milliseconds, in which twenty people queue up. Each
-    of them writes in a savepoint of a common transaction; whoever finds nobody behind commits it for all. Nobody goes
-    on before the commit, so that what was acknowledged is on the disk, and a block that raises leaves nothing.
+    SQLite has one writer, and each commit waits some milliseconds for the disk. Writers that queue up meanwhile each
+    write in a savepoint of one transaction, and the last of the queue commits it for all. No writer goes on before the
+    commit, so that what was acknowledged is on the disk, and a block that raises leaves nothing.
 
     Args:
         engine: Whose transactions may write.
@@ -85,32 +85,32 @@ class SharedCommits:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        # Waiting here is fair enough and at once; SQLite's own waiting is neither.
+        # Waiting here is fair and ends at once; SQLite's own waiting is neither.
         self._turn = threading.Lock()
         self._queue = threading.Lock()
         self._waiting = 0
-        self._group: SharedTransaction | None = None
+        self._open: SharedTransaction | None = None
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A transaction that is on the disk when the block ends, or has left nothing when it raises."""
         with self._my_turn():
-            group = self._joined()
+            shared = self._joined()
             try:
-                with _savepoint(group.connection) as session:
+                with _savepoint(shared.connection) as session:
                     yield session
             finally:
-                if group.closing or not self._waiting:
-                    self._finish(group)
-        while not group.settled(_PATIENCE):
-            # Whoever was to come next and to commit has been interrupted.
+                if shared.closing or not self._waiting:
+                    self._finish(shared)
+        while not shared.settled(_PATIENCE):
+            # The writer that was to come next and to commit has been interrupted.
             with self._my_turn():
-                self._finish(group)
+                self._finish(shared)
 
-    def _finish(self, group: SharedTransaction) -> None:
-        if self._group is group:
-            self._group = None
-            group.finish()
+    def _finish(self, shared: SharedTransaction) -> None:
+        if self._open is shared:
+            self._open = None
+            shared.finish()
 
     @contextmanager
     def _my_turn(self) -> Iterator[None]:
@@ -127,21 +127,21 @@ class SharedCommits:
             self._turn.release()
 
     def _joined(self) -> SharedTransaction:
-        """The group that is open, or a new one."""
-        if self._group is None:
+        """The transaction that is open, or a new one."""
+        if self._open is None:
             connection = self._engine.connect()
             try:
                 connection.begin()
             except BaseException:
                 connection.close()
                 raise
-            self._group = SharedTransaction(connection)
-        return self._group
+            self._open = SharedTransaction(connection)
+        return self._open
 
 
 @contextmanager
 def _savepoint(connection: Connection) -> Iterator[Session]:
     """A savepoint that is kept if the block ends well."""
-    part = Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint")
-    with part as session, session.begin():
+    savepoint = Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint")
+    with savepoint as session, session.begin():
         yield session

@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, insert, select
 from sqlalchemy.orm import Session
 
 from aczerots.annotation.store.database import Database, now_utc
-from aczerots.annotation.store.records import Event, User
+from aczerots.annotation.store.records import Event
 from aczerots.annotation.store.rows import event_of
 from aczerots.annotation.store.tables import EventRow, UserRow, table
 from aczerots.errors import InputError
@@ -38,17 +38,16 @@ class People:
         """
         if not 0 < len(name) <= 100 or not name.isprintable() or name != name.strip():
             raise InputError("a name has 1 to 100 printable characters", where=repr(name))
-        token = secrets.token_urlsafe(32)
+        token = new_token()
         with self._database.writing() as s:
             s.merge(UserRow(name=name, token_hash=hash_token(token), created=now_utc(), active=True))
             log(s, name, "token", {})
         return token
 
-    def of_token(self, token: str) -> User | None:
-        """The active user with this token, None if there is none."""
+    def of_token(self, token: str) -> str | None:
+        """Name of the active user with this token, None if there is none."""
         with self._database.reading() as s:
-            row = s.scalars(_ACTIVE_USER, {"hash": hash_token(token)}).first()
-            return None if row is None else User(row.name, row.created, row.active)
+            return s.scalar(_ACTIVE_USER, {"hash": hash_token(token)})
 
     def revoke(self, names: Sequence[str]) -> None:
         """Make users' tokens stop working, all or none; their answers stay.
@@ -85,11 +84,16 @@ def log(session: Session, user: str, what: str, about: Mapping[str, Any]) -> Non
     session.connection().execute(_ENTRY, {"time": now_utc(), "author": user, "what": what, "about": dict(about)})
 
 
+def new_token() -> str:
+    """A random token of 256 bits that fits into a link."""
+    return secrets.token_urlsafe(32)
+
+
 def hash_token(token: str) -> str:
     """SHA-256 of a token in hexadecimal. Tokens are random, 256 bits: they need no salt and no slow hash."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 # These run with every request and are slow to put together, so they are put together once.
 _ENTRY = insert(table(EventRow))
-_ACTIVE_USER = select(UserRow).where(UserRow.token_hash == bindparam("hash"), UserRow.active)
+_ACTIVE_USER = select(UserRow.name).where(UserRow.token_hash == bindparam("hash"), UserRow.active)

@@ -300,21 +300,6 @@ class LeasedTile:
 
 
 @dataclass(frozen=True)
-class User:
-    """Somebody who may annotate.
-
-    Attributes:
-        name: Unique.
-        created: UTC.
-        active: Whether the token is still valid.
-    """
-
-    name: str
-    created: datetime
-    active: bool
-
-
-@dataclass(frozen=True)
 class Event:
     """An entry of the audit trail.
 

@@ -1,4 +1,4 @@
-"""Random fields and grids of points: the raw material of every phantom tissue."""
+"""Random fields and point patterns, from which all phantom tissues are made. Shapes are (height, width) in pixels."""
 
 from __future__ import annotations
 
@@ -26,13 +26,7 @@ def _weights(length: int, scale: float) -> Field:
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> Field:
-    """Smooth Gaussian noise of mean about 0 and standard deviation about 1.
-
-    Args:
-        rng: Source of randomness.
-        shape: (height, width).
-        scale: Size of the blobs in pixels; below 1.5 the noise is white.
-    """
+    """Smooth Gaussian noise, mean about 0, deviation about 1, blobs of ``scale`` pixels; white below 1.5."""
     if scale < 1.5:
         return rng.standard_normal(shape, dtype=np.float32)
     rows, columns = _weights(shape[0], scale), _weights(shape[1], scale)
@@ -66,16 +60,16 @@ def sample(field: Field, y: Field, x: Field) -> Field:
 def scatter(
     rng: np.random.Generator, shape: tuple[int, int], spacing: float, jitter: float = 0.3
 ) -> NDArray[np.float32]:
-    """Points on a jittered hexagonal grid that covers the image and a margin of one spacing.
+    """Points (y, x) on a jittered hexagonal grid over the image and a margin of one spacing, in random order.
 
     Args:
         rng: Source of randomness.
-        shape: (height, width).
+        shape: Of the image.
         spacing: Mean distance of neighbours in pixels.
         jitter: Standard deviation of the displacement as a fraction of the spacing.
 
     Returns:
-        Float32 [n, 2], (y, x) in pixels, in random order.
+        Float32 [n, 2] in pixels.
     """
     pitch = spacing * math.sqrt(3) / 2
     rows = np.arange(-1, math.ceil(shape[0] / pitch) + 2)
@@ -97,11 +91,7 @@ def inside(points: NDArray[np.float32], region: NDArray[np.bool_]) -> NDArray[np
 
 
 def cells(points: NDArray[np.float32], shape: tuple[int, int]) -> tuple[NDArray[np.intp], Field]:
-    """Voronoi cells of points, computed at half resolution.
-
-    Args:
-        points: Float [n, 2], (y, x) in pixels; those beyond the image shape cells as well.
-        shape: (height, width).
+    """Voronoi cells of points (y, x), float [n, 2], computed at half resolution; points may lie beyond the image.
 
     Returns:
         Index of the nearest point int [height, width] and distance to the cell border in pixels.

@@ -19,8 +19,7 @@ class Gland:
     """A closed outline in polar form around a centre; lengths in pixels.
 
     Attributes:
-        y: Centre.
-        x: Centre.
+        y, x: Centre.
         radius: Mean radius.
         waves: Complex amplitudes of harmonics 2, 3, 4 and 5 relative to the radius, [4].
     """
@@ -58,14 +57,7 @@ class Gland:
 def place_glands(
     rng: np.random.Generator, region: NDArray[np.bool_], px: float, fill: float = 1.0
 ) -> tuple[Gland, ...]:
-    """Glands side by side with centres in a region.
-
-    Args:
-        rng: Source of randomness.
-        region: Bool [h, w].
-        px: Pixels per micrometre.
-        fill: Fraction of the places that hold a gland.
-    """
+    """Glands side by side with centres in a region, bool [h, w], on a fraction ``fill`` of the places."""
     size = rng.uniform(30, 46)
     height, width = region.shape
     points = scatter(rng, (height, width), (2 * size + 16) * px, jitter=0.07)

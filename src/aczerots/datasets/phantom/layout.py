@@ -1,4 +1,4 @@
-"""Which tissue is where: regions along an axis, then the structures that grow inside and between them."""
+"""Where each tissue is: regions along an axis, then the structures inside and between them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Region = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Scene:
-    """What a slide is cut from.
+    """The tissues of a slide.
 
     Attributes:
-        axis: Tissues in the order in which they follow each other across the slide.
+        axis: Tissues in their order across the slide.
         within: Fraction of its host that a structure takes: necrosis of tumor, all others of stroma.
     """
 
@@ -63,14 +63,7 @@ class Layout:
 
 
 def lay_out(rng: np.random.Generator, scene: Scene, shape: tuple[int, int], px: float) -> Layout:
-    """Draw the tissue map of one slide.
-
-    Args:
-        rng: Source of randomness.
-        scene: What it is cut from.
-        shape: (height, width).
-        px: Pixels per micrometre.
-    """
+    """Draw the tissue map of one slide of ``shape`` (height, width) at ``px`` pixels per micrometre."""
     labels = _regions(rng, scene, shape, px)
     border = np.zeros(shape, dtype=np.float32)
     if Tissue.FAT in scene.axis:

@@ -69,14 +69,14 @@ def draw(
     look: Look,
     angles: NDArray[np.float32] | None = None,
 ) -> None:
-    """Draw one body at every point into the stain maps, in order, later ones on top.
+    """Draw one body at every point into the stain maps, in place and in order, later ones on top.
 
     Args:
         rng: Source of randomness.
         stains: Changed in place.
-        points: Float [n, 2], (y, x) centres in pixels.
+        points: Centres (y, x) in pixels, float [n, 2].
         look: How they look.
-        angles: Direction of the long axis in radians, float [n], None draws any.
+        angles: Direction of the long axis in radians, float [n]; None draws it at random.
     """
     height, width = stains.hematoxylin.shape
     reach = look.length[1] * (1 + 2 * look.irregular) + 2
@@ -153,11 +153,8 @@ def _cuttings(rng: np.random.Generator, n: int, side: int) -> Field:
 def _blend(stains: Stains, drawn: _Drawn) -> None:
     height, width = stains.hematoxylin.shape
     side = drawn.cover.shape[1]
-    layers = (
-        (stains.hematoxylin, drawn.hematoxylin),
-        (stains.eosin, drawn.eosin),
-        (stains.hemoglobin, drawn.hemoglobin),
-    )
+    canvases = stains.hematoxylin, stains.eosin, stains.hemoglobin
+    layers = list(zip(canvases, (drawn.hematoxylin, drawn.eosin, drawn.hemoglobin), strict=True))
     for i, (top, left) in enumerate(drawn.corner.tolist()):
         y0, x0 = max(top, 0), max(left, 0)
         y1, x1 = min(top + side, height), min(left + side, width)

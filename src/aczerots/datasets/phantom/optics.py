@@ -37,15 +37,7 @@ class Stains:
 
 
 def scan(rng: np.random.Generator, stains: Stains) -> NDArray[np.uint8]:
-    """One slide as a scanner shows it: staining batch, section thickness, optics, sensor, compression.
-
-    Args:
-        rng: Source of the slide's staining and scanner.
-        stains: Amounts of stain.
-
-    Returns:
-        RGB uint8 [h, w, 3].
-    """
+    """RGB uint8 [h, w, 3] as a scanner shows it: staining batch, section thickness, optics, sensor, compression."""
     shape = stains.hematoxylin.shape
     vectors = _stain_vectors(rng)
     thickness = 1 + 0.05 * noise(rng, (shape[0], shape[1]), 150)
@@ -64,14 +56,9 @@ def scan(rng: np.random.Generator, stains: Stains) -> NDArray[np.uint8]:
 
 def _stain_vectors(rng: np.random.Generator) -> NDArray[np.float32]:
     """Unit stain vectors [3 stains, 3 channels] of one staining batch."""
-    mix = rng.uniform(0, 1, 2)
-    vectors = np.stack(
-        [
-            _HEMATOXYLIN[0] * (1 - mix[0]) + _HEMATOXYLIN[1] * mix[0],
-            _EOSIN[0] * (1 - mix[1]) + _EOSIN[1] * mix[1],
-            _HEMOGLOBIN,
-        ]
-    )
+    a, b = rng.uniform(0, 1, 2)
+    mixed = _HEMATOXYLIN[0] * (1 - a) + _HEMATOXYLIN[1] * a, _EOSIN[0] * (1 - b) + _EOSIN[1] * b
+    vectors = np.stack([*mixed, _HEMOGLOBIN])
     vectors = np.clip(vectors + rng.normal(0, 0.02, vectors.shape), 0.02, None)
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 

@@ -37,14 +37,7 @@ class SlideRecipe:
 
 
 def generate(recipe: SlideRecipe) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Draw one slide.
-
-    Args:
-        recipe: What to draw; the same recipe gives the same pixels in any process.
-
-    Returns:
-        RGB uint8 [h, w, 3] and exact tissue ids uint8 [h, w].
-    """
+    """RGB uint8 [h, w, 3] and exact tissue ids uint8 [h, w]; the same recipe gives the same ones in any process."""
     rng = np.random.default_rng([recipe.seed, recipe.index])
     order = np.random.default_rng([recipe.seed, 0x5CE9E]).permutation(len(SCENES))
     scene = SCENES[order[recipe.index % len(SCENES)]]
@@ -66,31 +59,13 @@ def _paint(rng: np.random.Generator, layout: Layout, px: float) -> Stains:
 
 @final
 class PhantomSlide:
-    """A generated slide; satisfies :class:`~aczerots.slides.base.Slide`.
-
-    Args:
-        recipe: What to draw.
-        cache: Holds generated slides.
-    """
+    """A generated slide, held in a cache; satisfies :class:`~aczerots.slides.base.Slide`."""
 
     def __init__(self, recipe: SlideRecipe, cache: PixelCache) -> None:
         self.recipe = recipe
         self._cache = cache
-
-    @property
-    def id(self) -> str:
-        """``phantom-`` and the number."""
-        return f"phantom-{self.recipe.index:04d}"
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) in pixels."""
-        return self.recipe.size
-
-    @property
-    def mpp(self) -> float:
-        """Micrometres per pixel."""
-        return self.recipe.mpp
+        self.id = f"phantom-{recipe.index:04d}"
+        self.size, self.mpp = recipe.size, recipe.mpp
 
     @property
     def fingerprint(self) -> str:
@@ -114,11 +89,7 @@ class PhantomSlide:
 
 @final
 class PhantomLabels:
-    """Exact truth of a phantom slide; satisfies :class:`~aczerots.slides.base.LabelMap`.
-
-    Args:
-        slide: The slide.
-    """
+    """Exact truth of a phantom slide; satisfies :class:`~aczerots.slides.base.LabelMap`."""
 
     def __init__(self, slide: PhantomSlide) -> None:
         self._slide = slide

@@ -24,7 +24,7 @@ Ground = tuple[Field | float, Field | float]
 
 @dataclass(frozen=True)
 class Canvas:
-    """What the painters of a slide share.
+    """What all painters of a slide need.
 
     Attributes:
         rng: Source of randomness.

@@ -25,14 +25,15 @@ async def _form(request: Request) -> Form:
     return read_form(request.headers.get("content-type", ""), await request.body())
 
 
-async def _named(model: Annotated[str, Path(max_length=200)]) -> str:
+async def _named(model: Annotated[str, Path(max_length=200)]) -> None:
     if model != MODEL:
         raise NotFoundError(f"there is no model {model!r}", fix=f"The model is called {MODEL}")
-    return model
 
 
 FormOf = Annotated[Form, Depends(_form)]
-Model = Annotated[str, Depends(_named)]
+NAMED = [Depends(_named)]
+"""Dependencies of routes that name the model."""
+
 ImageName = Annotated[str, Query(min_length=1, max_length=1000, description="A slide, or a part of it.")]
 
 FILE = {"type": "string", "format": "binary"}

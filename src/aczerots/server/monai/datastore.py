@@ -102,9 +102,7 @@ def download_label(label: ImageName, served: Served, tag: Tag = "final") -> Resp
 
 
 @images.put(
-    "/datastore/label",
-    responses={**MISSING, **CLASH},
-    openapi_extra=sends(label=FILE, params={"type": "string"}),
+    "/datastore/label", responses={**MISSING, **CLASH}, openapi_extra=sends(label=FILE, params={"type": "string"})
 )
 def save_label(image: ImageName, user: User, served: Served, form: FormOf, tag: Tag = "final") -> models.Saved:
     """Hand in drawings for a slide or a part of it. Once this has returned, they are kept for good."""

@@ -1,4 +1,4 @@
-"""Names of images: a slide by its id, a part of it as ``SLIDE-patch-X_Y_WIDTH_HEIGHT``, as QuPath's extension does."""
+"""Names of images: a slide by its id, a part of it as ``SLIDE-patch-X_Y_WIDTH_HEIGHT`` like QuPath's extension."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def patch_name(tile: Tile) -> str:
 
 
 def find_image(slides: Sequence[Slide], name: str) -> Image:
-    """The image of a name. QuPath may leave ``.ome`` at the end and spaces as they are in addresses.
+    """The image of a name. QuPath may leave ``.ome`` at the end, and encode spaces as in an address.
 
     Raises:
         NotFoundError: No slide of that name, or the part lies outside of it.

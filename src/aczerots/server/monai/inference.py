@@ -9,16 +9,7 @@ from fastapi import Body, Response
 
 from aczerots.errors import InputError
 from aczerots.server.monai import labels, models
-from aczerots.server.monai.common import (
-    FormOf,
-    ImageName,
-    Model,
-    bounded,
-    gives,
-    new_router,
-    safe_name,
-    sends,
-)
+from aczerots.server.monai.common import NAMED, FormOf, ImageName, bounded, gives, new_router, safe_name, sends
 from aczerots.server.monai.images import find_image, inside
 from aczerots.server.monai.multipart import FormField, write_form
 from aczerots.server.routes import MISSING, Served
@@ -28,42 +19,35 @@ inference = new_router()
 
 @inference.post(
     "/infer/wsi/{model}",
+    dependencies=NAMED,
     response_class=Response,
     responses={**MISSING, **gives("application/xml", "application/json")},
 )
 def infer_region(
-    model: Model,
     served: Served,
     image: ImageName,
     region: Annotated[models.Region | None, Body()] = None,
     output: Literal["asap", "dsa", "json"] = "dsa",
 ) -> Response:
     """What the newest model sees in a region of a slide, as ASAP file or for the Digital Slide Archive."""
-    del model
     wanted, found = region or models.Region(), find_image(served.slides, image)
     box = found.box if found.patch is not None else inside(found.slide, wanted.location, wanted.size)
     seen = served.segment(found.slide, bounded(box))
-    write, kind = labels.write_dsa_label, "application/json"
+    about = seen, box, found.slide.id, served.taxonomy, wanted.min_poly_area
     if output == "asap":
-        write, kind = labels.write_asap_label, "application/xml"
-    return Response(write(seen, box, found.slide.id, served.taxonomy, wanted.min_poly_area), media_type=kind)
+        return Response(labels.write_asap_label(*about), media_type="application/xml")
+    return Response(labels.write_dsa_label(*about), media_type="application/json")
 
 
 @inference.post(
     "/infer/{model}",
+    dependencies=NAMED,
     response_class=Response,
     responses={**MISSING, **gives("multipart/form-data", "image/png")},
     openapi_extra=sends(params={"type": "string"}),
 )
-def infer(
-    model: Model,
-    form: FormOf,
-    served: Served,
-    image: ImageName,
-    output: Literal["all", "image"] = "all",
-) -> Response:
+def infer(form: FormOf, served: Served, image: ImageName, output: Literal["all", "image"] = "all") -> Response:
     """What the newest model sees in an image, as a mask."""
-    del model
     if "file" in form:
         raise InputError("images of clients are not segmented here", where="file", fix="Name an image of the project")
     found = find_image(served.slides, image)

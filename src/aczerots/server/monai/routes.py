@@ -14,7 +14,7 @@ from aczerots import __version__
 from aczerots.errors import NotFoundError
 from aczerots.server.models import JobInfo
 from aczerots.server.monai import labels, models
-from aczerots.server.monai.common import MODEL, Model, gives, new_router
+from aczerots.server.monai.common import MODEL, NAMED, gives, new_router
 from aczerots.server.monai.datastore import stats
 from aczerots.server.monai.images import find_image, patch_name
 from aczerots.server.routes import CLASH, MISSING, Served, User
@@ -79,12 +79,9 @@ def train_all(user: User, served: Served, params: Annotated[dict[str, Any] | Non
     return _task(served.jobs.start(user, served.advance))
 
 
-@tasks.post("/train/{model}", responses={**MISSING, **CLASH})
-def train(
-    model: Model, user: User, served: Served, params: Annotated[dict[str, Any] | None, Body()] = None
-) -> models.TrainTask:
+@tasks.post("/train/{model}", dependencies=NAMED, responses={**MISSING, **CLASH})
+def train(user: User, served: Served, params: Annotated[dict[str, Any] | None, Body()] = None) -> models.TrainTask:
     """The same; the only model has a name."""
-    del model
     return train_all(user, served, params)
 
 
@@ -101,15 +98,8 @@ def _task(job: JobInfo) -> models.TrainTask:
     if job.state in {"done", "failed"}:
         status = "DONE" if job.state == "done" else "ERROR"
     details = [job.message] if job.message else []
-    return models.TrainTask(
-        id=f"fit-{job.user}",
-        model=MODEL,
-        status=status,
-        details=details,
-        stage=job.stage,
-        done=job.done,
-        total=job.total,
-    )
+    place = {"stage": job.stage, "done": job.done, "total": job.total}
+    return models.TrainTask(id=f"fit-{job.user}", model=MODEL, status=status, details=details, **place)
 
 
 @tasks.get("/logs/", response_class=Response, responses=gives("text/plain"))

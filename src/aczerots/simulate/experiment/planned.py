@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aczerots.config import SimulateSettings, read_settings
+from aczerots.config import SimulateSettings
 from aczerots.errors import SettingsError
 from aczerots.simulate.experiment.protocol import Budget, DatasetChoice, Grid, Protocol, StrategyChoice
 
@@ -86,7 +86,7 @@ def _combinations(dataset: DatasetChoice, grid: Grid, data: Path | None) -> Iter
     ):
         varied = {"unseen": unseen, "preset": preset, "text": text, "backbone": backbone, "seed": seed}
         varied |= {"strategy": choice.name, "without": choice.without, **budget.model_dump()}
-        settings = read_settings(**varied | chosen)
+        settings = SimulateSettings(**varied | chosen)
         yield PlannedRun(dataset.name, settings, _folder(dataset, settings, choice, budget))
 
 

@@ -20,7 +20,7 @@ from aczerots.simulate.experiment.planned import PlannedRun, plan_runs
 from aczerots.simulate.experiment.protocol import Protocol
 from aczerots.simulate.experiment.summary import summarise
 from aczerots.simulate.experiment.table import FinishedRun, finished, rows_of, write_table
-from aczerots.simulate.shared import Sharing, open_bench
+from aczerots.simulate.shared import Sharing, open_dataset
 from aczerots.simulate.simulate import simulate
 from aczerots.storage.files import alone_in, make_folder
 
@@ -188,7 +188,7 @@ def _why_not(run: PlannedRun, embedded: bool, device: str, progress: Progress) -
             locate_dataset(settings.dataset).taxonomy.with_unseen(settings.unseen)
         else:
             options = BackboneOptions(settings.refine_with, settings.precision)
-            open_bench(settings, options, device, cache_folder(), progress)
+            open_dataset(settings, options, device, cache_folder(), progress)
     except AczerotsError as error:
         return str(error)
     return None

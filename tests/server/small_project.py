@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,9 @@ from aczerots.errors import StorageError
 from aczerots.loop.expert import draw, read_truth
 from aczerots.project.folder import Project
 from aczerots.project.settings import make_settings
-from aczerots.project.slides import describe_slide
-from aczerots.server.access import Tokens
-from aczerots.server.app import guarded, make_app
+from aczerots.project.slides import slide_record
+from aczerots.server.access import Gate, Tokens
+from aczerots.server.app import make_app
 from aczerots.server.served import ServedProject
 from aczerots.slides.base import Box, Slide
 from aczerots.slides.open import open_slide
@@ -34,6 +35,12 @@ from aczerots.slides.tiling import cut_tiles
 TOKENS = {"ada": "token-of-ada", "ben": "token-of-ben"}
 PICKS = [1, 2, 5]
 """Tiles of the round of :func:`small_round`, in its order."""
+
+
+@cache
+def _phantom(slides: int, size: int) -> Dataset:
+    """Slides whose pixels are drawn once."""
+    return phantom_dataset(slides, size=size, seed=3)
 
 
 class SmallProject:
@@ -50,7 +57,7 @@ class SmallProject:
     def __init__(
         self, folder: Path, database: str | None = None, *, slides: int = 2, size: int = 896, tile: int = 224
     ) -> None:
-        data = phantom_dataset(slides, size=size, seed=3)
+        data = _phantom(slides, size)
         taxonomy = data.taxonomy.with_unseen(["necrosis"])
         self.data = Dataset("phantom", taxonomy, data.samples)
         self.taxonomy, self.folder = taxonomy, folder
@@ -64,7 +71,7 @@ class SmallProject:
             path, whole = self.file(sample.slide.id), Box(0, 0, *sample.slide.size)
             Image.fromarray(sample.slide.read(whole, sample.slide.size)).save(path)
             slide = open_slide(path, id=sample.slide.id)
-            self.store.rounds.add_slide(describe_slide(slide, path, folder), cut_tiles(slide, tile))
+            self.store.rounds.add_slide(slide_record(slide, path, folder), cut_tiles(slide, tile))
         self.pool = self.store.rounds.tiles()
         self.project = Project(folder, make_settings(classes=taxonomy.classes, tile_size=tile), self.store)
         self.served = self.serve()
@@ -83,10 +90,10 @@ class SmallProject:
 
     def propose(self, number: int, tiles: list[int], *, draft: bool = True, shift: int = 9) -> None:
         """Begin a round with the given tiles."""
-        shares = np.random.default_rng(number).random((len(tiles), 3))
+        scores = np.random.default_rng(number).random((len(tiles), 3))
         names = ("uncertainty", "diversity", "coverage")
         picks = [
-            PickRecord(number, i + 1, t, float(shares[i].sum()), dict(zip(names, shares[i].tolist(), strict=True)))
+            PickRecord(number, i + 1, t, float(scores[i].sum()), dict(zip(names, scores[i].tolist(), strict=True)))
             for i, t in enumerate(tiles)
         ]
         drafts = [NewDraft(t, self.draft(t, shift), {}, f"round-{number}") for t in tiles] if draft else []
@@ -151,12 +158,13 @@ def small_round(folder: Path) -> Iterator[SmallProject]:
 @contextmanager
 def serving(project: SmallProject, tokens: dict[str, str] | None = None) -> Any:
     """The server on a free port in a thread; gives its address."""
-    app = guarded(make_app(project.served), Tokens(tokens or TOKENS))
+    app = Gate(make_app(project.served), Tokens(tokens or TOKENS))
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    wait_until(lambda: server.started)
+    wait_until(lambda: server.started or not thread.is_alive())
+    assert server.started, "the server did not start"
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
         yield f"http://127.0.0.1:{port}"

@@ -1,0 +1,32 @@
+"""Reads CSV tables from outside."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from aczerots.errors import InputError
+
+
+def read_rows(path: Path, columns: Sequence[str], delimiter: str = ",") -> Iterator[tuple[str, dict[str, str]]]:
+    """(file and line for messages, row without outer blanks) of each line of a table with a head.
+
+    Args:
+        path: UTF-8 text.
+        columns: Those that it must have.
+        delimiter: Between columns.
+
+    Raises:
+        InputError: It cannot be read, or lacks a column.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, delimiter=delimiter)
+            missing = [c for c in columns if c not in (reader.fieldnames or ())]
+            if missing:
+                raise InputError(f"the column '{missing[0]}' is missing", where=path)
+            for row in reader:
+                yield f"{path}, line {reader.line_num}", {k: (v or "").strip() for k, v in row.items() if k is not None}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"cannot be read ({error})", where=path) from None
