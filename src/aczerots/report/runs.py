@@ -50,8 +50,8 @@ class RunRecord(BaseModel):
 class Example:
     """Pictures of one test image, all of one size; None where one is missing.
 
-    ``truth`` and ``prediction`` hold label ids as palette index, 255 is IGNORE; ``uncertainty`` is 8-bit grey, white the
-    most uncertain.
+    ``truth`` and ``prediction`` hold label ids as palette index, 255 is IGNORE; ``uncertainty`` is 8-bit grey, white
+    where most uncertain.
     """
 
     name: str
