@@ -36,14 +36,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over n seeds with its 95 % t-interval.
-
-    Attributes:
-        mean: The mean.
-        low: Lower end; None for a single seed, which has no interval.
-        high: Upper end.
-        n: Number of seeds.
-    """
+    """A mean over n seeds with its 95 % t-interval from ``low`` to ``high``; a single seed has none."""
 
     mean: float
     low: float | None
@@ -110,12 +103,7 @@ def final_hiou(run: Run) -> float | None:
 
 @dataclass(frozen=True)
 class SeedGroup:
-    """Runs that differ only in seed.
-
-    Attributes:
-        label: Strategy and preset, and what else tells it from the other groups of the dataset.
-        runs: The runs by seed.
-    """
+    """Runs that differ only in seed, ordered by it; ``label`` tells them from the other groups of the dataset."""
 
     label: str
     runs: tuple[Run, ...]
