@@ -10,9 +10,10 @@ from pools import make_pool
 
 from aczerots.selection.aczerots import AczerotsStrategy
 from aczerots.selection.base import PoolView
+from aczerots.selection.clusters import best_cosine
 from aczerots.selection.coverage import CoverageState, class_demand
 from aczerots.selection.locate import locate_strategy
-from aczerots.selection.region_features import best_similarity, region_features
+from aczerots.selection.region_features import region_features
 
 ONLY_COVERAGE = AczerotsStrategy(("coverage",))
 
@@ -74,12 +75,12 @@ def test_rare_classes_demand_as_much_as_common_ones():
     assert demand.sum() == pytest.approx(1.0)
 
 
-def test_best_similarity_is_blockwise_the_same():
+def test_best_cosine_is_blockwise_the_same():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(7, 3)).astype(np.float32), rng.normal(size=(11, 3)).astype(np.float32)
     expected = np.maximum((a @ b.T).max(axis=1), 0)
-    np.testing.assert_allclose(best_similarity(a, b, block=4), expected, rtol=1e-6)
-    assert best_similarity(a, b[:0]).tolist() == [0.0] * 7
+    np.testing.assert_allclose(best_cosine(a, b, block=4), expected, rtol=1e-6)
+    assert best_cosine(a, b[:0]).tolist() == [0.0] * 7
 
 
 def test_a_term_that_is_off_changes_nothing_and_one_that_is_on_counts():

@@ -15,9 +15,10 @@ import numpy as np
 
 from aczerots.errors import SettingsError
 from aczerots.selection.base import Floats, PoolView, Selection, check_budget, min_max
+from aczerots.selection.clusters import best_cosine
 from aczerots.selection.coverage import CoverageState, DiversityState, class_demand, condense, distance_to_drawn
 from aczerots.selection.greedy import LazyGreedy
-from aczerots.selection.region_features import best_similarity, region_features
+from aczerots.selection.region_features import region_features
 from aczerots.selection.uncertainty import entropy
 
 _LARGE = 4096
@@ -95,7 +96,7 @@ class AczerotsStrategy:
             keep = np.sort(rng.choice(len(points), self.max_demand, replace=False, p=demand / demand.sum()))
             points, demand = points[keep].astype(np.float32), np.full(len(keep), 1.0 / len(keep), dtype=np.float32)
         drawn = regions[pool.labelled].reshape(-1, regions.shape[-1]).astype(np.float32)
-        coverage = CoverageState(points, demand, best_similarity(points, drawn), regions)
+        coverage = CoverageState(points, demand, best_cosine(points, drawn), regions)
         means = regions.mean(axis=1, dtype=np.float32)
         means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
         return coverage, distance_to_drawn(means, pool.labelled)

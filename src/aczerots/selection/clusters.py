@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Points = NDArray[np.floating]
+Floats = NDArray[np.float32]
 Draw = Callable[[], NDArray[np.float64]]
 _BLOCK = 2048
 _OWNED = 1 << 18
@@ -28,6 +29,16 @@ def nearest_distance(points: Points, others: Points) -> Points:
             block = square_distances(points[part], others[start : start + _BLOCK])
             np.minimum(out[part], block.min(axis=1), out=out[part])
     return np.asarray(np.sqrt(out))
+
+
+def best_cosine(points: Floats, others: Floats, least: float = 0.0, block: int = 1 << 22) -> Floats:
+    """For each unit vector [n, d] the largest cosine to any of some others [k, d], at least ``least``, float32 [n]."""
+    out = np.full(len(points), least, dtype=np.float32)
+    rows = max(1, block // max(1, len(others)))
+    for i in range(0, len(points) if len(others) else 0, rows):
+        part = out[i : i + rows]
+        np.maximum(part, (points[i : i + rows] @ others.T).max(axis=1), out=part)
+    return out
 
 
 def owners(points: Points, centres: Points) -> NDArray[np.intp]:

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.selection.base import Floats
-from aczerots.selection.clusters import owners, sums, unit
-from aczerots.selection.region_features import best_similarity
+from aczerots.selection.clusters import best_cosine, owners, sums, unit
 
 _CELLS = 32_768
 """Similarities that are computed at a time."""
@@ -64,7 +63,7 @@ class CoverageState:
     def add(self, tile: int) -> None:
         """Count ``tile`` as drawn."""
         supply = self.supply[tile].astype(np.float32)
-        np.maximum(self.covered, best_similarity(self.points, supply), out=self.covered)
+        np.maximum(self.covered, best_cosine(self.points, supply), out=self.covered)
 
 
 @dataclass
@@ -85,7 +84,7 @@ class DiversityState:
         """Distance of some tiles [b] to what is drawn or chosen, 0 to 1, [b]."""
         nearest = self.nearest[tiles]
         if self.chosen:
-            similar = best_cosine(self.means[tiles], self.means[self.chosen])
+            similar = best_cosine(self.means[tiles], self.means[self.chosen], -np.inf)
             nearest = np.minimum(nearest, (1.0 - similar) / 2.0)
         return nearest.astype(np.float64)
 
@@ -94,18 +93,11 @@ class DiversityState:
         self.chosen.append(tile)
 
 
-def best_cosine(points: Floats, others: Floats, block: int = 1 << 22) -> Floats:
-    """For each unit vector [n, d] the largest cosine to any of some others [k, d], k >= 1, float32 [n]."""
-    rows = max(1, block // len(others))
-    parts = [(points[i : i + rows] @ others.T).max(axis=1) for i in range(0, len(points), rows)]
-    return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
-
-
 def distance_to_drawn(means: Floats, labelled: NDArray[np.bool_]) -> DiversityState:
     """The state of unit tile features [n, d] with the labelled tiles [n] drawn."""
     if not labelled.any():
         return DiversityState(means, np.ones(len(means), dtype=np.float32))
-    nearest = (1.0 - best_cosine(means, means[labelled])) / 2.0
+    nearest = (1.0 - best_cosine(means, means[labelled], -np.inf)) / 2.0
     return DiversityState(means, np.minimum(nearest, np.float32(1.0)))
 
 

@@ -85,11 +85,3 @@ def _axes_of(pool: PoolView, cells: NDArray[np.intp], axes: int) -> tuple[Floats
             yield picked.reshape(-1, picked.shape[-1])
 
     return principal_axes(blocks, axes)
-
-
-def best_similarity(demand: Floats, supply: Floats, block: int = 2048) -> Floats:
-    """For each demand vector [p, d] the largest cosine to any supply vector [s, d], at least 0."""
-    out = np.zeros(len(demand), dtype=np.float32)
-    for start in range(0, len(supply), block):
-        np.maximum(out, (demand @ supply[start : start + block].T).max(axis=1), out=out)
-    return out
