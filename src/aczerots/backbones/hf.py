@@ -29,7 +29,7 @@ from aczerots.backbones.preprocess import CLIP, HALF, IMAGENET, Statistics
 from aczerots.backbones.refine import Helper, HelperInfo
 from aczerots.backbones.siglip import siglip_towers
 from aczerots.backbones.tokenizers import not_of_these_weights
-from aczerots.errors import InputError, MissingExtraError
+from aczerots.errors import InputError, extra_needed
 
 
 @dataclass(frozen=True)
@@ -146,11 +146,8 @@ def load_model(architecture: str, folder: Path, locator: Locator, **options: boo
 def _load_tokenizer(folder: Path, locator: Locator, trust_remote_code: bool = False) -> Any:
     transformers: Any = importlib.import_module("transformers")
     options = {"local_files_only": True, "trust_remote_code": trust_remote_code}  # not said, it would ask
-    try:
-        with _loading(locator):
-            return transformers.AutoTokenizer.from_pretrained(folder, **options)
-    except ImportError as error:  # SigLIP's tokenizer needs sentencepiece
-        raise MissingExtraError("hf", f"the tokenizer of '{locator.where}'") from error
+    with extra_needed("hf", f"the tokenizer of '{locator.where}'"), _loading(locator):  # SigLIP's needs sentencepiece
+        return transformers.AutoTokenizer.from_pretrained(folder, **options)
 
 
 def _check_pair(model: Any, tokenizer: Any, locator: Locator) -> None:

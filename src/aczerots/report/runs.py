@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from aczerots.errors import AczerotsError, InputError
+from aczerots.errors import AczerotsError, InputError, first_complaint
 from aczerots.report.tables import Metrics, Selected, read_metrics, read_selections
 from aczerots.taxonomy import Taxonomy
 
@@ -104,9 +104,8 @@ def _read_record(path: Path) -> RunRecord:
     try:
         return RunRecord.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise InputError(f"{key}: {first['msg']}", where=path) from error
+        key, what = first_complaint(error, "the whole")
+        raise InputError(f"{key}: {what}", where=path) from error
     except AczerotsError as error:
         raise InputError(f"taxonomy: {error.what}", where=path) from error
 

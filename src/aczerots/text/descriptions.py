@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from aczerots.config import TextMode
-from aczerots.errors import InputError
+from aczerots.errors import InputError, first_complaint
 from aczerots.taxonomy import Taxonomy, TissueClass
 
 HISTOLOGY_TEMPLATES = (
@@ -87,9 +87,8 @@ def parse_descriptions(text: str, where: object, fix: str = "") -> DescriptionFi
     except yaml.YAMLError as error:
         raise InputError(f"this is not YAML: {' '.join(str(error).split())}", where=where, fix=fix) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "content"
-        raise InputError(f"'{key}': {first['msg'].lower()}", where=where, fix=fix) from error
+        key, what = first_complaint(error)
+        raise InputError(f"'{key}': {what}", where=where, fix=fix) from error
     names = [name_key(n) for e in file.classes for n in (e.name, *e.aliases)]
     double = next((n for n in names if names.count(n) > 1), None)
     if double is not None:
