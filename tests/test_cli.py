@@ -25,6 +25,7 @@ from aczerots.config import SimulateSettings
 from aczerots.datasets.locate import locate_dataset
 from aczerots.project.settings import make_settings
 from aczerots.slides.base import Box
+from tests.patience import PATIENCE, wait_until
 
 SMALL = ["--tile-size", "64", "--rounds", "2", "--initial", "0.3", "--budget", "0.3"]
 UNSEEN = "fibrous stroma"
@@ -175,12 +176,10 @@ def test_a_killed_run_resumes_and_ends_with_the_same_numbers(
     asked = signal.signal(signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen([*command, "--out", str(out), *SMALL], stderr=subprocess.PIPE, text=True)
     signal.signal(signal.SIGINT, asked)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and len(table(out / "metrics.csv") if (out / "metrics.csv").exists() else []) < 2:
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.01)
+    rows = out / "metrics.csv"
+    wait_until(lambda: rows.exists() and len(table(rows)) >= 2, lambda: process.poll() is None)
     process.send_signal(how)
-    message = process.communicate(timeout=60)[1]
+    message = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == (-how if how is signal.SIGKILL else 130)
     assert "Traceback" not in message
     assert how is signal.SIGKILL or "the same command goes on" in message
@@ -392,7 +391,7 @@ def test_an_interrupt_that_comes_out_as_another_error_is_still_one(
     def broken(**_: object) -> None:
         try:
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
+            time.sleep(PATIENCE)
         except SystemExit:
             raise RuntimeError("callback failed") from None
 
@@ -409,7 +408,7 @@ def test_work_that_ends_in_spite_of_an_interrupt_is_finished(
     def deaf(**_: object) -> None:
         with contextlib.suppress(SystemExit):
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
+            time.sleep(PATIENCE)
 
     monkeypatch.setattr("aczerots.cli.app.app", deaf)
     assert run("doctor") == 0

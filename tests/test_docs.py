@@ -27,6 +27,7 @@ from aczerots.datasets.locate import locate_dataset
 from aczerots.project.folder import open_project
 from aczerots.slides.base import Box
 from aczerots.taxonomy import IGNORE
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -128,7 +129,7 @@ def test_python_examples(block: Block, tmp_path: Path) -> None:
         script = tmp_path / "example.py"
         script.write_text(block.text, encoding="utf-8")
         done = subprocess.run(
-            [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False
+            [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
         assert done.returncode == 0, done.stderr
 
@@ -144,7 +145,7 @@ def run(line: Line, folder: Path) -> None:
     assert words[0] == "aczerots", "make is not run inside the tests"
     code = "import sys; from aczerots.cli.app import main; main(sys.argv[1:])"
     call = [sys.executable, "-c", code, *words[1:]]
-    done = subprocess.run(call, cwd=folder, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(call, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, f"{line.where}: {line.text}\n{done.stderr}"
 
 
@@ -197,7 +198,7 @@ def annotate(project: Path, arguments: list[str]) -> None:
             mask[tiles[pick.tile].inner] = pick.tile % 2
             opened.store.answers.add(NewAnswer(pick.tile, 1, "ann", "page", AnswerKind.DRAWN, 0, mask))
     server.terminate()
-    server.wait(timeout=60)
+    server.wait(timeout=PATIENCE)
     server.stdout.close()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.hub_server import COMMIT, LARGE, HubServer, folder_files, hub_server
+from tests.patience import PATIENCE
 from tiny_clip import save_tiny_clip
 
 from aczerots.backbones.base import Backbone
@@ -144,7 +145,7 @@ def test_the_variables_of_the_hubs_library_count(hub: HubServer, tmp_path: Path)
     env = free | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "ACZEROTS_CACHE": str(tmp_path / "c")}
     call = [sys.executable, "-c", code, "embed", "phantom:3,size=64", "--tile-size", "32"]
     done = subprocess.run(
-        [*call, "--backbone", f"hf:{MODEL}"], env=env, capture_output=True, text=True, timeout=200, check=False
+        [*call, "--backbone", f"hf:{MODEL}"], env=env, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Computed 12 tiles")

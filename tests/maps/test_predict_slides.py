@@ -5,13 +5,13 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from tests.patience import PATIENCE, wait_until
 from tests.slides.pyramids import write_ome, write_svs
 
 from aczerots.cli.app import main
@@ -110,12 +110,10 @@ def test_a_killed_prediction_goes_on(model_file: Path, svs: Path, tmp_path: Path
     )
     command = [sys.executable, "-c", code, str(model_file), str(svs), str(tmp_path / "killed")]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not list((tmp_path / "killed").glob(".section.chunks/*.chunk")):
-        assert process.poll() is None
-        time.sleep(0.01)
+    chunks = tmp_path / "killed" / ".section.chunks"
+    wait_until(lambda: any(chunks.glob("*.chunk")), lambda: process.poll() is None)
     process.send_signal(signal.SIGKILL)
-    process.wait(timeout=30)
+    process.wait(timeout=PATIENCE)
     assert not (tmp_path / "killed" / "section.json").exists()
     for out in ("killed", "whole"):
         predict_slides(model_file, [svs], tmp_path / out, options=MapOptions(chunk=512))

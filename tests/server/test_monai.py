@@ -13,8 +13,9 @@ from PIL import Image
 
 from aczerots.annotation.store.records import AnswerKind
 from aczerots.taxonomy import IGNORE
+from tests.patience import wait_until
 from tests.server.monai_clients import PythonClient, QuPathExtension, RefusedError
-from tests.server.small_project import PICKS, TOKENS, SmallProject, serving, wait_until
+from tests.server.small_project import PICKS, TOKENS, SmallProject, serving
 
 
 @pytest.fixture

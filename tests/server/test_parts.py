@@ -23,6 +23,7 @@ from aczerots.server.runs import decode_runs, encode_runs
 from aczerots.slides.base import Box
 from aczerots.slides.image import ArraySlide
 from aczerots.slides.open import open_slide
+from tests.patience import PATIENCE
 
 
 def gradient(width: int, height: int) -> ArraySlide:
@@ -140,7 +141,7 @@ def test_the_shipped_page_is_built_from_its_source(repository: Path, tmp_path: P
     web = repository / "web"
     if shutil.which("node") is None or not (web / "node_modules").is_dir():
         pytest.skip("needs node and `make web` once")
-    subprocess.run(["node", "build.mjs", str(tmp_path)], cwd=web, check=True, capture_output=True, timeout=60)
+    subprocess.run(["node", "build.mjs", str(tmp_path)], cwd=web, check=True, capture_output=True, timeout=PATIENCE)
     for path in WEB.iterdir():
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), f"{path.name} is stale: make web"
 
@@ -149,7 +150,12 @@ def test_drawing_is_exact(repository: Path) -> None:
     if shutil.which("node") is None:
         pytest.skip("needs node")
     done = subprocess.run(
-        ["node", "--test", "tests/"], cwd=repository / "web", capture_output=True, text=True, timeout=60, check=False
+        ["node", "--test", "tests/"],
+        cwd=repository / "web",
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert done.returncode == 0, done.stdout
     assert "# pass 12" in done.stdout

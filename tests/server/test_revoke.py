@@ -12,7 +12,7 @@ from benchmarks.annotators import Server, make_project
 
 from aczerots.cli.app import main
 from aczerots.project.folder import open_project
-from tests.server.small_project import wait_until
+from tests.patience import wait_until
 
 
 @pytest.fixture
