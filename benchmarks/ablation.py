@@ -1,6 +1,6 @@
 """What the parts of ProZS are worth: ``python -m benchmarks.ablation --data DATA``.
 
-Every variant is fitted to the same random share of the pool and measured on the test part; the tiles depend on the
+Every variant is fitted to the same random fraction of the pool and measured on the test part; the tiles depend on the
 seed only, so that differences are paired. Nothing was chosen by these numbers.
 """
 
@@ -46,11 +46,11 @@ def usual(info: BackboneInfo, classes: int, **bank_options: float) -> tuple[nn.M
 
 
 class FixedDecoder(nn.Module):
-    """The backbone's aligned grid as it is."""
+    """The backbone's aligned features as they are."""
 
-    def forward(self, grids: DenseFeatures) -> torch.Tensor:
-        """Unit features [b, d, gh, gw]."""
-        return nn.functional.normalize(grids.aligned, dim=1)
+    def forward(self, features: DenseFeatures) -> torch.Tensor:
+        """Unit vectors [b, d, gh, gw]."""
+        return nn.functional.normalize(features.aligned, dim=1)
 
 
 def variant(
@@ -92,8 +92,8 @@ VARIANTS: dict[str, Preset] = {
     "visual prototypes only": variant("only", parts=partial(usual, even=1e-6), cross_validate=False),
     "no Dice": variant("no dice", loss=partial(prozs_loss, dice=0.0)),
     "no contrast": variant("no contrast", loss=partial(prozs_loss, contrast=0.0)),
-    "no keep": variant("no keep", loss=partial(prozs_loss, distillation=0.0)),
-    "gamma 0": variant("gamma 0", calibrate=None),
+    "no distillation": variant("no distillation", loss=partial(prozs_loss, distillation=0.0)),
+    "no calibration bias": variant("no calibration bias", calibrate=None),
     "decoder that learns nothing": variant("fixed", parts=fixed),
     "every row and column": variant("whole", thin=1),
     "seen-only": PRESETS["seen-only"],
@@ -107,10 +107,10 @@ USUAL = tuple(name for name in VARIANTS if not name.startswith("paper"))
 
 @dataclass(frozen=True)
 class Row:
-    """Metrics of a variant at a share: hIoU, mIoU of seen and of unseen classes, one per seed (mean over sets)."""
+    """Metrics of a variant at a fraction: hIoU, mIoU of seen and of unseen classes, one per seed (mean over sets)."""
 
     dataset: str
-    share: float
+    fraction: float
     variant: str
     hiou: tuple[float, ...]
     seen: tuple[float, ...]
@@ -118,37 +118,37 @@ class Row:
 
 
 def compare(
-    name: str, data: str, shares: Sequence[float], seeds: Sequence[int], variants: Sequence[str], sets: int
+    name: str, data: str, fractions: Sequence[float], seeds: Sequence[int], variants: Sequence[str], sets: int
 ) -> list[Row]:
     """All variants on one dataset with its first sets of unseen classes."""
     unseen_sets = SETTINGS[name][1][:sets]
     backbone = locate_backbone("embedded")
     trial = open_trial(SETTINGS[name][0].format(data=data), backbone)
     rows = []
-    for share in shares:
+    for fraction in fractions:
         for word in variants:
             found = np.empty((len(seeds), len(unseen_sets), 3))
             for j, unseen in enumerate(unseen_sets):
                 said = describe_taxonomy(trial.evaluation.dataset.taxonomy.with_unseen(unseen), "descriptions")
                 described = trial.under(said)
                 for i, seed in enumerate(seeds):
-                    m = fit_once(described, VARIANTS[word], share, seed)
+                    m = fit_once(described, VARIANTS[word], fraction, seed)
                     found[i, j] = m.hiou, m.miou_seen, m.miou_unseen
             mean = np.nan_to_num(found).mean(axis=1)
-            rows.append(Row(name, share, word, *(tuple(mean[:, k].tolist()) for k in range(3))))
-            sys.stderr.write(f"{name} {share:g} {word}: hIoU {mean[:, 0].mean():.3f}\n")
+            rows.append(Row(name, fraction, word, *(tuple(mean[:, k].tolist()) for k in range(3))))
+            sys.stderr.write(f"{name} {fraction:g} {word}: hIoU {mean[:, 0].mean():.3f}\n")
             sys.stderr.flush()
     return rows
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Markdown; differences are to the first variant of the same dataset and share, paired by seed."""
-    lines = ["| dataset | share | variant | hIoU | difference | seen | unseen |", "|---|---|---|---|---|---|---|"]
+    """Markdown; differences are to the first variant of the same dataset and fraction, paired by seed."""
+    lines = ["| dataset | fraction | variant | hIoU | difference | seen | unseen |", "|---|---|---|---|---|---|---|"]
     for row in rows:
-        first = next(r for r in rows if (r.dataset, r.share) == (row.dataset, row.share))
+        first = next(r for r in rows if (r.dataset, r.fraction) == (row.dataset, row.fraction))
         gain = "" if row is first else signed(row.hiou, first.hiou)
-        cells = (row.dataset, f"{row.share:.0%}", row.variant, plain(row.hiou), gain)
-        lines.append(f"| {' | '.join(cells)} | {np.mean(row.seen):.3f} | {np.mean(row.unseen):.3f} |")
+        columns = (row.dataset, f"{row.fraction:.0%}", row.variant, plain(row.hiou), gain)
+        lines.append(f"| {' | '.join(columns)} | {np.mean(row.seen):.3f} | {np.mean(row.unseen):.3f} |")
     return "\n".join(lines)
 
 
@@ -158,7 +158,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Effect of the parts of ProZS.")
     parser.add_argument("--data", default="../shared/data", help="folder with luad, ebhi and glas")
     parser.add_argument("--datasets", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
-    parser.add_argument("--shares", nargs="+", type=float, default=[0.1, 1.0], help="shares of the pool that are drawn")
+    parser.add_argument(
+        "--fractions", nargs="+", type=float, default=[0.1, 1.0], help="fractions of the pool that are drawn"
+    )
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0")
     parser.add_argument("--variants", nargs="+", default=list(USUAL), choices=list(VARIANTS))
     parser.add_argument("--out", type=Path, default=Path("ablation.json"))
@@ -166,7 +168,7 @@ def main() -> None:
     options = parser.parse_args()
     rows: list[Row] = []
     for name in options.datasets:
-        rows += compare(name, options.data, options.shares, range(options.seeds), options.variants, options.sets)
+        rows += compare(name, options.data, options.fractions, range(options.seeds), options.variants, options.sets)
         options.out.write_text(json.dumps([vars(r) for r in rows], indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(table(rows) + "\n")
 

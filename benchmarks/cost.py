@@ -6,7 +6,7 @@ bytes that are written of both kinds, and the speed of a matrix product of a ViT
 multiply-adds of a ViT's forward pass, 12 N d^2 + 2 N^2 d per block of d numbers on N tokens (17.6 G for B/16 at 224
 pixels; Dosovitskiy et al. 2021). The built-in backbone is made of filters, not of products; its time on a GPU cannot
 be counted so. Assumed, and options: peak and utilisation of the GPU (H100 SXM: 989 TFLOP/s dense in bf16 by its data
-sheet), share of tissue, size of a slide's file.
+sheet), fraction of tissue, size of a slide's file.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ SIDES = (2048, 6144)
 
 @dataclass(frozen=True)
 class Model:
-    """A backbone: what a window costs and what its grids take.
+    """A backbone: what a window costs and what its features take.
 
     Attributes:
         name: For the table.
         tile: Side of a window in pixels.
-        stride: Pixels per cell.
-        numbers: Of a cell, in the joint space and of the layers.
+        stride: Pixels per feature cell.
+        numbers: Of a feature cell, in the joint space and of the layers.
         gmacs: Giga multiply-adds per window; None for the built-in backbone, which is measured.
         step: Pixels from one window to the next; None follows the overlap.
     """
@@ -151,11 +151,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--side", type=int, default=100_000, help="pixels at level 0")
     parser.add_argument("--scan-mpp", type=float, default=0.25, help="micrometres per pixel of the slides")
     parser.add_argument("--mpp", type=float, default=0.5, help="micrometres per pixel that models read")
-    parser.add_argument("--tissue", type=float, default=0.2, help="share of a slide that is tissue")
+    parser.add_argument("--tissue", type=float, default=0.2, help="fraction of a slide that is tissue")
     parser.add_argument("--overlap", type=float, default=0.25)
     parser.add_argument("--slide-gb", type=float, default=1.5, help="size of a slide's file")
     parser.add_argument("--tflops", type=float, default=989.0, help="peak of the GPU")
-    parser.add_argument("--utilisation", type=float, default=0.35, help="share of the peak that is reached")
+    parser.add_argument("--utilisation", type=float, default=0.35, help="fraction of the peak that is reached")
     options = parser.parse_args(arguments)
     units = measure()
     print(json.dumps({name: round(value, 4) for name, value in asdict(units).items()}), flush=True)

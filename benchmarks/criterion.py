@@ -1,7 +1,7 @@
 """Variants of the criteria that have no name of their own: ``python -m benchmarks.criterion --data DATA``.
 
 Each variant draws 5 % of the pool a round from the zero-shot answer on, up to 30 %, as the experiments do; its hIoU
-is taken over the share drawn, and over the effort of drawing (outlines of what the expert draws), up to where the
+is taken over the fraction drawn, and over the annotation cost (outlines of what the expert draws), up to where the
 cheapest variant of a seed ends. Nothing was chosen by these numbers.
 """
 
@@ -32,39 +32,39 @@ from benchmarks.trials import Trial, open_trial, plain, signed
 VARIANTS: dict[str, Callable[[], Strategy]] = {
     "aczerots": AczerotsStrategy,
     "random": RandomStrategy,
-    "per effort": partial(AczerotsStrategy, per_cost=True),
+    "per cost": partial(AczerotsStrategy, per_cost=True),
     "9 regions per tile": partial(AczerotsStrategy, per_tile=9),
     "64 regions per tile": partial(AczerotsStrategy, per_tile=64),
     "8 axes": partial(AczerotsStrategy, axes=8),
     "32 axes": partial(AczerotsStrategy, axes=32),
     "paper": PaperStrategy,
-    "paper, all cells": partial(PaperStrategy, reservoir=10**9),
-    "paper, 500 cells": partial(PaperStrategy, reservoir=500),
+    "paper, all feature cells": partial(PaperStrategy, reservoir=10**9),
+    "paper, 500 feature cells": partial(PaperStrategy, reservoir=500),
 }
-ROUNDS, SHARE = 6, 0.05
+ROUNDS, FRACTION = 6, 0.05
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One run: effort so far and hIoU after each round, round 0 first; tiles grow by the same share each round."""
+    """One run: cost so far and hIoU after each round, round 0 first; tiles grow by the same fraction each round."""
 
     dataset: str
     unseen: str
     variant: str
     seed: int
-    effort: tuple[float, ...]
+    cost: tuple[float, ...]
     hiou: tuple[float, ...]
 
 
 def run(trial: Trial, strategy: Strategy, seed: int) -> tuple[list[float], list[float]]:
-    """(effort so far, hIoU) after each round."""
+    """(cost so far, hIoU) after each round."""
     tiles, taxonomy = trial.pool.tiles, trial.pool.taxonomy
     model = trial.pool.untrained(PRESETS["zeroshot"], seed)
     drawn: dict[int, np.ndarray[tuple[int, ...], np.dtype[np.uint8]]] = {}
-    effort, hiou = [0.0], [trial.measure(model).hiou]
+    cost, hiou = [0.0], [trial.measure(model).hiou]
     for number in range(1, ROUNDS + 1):
         pool = trial.pool.view(model, drawn)
-        budget = max(1, round(SHARE * len(tiles)))
+        budget = max(1, round(FRACTION * len(tiles)))
         chosen = choose(strategy, pool, budget, np.random.default_rng([seed, number])).tiles.tolist()
         drawn |= {i: trial.draw(i) for i in chosen}
         spent = 0.0
@@ -72,10 +72,10 @@ def run(trial: Trial, strategy: Strategy, seed: int) -> tuple[list[float], list[
             inside = np.zeros(drawn[i].shape, dtype=bool)
             inside[tiles[i].inner] = True
             spent += float(annotation_cost(drawn[i][None], inside[None], taxonomy.seen)[0])
-        effort.append(effort[-1] + spent)
+        cost.append(cost[-1] + spent)
         model = trial.pool.train(PRESETS["prozs"], dict(sorted(drawn.items())), seed)
         hiou.append(trial.measure(model).hiou)
-    return effort, hiou
+    return cost, hiou
 
 
 def area(x: Sequence[float], y: Sequence[float], end: float) -> float:
@@ -89,7 +89,7 @@ def area(x: Sequence[float], y: Sequence[float], end: float) -> float:
 def table(curves: Sequence[Curve]) -> str:
     """Markdown; differences are to the first variant, paired by seed, means over the sets of unseen classes."""
     lines = [
-        "| dataset | variant | area over tiles | difference | effort per tile | area over effort | difference |",
+        "| dataset | variant | area over tiles | difference | cost per tile | area over cost | difference |",
         "|---|---|---|---|---|---|---|",
     ]
     for dataset in dict.fromkeys(c.dataset for c in curves):
@@ -97,25 +97,25 @@ def table(curves: Sequence[Curve]) -> str:
         names = list(dict.fromkeys(c.variant for c in mine))
         found = {name: _areas([c for c in mine if c.variant == name], mine) for name in names}
         first = found[names[0]]
-        for name, (tiles, effort, spent) in found.items():
-            gaps = ("", "") if name == names[0] else (signed(tiles, first[0]), signed(effort, first[1]))
+        for name, (tiles, cost, spent) in found.items():
+            gaps = ("", "") if name == names[0] else (signed(tiles, first[0]), signed(cost, first[1]))
             ratio = np.mean(spent) / np.mean(first[2])
-            cells = (dataset, name, plain(tiles), gaps[0], f"{ratio:.2f}", plain(effort), gaps[1])
-            lines.append(f"| {' | '.join(cells)} |")
+            columns = (dataset, name, plain(tiles), gaps[0], f"{ratio:.2f}", plain(cost), gaps[1])
+            lines.append(f"| {' | '.join(columns)} |")
     return "\n".join(lines)
 
 
 def _areas(curves: Sequence[Curve], peers: Sequence[Curve]) -> tuple[list[float], list[float], list[float]]:
-    """By seed, means over the sets: area over tiles, area over effort, effort in all."""
+    """By seed, means over the sets: area over tiles, area over cost, cost in all."""
     by_seed: dict[int, list[tuple[float, float, float]]] = {}
     for c in curves:
-        end = min(p.effort[-1] for p in peers if (p.unseen, p.seed) == (c.unseen, c.seed))
+        end = min(p.cost[-1] for p in peers if (p.unseen, p.seed) == (c.unseen, c.seed))
         rounds = list(range(len(c.hiou)))
-        found = area(rounds, c.hiou, rounds[-1]), area(c.effort, c.hiou, end), c.effort[-1]
+        found = area(rounds, c.hiou, rounds[-1]), area(c.cost, c.hiou, end), c.cost[-1]
         by_seed.setdefault(c.seed, []).append(found)
     means = [np.mean(by_seed[seed], axis=0) for seed in sorted(by_seed)]
-    tiles, effort, spent = ([float(m[k]) for m in means] for k in range(3))
-    return tiles, effort, spent
+    tiles, cost, spent = ([float(m[k]) for m in means] for k in range(3))
+    return tiles, cost, spent
 
 
 @use_threads(1)
@@ -138,8 +138,8 @@ def main() -> None:
             described = trial.under(said)
             for word in options.variants:
                 for seed in range(options.seeds):
-                    effort, hiou = run(described, VARIANTS[word](), seed)
-                    curves.append(Curve(name, "+".join(unseen), word, seed, tuple(effort), tuple(hiou)))
+                    cost, hiou = run(described, VARIANTS[word](), seed)
+                    curves.append(Curve(name, "+".join(unseen), word, seed, tuple(cost), tuple(hiou)))
                 sys.stderr.write(f"{name} {', '.join(unseen)}, {word}: {np.mean(curves[-1].hiou):.3f}\n")
                 sys.stderr.flush()
                 options.out.write_text(json.dumps([vars(c) for c in curves], indent=1) + "\n", encoding="utf-8")

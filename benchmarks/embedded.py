@@ -114,12 +114,12 @@ def classified(tiles: Tiles, aligned: Tensor, texts: Tensor, groups: Sequence[in
     return out
 
 
-def probe(pool: Tiles, layers: Tensor, test: Tiles, other: Tensor, share: float) -> Score:
-    """Class-balanced logistic regression on cells of a share of the pool's tiles, scored on pixels of the test."""
+def probe(pool: Tiles, layers: Tensor, test: Tiles, other: Tensor, fraction: float) -> Score:
+    """Class-balanced logistic regression on cells of a fraction of the pool's tiles, scored on pixels of the test."""
     from sklearn.linear_model import LogisticRegression
 
     rng = np.random.default_rng(0)
-    some = rng.permutation(len(layers))[: max(round(share * len(layers)), 2)]
+    some = rng.permutation(len(layers))[: max(round(fraction * len(layers)), 2)]
     n = len(pool.names)
     planes = [
         F.avg_pool2d(torch.from_numpy((pool.labels[some] == c).astype(np.float32))[:, None], STRIDE) for c in range(n)
@@ -214,9 +214,9 @@ def main() -> None:
     layers = segmentation("luad", test, systems)
     for system in systems:
         _, known = system.grids(pool.images)
-        for share in (0.01, 0.1, 1.0):
-            score = probe(pool, known, test, layers[system.name], share)
-            show(f"luad linear probe mIoU, {share:.0%} of the pool", system.name, score)
+        for fraction in (0.01, 0.1, 1.0):
+            score = probe(pool, known, test, layers[system.name], fraction)
+            show(f"luad linear probe mIoU, {fraction:.0%} of the pool", system.name, score)
     ebhi = read(folder_dataset(options.data / "ebhi"), "test", limit and 12)
     classification("ebhi", ebhi, systems, EBHI_WAYS, kappa)
     segmentation("ebhi", ebhi, systems)

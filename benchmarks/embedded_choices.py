@@ -105,9 +105,9 @@ def embedded(trainer: Trainer, cells: Tensor) -> Tensor:
 
 
 def mean_iou(truth: Tensor, answer: Tensor) -> float:
-    """Mean IoU over cells whose share of one kind is above 0.6; truth [tiles, cells, kinds], answer [tiles, cells]."""
-    n, share = truth.shape[-1], truth.amax(-1)
-    sure = share > 0.6
+    """Mean IoU over cells with more than 0.6 of one kind; truth [tiles, cells, kinds], answer [tiles, cells]."""
+    n, fraction = truth.shape[-1], truth.amax(-1)
+    sure = fraction > 0.6
     counts = torch.bincount(truth.argmax(-1)[sure] * n + answer[sure], minlength=n * n).view(n, n).float()
     union = counts.sum(0) + counts.sum(1) - counts.diag()
     return float((counts.diag() / union.clamp_min(1))[counts.sum(1) > 0].mean())

@@ -3,7 +3,7 @@
 Slides are generated: JPEG tiles with levels 4 and 16 at 0.25 micrometres per pixel, read at 0.5, a square of tissue
 in the middle of glass. The square has the same number of pixels in all of them by default, so that it takes minutes,
 not days; everything that follows the slide (levels, tissue mask, chunks, pyramids, polygons, overlay) follows it all
-the same. ``--tissue`` sets its side, ``--share`` the share of every slide that is tissue: then polygons, labels and
+the same. ``--tissue`` sets its side, ``--fraction`` how much of every slide is tissue: then polygons, labels and
 finished chunks follow the slide as well, and the largest takes a quarter of an hour or more.
 """
 
@@ -50,14 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES)
     parser.add_argument("--tissue", type=int, default=8192, help="side of the square of tissue in pixels")
-    parser.add_argument("--share", type=float, help="share of the slide that is tissue, instead of --tissue")
+    parser.add_argument("--fraction", type=float, help="fraction of the slide that is tissue, instead of --tissue")
     parser.add_argument("--chunk", type=int, default=0, help="map pixels of a chunk; 0 takes what memory allows")
     options = parser.parse_args(arguments)
     peaks = []
     with tempfile.TemporaryDirectory() as folder:
         model, pattern = zeroshot_model(Path(folder) / "model.safetensors"), tissue_pattern(2048)
         for side in options.sides:
-            island = options.tissue / side if options.share is None else math.sqrt(options.share)
+            island = options.tissue / side if options.fraction is None else math.sqrt(options.fraction)
             slide = write_slide(Path(folder) / "slide.svs", side, pattern, mpp=0.25, island=island)
             row = {"side": side, "file_mb": slide.stat().st_size // 10**6}
             row |= measure(model, slide, options.chunk)

@@ -1,4 +1,4 @@
-"""Slides, models and figures that the benchmarks of scale share."""
+"""Slides, models and figures for the benchmarks of scale."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def zeroshot_model(path: Path, tile_size: int = 224) -> Path:
     """A zero-shot model of the built-in backbone as a file; a fitted one costs the same."""
     backbone = load_embedded()
     taxonomy = describe_taxonomy(phantom_taxonomy(), "descriptions")
-    words = text_prototypes(backbone, taxonomy)
-    model = build_model(locate_preset("zeroshot"), backbone.info, words, torch.from_numpy(taxonomy.seen), 0)
+    prototypes = text_prototypes(backbone, taxonomy)
+    model = build_model(locate_preset("zeroshot"), backbone.info, prototypes, torch.from_numpy(taxonomy.seen), 0)
     facts = {"backbone": backbone.info, "backbone_hash": backbone.info.hash, "tile_size": tile_size, "mpp": 0.5}
     save_model(path, model, ModelCard(preset="zeroshot", taxonomy=taxonomy, **facts))
     return path

@@ -1,9 +1,9 @@
-"""What words are worth: ``python -m benchmarks.text --data DATA`` (the text ablation of the paper, wider).
+"""What descriptions are worth: ``python -m benchmarks.text --data DATA`` (the text ablation of the paper, wider).
 
-A class stands in words as its bare name, as its name in the usual templates, as its first description, or as all its
+A class is described by its bare name, its name in the usual templates, its first description, or all its
 descriptions. Measured on the test part: the zero-shot answer (mIoU of all classes, hIoU), and the IoU of the unseen
 class after a fit to a random fifth of the pool. The tiles drawn depend on the seed only, so that differences are
-paired. Neither words nor settings were chosen by these numbers; the test part is only measured on.
+paired. Neither descriptions nor settings were chosen by these numbers; the test part is only measured on.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ SETTINGS = {
 }
 """Dataset locator and the class that nobody draws."""
 
-WORDS: dict[str, TextMode] = {
+KINDS: dict[str, TextMode] = {
     "name": "names",
     "templates": "templates",
     "one description": "descriptions",
     "all descriptions": "descriptions",
 }
 
-SHARE = 0.2
+FRACTION = 0.2
 
 
 @dataclass(frozen=True)
 class Row:
-    """Results of one kind of words on one dataset.
+    """Results of one kind of description on one dataset.
 
     Attributes:
         dataset: Short name of the dataset.
-        words: Key of :data:`WORDS`.
+        kind: Key of :data:`KINDS`.
         zero_miou: Zero-shot mean IoU over the classes of the truth, with its interval over images.
         zero_hiou: Zero-shot hIoU, likewise.
         unseen: IoU of the unseen class after the fit, one per seed.
@@ -62,17 +62,17 @@ class Row:
     """
 
     dataset: str
-    words: str
+    kind: str
     zero_miou: Score
     zero_hiou: Score
     unseen: tuple[float, ...]
     hiou: tuple[float, ...]
 
 
-def worded(taxonomy: Taxonomy, words: str) -> Taxonomy:
-    """The classes with one kind of words."""
-    described = describe_taxonomy(taxonomy, WORDS[words])
-    if words != "one description":
+def described_by(taxonomy: Taxonomy, kind: str) -> Taxonomy:
+    """The classes with one kind of description."""
+    described = describe_taxonomy(taxonomy, KINDS[kind])
+    if kind != "one description":
         return described
     return described.with_descriptions([c.descriptions[:1] for c in described.classes])
 
@@ -94,48 +94,47 @@ def hiou(counts: Counts, seen: NDArray[np.bool_]) -> float:
 
 
 def compare(name: str, data: str, backbone: str, seeds: Sequence[int], preset: Preset) -> list[Row]:
-    """All kinds of words on one dataset."""
+    """All kinds of description on one dataset."""
     locator, unseen = SETTINGS[name]
     model = locate_backbone(backbone)
     trial = open_trial(locator.format(data=data), model)
     taxonomy = trial.evaluation.dataset.taxonomy.with_unseen([unseen])
     rows = []
-    for words in WORDS:
-        said = worded(taxonomy, words)
+    for kind in KINDS:
+        said = described_by(taxonomy, kind)
         described = trial.under(said)
         zero = count_by_image(described, described.pool.untrained(locate_preset("zeroshot"), 0))
-        fitted = [fit_once(described, preset, SHARE, seed) for seed in seeds]
+        fitted = [fit_once(described, preset, FRACTION, seed) for seed in seeds]
         row = Row(
             name,
-            words,
+            kind,
             bootstrap(zero, mean_iou),
             bootstrap(zero, partial(hiou, seen=said.seen)),
             tuple(m.miou_unseen for m in fitted),
             tuple(m.hiou for m in fitted),
         )
         rows.append(row)
-        sys.stderr.write(f"{name}: {words} done\n")
+        sys.stderr.write(f"{name}: {kind} done\n")
     return rows
 
 
 def table(rows: Sequence[Row]) -> str:
     """Markdown; differences are to the bare name, paired by seed."""
-    head = (
-        "| dataset | words | zero-shot mIoU | zero-shot hIoU | fitted unseen IoU | difference to name | fitted hIoU |"
-    )
+    names = ("dataset", "described by", "zero-shot mIoU", "zero-shot hIoU", "fitted unseen IoU")
+    head = f"| {' | '.join((*names, 'difference to name', 'fitted hIoU'))} |"
     lines = [head, "|---|---|---|---|---|---|---|"]
     for row in rows:
         first = next(r for r in rows if r.dataset == row.dataset)
         gain = "" if row is first else signed(row.unseen, first.unseen)
-        cells = (row.dataset, row.words, str(row.zero_miou), str(row.zero_hiou))
-        lines.append(f"| {' | '.join(cells)} | {plain(row.unseen)} | {gain} | {plain(row.hiou)} |")
+        columns = (row.dataset, row.kind, str(row.zero_miou), str(row.zero_hiou))
+        lines.append(f"| {' | '.join(columns)} | {plain(row.unseen)} | {gain} | {plain(row.hiou)} |")
     return "\n".join(lines)
 
 
 @use_threads(1)
 def main() -> None:
     """Run what the command line asks for, print the table and write the numbers."""
-    parser = argparse.ArgumentParser(description="Effect of the words for classes.")
+    parser = argparse.ArgumentParser(description="Effect of the descriptions of classes.")
     parser.add_argument("--data", default="../shared/data", help="folder with luad, ebhi and glas")
     parser.add_argument("--datasets", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
     parser.add_argument("--backbone", default="embedded")
@@ -154,7 +153,7 @@ def main() -> None:
     facts = {
         "backbone": options.backbone,
         "revision": revision,
-        "share": SHARE,
+        "fraction": FRACTION,
         "steps": options.steps,
         "unseen": SETTINGS,
     }

@@ -1,4 +1,4 @@
-"""Embedding throughput as a share of the bare forward pass of the same model in the same run.
+"""Embedding throughput as a fraction of the bare forward pass of the same model in the same run.
 
     python -m benchmarks.throughput [--device cpu] [--precision fp32] [--rounds 5]
 

@@ -1,4 +1,4 @@
-"""What the ablations share: parts of a dataset, fits to tiles that only the seed chooses, t-intervals."""
+"""Common to the ablations: parts of a dataset, fits to tiles that only the seed chooses, t-intervals."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TILE = 224
 
 @dataclass(frozen=True)
 class Trial:
-    """A dataset under one set of classes and words.
+    """A dataset under one set of classes and descriptions.
 
     Attributes:
         pool: Its training part.
@@ -54,7 +54,7 @@ class Trial:
         return self.evaluation.measure(self.segmenter(model), Silent())
 
     def under(self, taxonomy: Taxonomy) -> Trial:
-        """The same dataset under other classes or words."""
+        """The same dataset under other classes or descriptions."""
         text = text_prototypes(self.pool.backbone, taxonomy).cpu()
         return Trial(replace(self.pool, taxonomy=taxonomy, text=text), self.evaluation)
 
@@ -71,10 +71,10 @@ def open_trial(locator: str, backbone: Backbone) -> Trial:
     return Trial(pool, open_evaluation(dataset, backbone, TILE, mpp, cache, Silent()))
 
 
-def fit_once(trial: Trial, preset: Preset, share: float, seed: int) -> Metrics:
-    """Metrics after a fit to tiles that only the seed and the share choose."""
+def fit_once(trial: Trial, preset: Preset, fraction: float, seed: int) -> Metrics:
+    """Metrics after a fit to tiles that only the seed and the fraction choose."""
     count = len(trial.pool.tiles)
-    drawn = np.random.default_rng([seed, count]).permutation(count)[: max(1, round(share * count))]
+    drawn = np.random.default_rng([seed, count]).permutation(count)[: max(1, round(fraction * count))]
     return trial.measure(trial.pool.train(preset, {int(i): trial.draw(int(i)) for i in sorted(drawn)}, seed))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,16 @@ def postgres() -> Iterator[str]:
         pytest.skip(reason)
     with server(binaries) as url:
         yield url
+
+
+@pytest.fixture
+def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits of three steps: which model is fitted to what can be seen, and nobody waits."""
+    from aczerots.prozs.presets import Preset, locate_preset
+
+    def shortened(name: str) -> Preset:
+        preset = locate_preset(name)
+        return preset if preset.recipe is None else replace(preset, recipe=replace(preset.recipe, steps=3))
+
+    for module in ("project.rounds", "simulate.simulate"):
+        monkeypatch.setattr(f"aczerots.{module}.locate_preset", shortened)

@@ -17,7 +17,7 @@ def test_a_small_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     monkeypatch.setattr(ablation, "SETTINGS", {"phantom": ("phantom:6,size=128", (["necrosis"],))})
     monkeypatch.setattr(trials, "TILE", 128)
     out = tmp_path / "out.json"
-    words = ["--datasets", "phantom", "--shares", "1", "--seeds", "2", "--variants", "seen-only", "zeroshot"]
+    words = ["--datasets", "phantom", "--fractions", "1", "--seeds", "2", "--variants", "seen-only", "zeroshot"]
     monkeypatch.setattr(sys, "argv", ["ablation", *words, "--out", str(out)])
     ablation.main()
     first, second = json.loads(out.read_text())
@@ -30,8 +30,8 @@ def test_a_small_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
 def test_variants_change_what_they_say():
     usual = PRESETS["prozs"]
     assert ablation.VARIANTS["prozs"] is usual
-    for name in ("no Dice", "no contrast", "no keep"):
+    for name in ("no Dice", "no contrast", "no distillation"):
         assert ablation.VARIANTS[name].recipe.loss is not usual.recipe.loss
         assert ablation.VARIANTS[name].cross_validate_prototypes
-    assert ablation.VARIANTS["gamma 0"].recipe.calibrate is None
+    assert ablation.VARIANTS["no calibration bias"].recipe.calibrate is None
     assert not ablation.VARIANTS["visual prototypes always"].cross_validate_prototypes

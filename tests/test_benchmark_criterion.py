@@ -21,21 +21,21 @@ def test_a_small_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     quick = replace(usual, recipe=replace(usual.recipe, steps=3), cross_validate_prototypes=False)
     monkeypatch.setattr(criterion, "PRESETS", {**criterion.PRESETS, "prozs": quick})
     monkeypatch.setattr(criterion, "ROUNDS", 2)
-    monkeypatch.setattr(criterion, "SHARE", 0.3)
+    monkeypatch.setattr(criterion, "FRACTION", 0.3)
     monkeypatch.setattr(trials, "TILE", 128)
     out = tmp_path / "out.json"
-    words = ["--datasets", "phantom", "--seeds", "2", "--variants", "random", "per effort", "--out", str(out)]
+    words = ["--datasets", "phantom", "--seeds", "2", "--variants", "random", "per cost", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", ["criterion", *words])
     criterion.main()
     curves = json.loads(out.read_text())
-    assert [(c["variant"], c["seed"]) for c in curves] == [(v, s) for v in ("random", "per effort") for s in (0, 1)]
+    assert [(c["variant"], c["seed"]) for c in curves] == [(v, s) for v in ("random", "per cost") for s in (0, 1)]
     for c in curves:
-        assert len(c["effort"]) == len(c["hiou"]) == 3
-        assert c["effort"][0] == 0
-        assert np.diff(c["effort"]).min() >= 1, "a tile takes at least a look"
+        assert len(c["cost"]) == len(c["hiou"]) == 3
+        assert c["cost"][0] == 0
+        assert np.diff(c["cost"]).min() >= 1, "a tile takes at least a look"
     assert len({c["hiou"][0] for c in curves}) == 1, "nothing is drawn yet"
     rows = capsys.readouterr().out.splitlines()[2:]
-    assert [r.split("|")[2].strip() for r in rows] == ["random", "per effort"]
+    assert [r.split("|")[2].strip() for r in rows] == ["random", "per cost"]
     assert float(rows[1].split("|")[5]) < 1.05, "it asks for what is drawn easily"
 
 

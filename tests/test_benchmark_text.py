@@ -1,4 +1,4 @@
-"""The benchmark of words: its statistics against hand-worked numbers, its wording, and a whole small run."""
+"""The benchmark of descriptions: its statistics against hand-worked numbers, its wording, and a whole small run."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def test_harmonic_iou_of_counts_by_hand():
     assert text.hiou(counts, seen=np.array([True, False])) == pytest.approx(1 / 3)
 
 
-def test_four_kinds_of_words():
+def test_four_kinds_of_description():
     given = Taxonomy(classes=(TissueClass(name="necrosis"), TissueClass(name="fat")))
-    said = {words: text.worded(given, words).classes[0].descriptions for words in text.WORDS}
+    said = {kind: text.described_by(given, kind).classes[0].descriptions for kind in text.KINDS}
     full = bundled_descriptions("necrosis") or ()
     assert said["name"] == ("necrosis",)
     assert "an H&E image of necrosis." in said["templates"]
@@ -58,7 +58,7 @@ def test_a_small_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     out = tmp_path / "text.json"
     monkeypatch.setattr(sys, "argv", ["text", "--seeds", "1", "--steps", "1", "--out", str(out)])
     text.main()
-    assert len(capsys.readouterr().out.strip().splitlines()) == 2 + len(text.WORDS)
+    assert len(capsys.readouterr().out.strip().splitlines()) == 2 + len(text.KINDS)
     rows = json.loads(out.read_text())["rows"]
-    assert [r["words"] for r in rows] == list(text.WORDS)
-    assert len({r["zero_miou"]["value"] for r in rows}) > 1, "words must matter"
+    assert [r["kind"] for r in rows] == list(text.KINDS)
+    assert len({r["zero_miou"]["value"] for r in rows}) > 1, "descriptions must matter"

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,10 @@ from filelock import FileLock
 from PIL import Image
 
 from aczerots.cli.app import main
+from aczerots.cli.options import Embedding, Learning, Limits
+from aczerots.config import SimulateSettings
 from aczerots.datasets.locate import locate_dataset
+from aczerots.project.settings import make_settings
 from aczerots.slides.base import Box
 
 SMALL = ["--tile-size", "64", "--rounds", "2", "--initial", "0.3", "--budget", "0.3"]
@@ -242,6 +246,7 @@ def test_every_strategy_runs_and_the_pool_may_run_out(
     assert [r["labelled_tiles"] for r in table(tmp_path / "metrics.csv")] == ["0", "2", "4"]
 
 
+@pytest.mark.usefixtures("short_fits")
 def test_the_paper_preset_runs(dataset: Path, tmp_path: Path):
     options = ["--tile-size", 64, "--rounds", 1, "--initial", 0.1, "--preset", "paper", "--strategy", "paper"]
     assert run("simulate", f"folder:{dataset}", "--unseen", UNSEEN, "--out", tmp_path, *options) == 0
@@ -355,6 +360,13 @@ def test_a_full_disk_is_one_clear_error_and_saved_rounds_stay(dataset: Path, tmp
         [sys.executable, "-c", code, str(2**30), *arguments], capture_output=True, text=True, check=False
     )
     assert whole.returncode == 0, whole.stderr
+
+
+def test_the_options_have_the_defaults_of_the_settings():
+    """Of simulated runs and of projects."""
+    chosen = asdict(Embedding()) | asdict(Learning()) | asdict(Limits())
+    for settings in (SimulateSettings(dataset="phantom:3"), make_settings(classes=[{"name": "a"}])):
+        assert {name: getattr(settings, name) for name in chosen} == chosen
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]):

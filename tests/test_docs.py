@@ -15,9 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer.main
+from PIL import Image
 from typer.exceptions import TyperException
+
+from aczerots.annotation.store.records import AnswerKind, NewAnswer
+from aczerots.cli.app import app, main
+from aczerots.datasets.locate import locate_dataset
+from aczerots.project.folder import open_project
+from aczerots.slides.base import Box
+from aczerots.taxonomy import IGNORE
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -85,8 +94,6 @@ def check_make(words: list[str], makefile: str) -> str | None:
 
 def check_aczerots(words: list[str], whole: bool) -> str | None:
     """What is wrong with an ``aczerots`` line, None if nothing is."""
-    from aczerots.cli.app import app
-
     root: Any = typer.main.get_command(app)
     if not words or words[0].startswith("-"):
         known = {option for parameter in root.params for option in parameter.opts} | {"--help"}
@@ -150,6 +157,72 @@ def test_tagged_command_lines_run_one_after_the_other(tmp_path: Path) -> None:
 def test_a_failing_command_line_is_seen(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="no such run"):
         run(Line("made up", "aczerots report 'no such run'", whole=True, run=True), tmp_path)
+
+
+QUICK = {"simulate": ["--rounds", "1"], "experiment": ["--seeds", "1", "--strategy", "random", "--jobs", "1"]}
+"""Options that are added to the commands of the README, so that they do not take minutes."""
+
+
+def labelled_images(folder: Path) -> None:
+    """``mydata`` and ``otherdata`` as the README describes them, ``scans`` with the images, and ``mine.toml``."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    files = {block.language: block.text for block in blocks(text, "README.md")}
+    (folder / "scans").mkdir()
+    for name in ("mydata", "otherdata"):
+        for part in ("images", "masks"):
+            (folder / name / part).mkdir(parents=True)
+        (folder / name / "dataset.yaml").write_text(files["yaml"].replace("name: mydata", f"name: {name}"))
+        rows = ["image,split", *(f"case{i},{'test' if i in {2, 5} else 'train'}" for i in range(6))]
+        (folder / name / "split.csv").write_text("\n".join(rows))
+    for i, sample in enumerate(locate_dataset("phantom:6,size=128,seed=5").samples):
+        box = Box(0, 0, 128, 128)
+        image, mask = (Image.fromarray(part.read(box, (128, 128))) for part in (sample.slide, sample.truth))
+        image.save(folder / "scans" / f"case{i}.png")
+        for name in ("mydata", "otherdata"):
+            image.save(folder / name / "images" / f"case{i}.png")
+            mask.point(lambda label: label % 4).save(folder / name / "masks" / f"case{i}.png")
+    (folder / "mine.toml").write_text(files["toml"].replace("rounds = 6", "rounds = 1"))
+
+
+def annotate(project: Path, arguments: list[str]) -> None:
+    """Serve the page as the command line does, answer for every tile of the round, and stop the server."""
+    command = [sys.executable, "-m", "aczerots.cli.app", *arguments, "--port", "0", "--json"]
+    server = subprocess.Popen(command, cwd=project.parent, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    assert server.stdout.readline()
+    with open_project(project) as opened:
+        tiles = opened.store.rounds.tiles()
+        for pick in opened.store.rounds.picks(1):
+            mask = np.full((tiles[pick.tile].size,) * 2, IGNORE, np.uint8)
+            mask[tiles[pick.tile].inner] = pick.tile % 2
+            opened.store.answers.add(NewAnswer(pick.tile, 1, "ann", "page", AnswerKind.DRAWN, 0, mask))
+    server.terminate()
+    server.wait(timeout=60)
+    server.stdout.close()
+
+
+@pytest.mark.usefixtures("short_fits")
+def test_every_command_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labelled_images(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ACZEROTS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(
+        "aczerots.cli.run_commands.DEMO", {"dataset": "phantom:4,size=64", "rounds": 1, "tile_size": 32}
+    )
+    for line in commands((ROOT / "README.md").read_text(encoding="utf-8"), "README.md"):
+        program, name, *words = shlex.split(line.text)
+        if program == "make":
+            continue
+        if name == "annotate":
+            annotate(tmp_path / words[0], [name, *words])
+            continue
+        with pytest.raises(SystemExit) as stop:
+            main([name, *words, *QUICK.get(name, ())])
+        assert not stop.value.code, line.text
+    for output in ("demo/report.html", "comparison.html", "runs/mine/index.html", "lab/models/round-1.safetensors"):
+        assert (tmp_path / output).exists(), output
+    for output in ("runs/mydata/metrics.csv", "lab/report.html", "predictions/areas.csv", "descriptions.yaml"):
+        assert (tmp_path / output).exists(), output
 
 
 def test_the_documents_have_examples_and_commands() -> None:

@@ -10,14 +10,14 @@ import pytest
 
 from aczerots.backbones.embedded import EmbeddedBackbone
 from aczerots.cli.app import main
-from aczerots.config import read_settings
+from aczerots.config import SimulateSettings
 from aczerots.errors import SettingsError, StorageError
 from aczerots.loop.embed import embed_dataset
 from aczerots.prozs.fit import fit
 from aczerots.simulate.simulate import simulate
 
 DATA = "phantom:6,size=64"
-SMALL = read_settings(dataset=DATA, tile_size=32)
+SMALL = SimulateSettings(dataset=DATA, tile_size=32)
 RUN = {"dataset": "phantom:6,size=96", "unseen": ("necrosis",), "tile_size": 96, "preset": "zeroshot"}
 RUN |= {"rounds": 2, "initial": 0.4, "budget": 0.3}
 
@@ -94,10 +94,10 @@ def test_it_goes_on_after_an_interrupt(tmp_path: Path, count: list[int]):
 
 def test_simulate_uses_what_was_embedded(tmp_path: Path, count: list[int]):
     for mode in ("dense", "pooled"):
-        embed_dataset(read_settings(**RUN, cache=mode), cache=tmp_path / mode)
+        embed_dataset(SimulateSettings(**RUN, cache=mode), cache=tmp_path / mode)
         count.clear()
         progress = Spoken()
-        settings = read_settings(**RUN | {"rounds": 0, "cache": mode})
+        settings = SimulateSettings(**RUN | {"rounds": 0, "cache": mode})
         simulate(settings, tmp_path / f"run-{mode}", cache=tmp_path / mode, progress=progress)
         assert count == []
         assert not any("to compute" in line for line in progress.lines)
@@ -110,7 +110,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list]:
     out = {}
     for mode in ("dense", "off"):
         folder = base / mode
-        out[mode] = simulate(read_settings(**RUN, cache=mode), folder, cache=base / f"cache-{mode}")
+        out[mode] = simulate(SimulateSettings(**RUN, cache=mode), folder, cache=base / f"cache-{mode}")
     out["folder"] = base
     return out
 
@@ -122,17 +122,17 @@ def test_dense_and_off_give_the_same_numbers_and_off_writes_nothing(rows):
 
 def test_a_run_may_go_on_in_memory_but_not_pooled(rows):
     folder, cache = rows["folder"] / "dense", rows["folder"] / "cache-dense"
-    again = simulate(read_settings(**RUN, cache="off"), folder, cache=cache)
+    again = simulate(SimulateSettings(**RUN, cache="off"), folder, cache=cache)
     assert str(again) == str(rows["dense"])
     with pytest.raises(SettingsError, match=r"cache 'off' .now 'pooled'"):
-        simulate(read_settings(**RUN, cache="pooled"), folder, cache=cache)
+        simulate(SimulateSettings(**RUN, cache="pooled"), folder, cache=cache)
 
 
 def test_pooled_computes_whole_grids_only_of_what_a_fit_sees(tmp_path: Path, monkeypatch):
     monkeypatch.setattr("aczerots.loop.pool.CONTEXT", 1)
     monkeypatch.setattr("aczerots.prozs.train.fit", partial(fit, steps=2))
     progress = Spoken()
-    settings = read_settings(
+    settings = SimulateSettings(
         **RUN | {"dataset": "phantom:10,size=64", "tile_size": 64, "rounds": 1, "initial": 0.3, "preset": "prozs"}
     )
     simulate(settings.model_copy(update={"cache": "pooled"}), tmp_path / "run", cache=tmp_path / "c", progress=progress)
@@ -155,7 +155,7 @@ def test_no_room_is_said_with_the_estimate(tmp_path: Path, monkeypatch, count: l
         embed_dataset(SMALL, cache=tmp_path)
     monkeypatch.setattr("aczerots.loop.embed.available_memory", lambda: 1000)
     with pytest.raises(SettingsError, match=r"--cache: the \w+ need .* of memory, 1\.0 kB are free"):
-        simulate(read_settings(**RUN, cache="off"), tmp_path / "run")
+        simulate(SimulateSettings(**RUN, cache="off"), tmp_path / "run")
     assert count == []
 
 

@@ -13,13 +13,13 @@ import pytest
 import zarr
 
 from aczerots.backbones.options import BackboneOptions
-from aczerots.config import read_settings
+from aczerots.config import SimulateSettings
 from aczerots.engine.base import Engine, Failure
 from aczerots.engine.local import HereEngine, ProcessEngine
 from aczerots.errors import AczerotsError
 from aczerots.loop.embed import EmbedJob, EmbedUnit, dataset_stores, embed_dataset
 
-SETTINGS = read_settings(dataset="phantom:6,size=192", tile_size=32, cache="pooled")
+SETTINGS = SimulateSettings(dataset="phantom:6,size=192", tile_size=32, cache="pooled")
 
 
 def grids(cache: Path) -> dict[tuple[str, str], str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from aczerots.annotation.store.store import ProjectStore
-from aczerots.config import read_settings
+from aczerots.config import SimulateSettings
 from aczerots.errors import SettingsError
 from aczerots.simulate.run_folder import RunFolder
 from aczerots.simulate.simulate import _same_run
@@ -18,7 +18,7 @@ def store(tmp_path: Path) -> ProjectStore:
 
 @pytest.mark.parametrize("missing", ["first", "per_slide", "cache", "precision"])
 def test_a_run_of_an_older_version_goes_on_with_defaults_only(store: ProjectStore, tmp_path: Path, missing: str):
-    settings = read_settings(dataset="phantom:3", unseen=("necrosis",))
+    settings = SimulateSettings(dataset="phantom:3", unseen=("necrosis",))
     old = settings.model_dump(mode="json")
     del old[missing]
     store.rounds.remember("settings", old)

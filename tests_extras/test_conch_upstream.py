@@ -14,9 +14,7 @@ from open_clip.transformer import AttentionalPooler, TextTransformer
 from timm.models.vision_transformer import VisionTransformer
 from tiny_conch import CONTEXT, DIM, GRID, LAYERS, PATCH, WIDTH, conch_state, save_tiny_conch
 
-from aczerots.backbones.checkpoints import fill
-from aczerots.backbones.conch.loading import load_conch
-from aczerots.backbones.conch.modules import Conch, conch_shaped_as
+from aczerots.backbones.conch import Conch, build_conch, load_conch
 from aczerots.backbones.locator import parse_locator
 
 
@@ -26,7 +24,7 @@ def part(prefix: str) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def ours() -> Conch:
-    return fill(conch_shaped_as, conch_state(), "conch")
+    return build_conch(conch_state(), "conch")
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +55,9 @@ def test_pooled_image(ours: Conch, trunk: VisionTransformer, pool: AttentionalPo
     pixels = torch.randn(2, 3, *(PATCH * cells for cells in grid))
     expected = finish(pool(trunk.forward_features(pixels))[:, 0])
     visual, own = ours.visual, ours.visual.attn_pool_contrast
-    tokens = own.ln_k(visual.trunk.norm(visual.trunk.states(pixels)[-1]))
-    gathered = own.attn(own.ln_q(own.query).expand(2, -1, -1), tokens, tokens, need_weights=False)[0][:, 0]
+    tokens = own["ln_k"](visual.trunk.norm(visual.trunk.states(pixels)[-1]))
+    query = pool.ln_q(pool.query).expand(2, -1, -1)
+    gathered = own["attn"](query, tokens, tokens, need_weights=False)[0][:, 0]
     torch.testing.assert_close(visual.ln_contrast(gathered) @ visual.proj_contrast, expected, atol=1e-5, rtol=0)
 
 

@@ -14,7 +14,7 @@ from engine_contract import WorkerContract  # noqa: E402  # needs the line above
 from ray.cluster_utils import Cluster  # noqa: E402
 
 from aczerots.engine.base import Engine  # noqa: E402
-from aczerots.engine.locate import EngineOptions, locate_engine  # noqa: E402
+from aczerots.engine.locate import locate_engine  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -41,4 +41,4 @@ class TestRay(WorkerContract):
 
     @pytest.fixture
     def engine(self, cluster: Cluster) -> Engine:
-        return locate_engine(EngineOptions("ray", cluster.address))
+        return locate_engine("ray", address=cluster.address)

@@ -11,8 +11,7 @@ from tiny_keep import HIDDEN, TEXT, WIDTH, keep_state, save_tiny_keep, text_conf
 from torch import nn
 from transformers import BertConfig, BertModel, BertTokenizer
 
-from aczerots.backbones.checkpoints import fill
-from aczerots.backbones.keep import load_keep, shaped_as
+from aczerots.backbones.keep import build_keep, load_keep
 from aczerots.backbones.locator import parse_locator
 
 
@@ -45,7 +44,7 @@ def upstream() -> Upstream:
 
 @torch.no_grad()
 def test_pooled_image() -> None:
-    ours = fill(lambda state: shaped_as(BertConfig(**text_config()), state), keep_state(), "keep")
+    ours = build_keep(BertConfig(**text_config()), keep_state(), "keep")
     theirs = upstream()
     for grid in ((GRID, GRID), (GRID + 1, GRID + 3)):
         pixels = torch.randn(2, 3, *(PATCH * cells for cells in grid))
@@ -68,7 +67,7 @@ def test_text(tmp_path: Path) -> None:
 
 @torch.no_grad()
 def test_value_tokens_of_timm_s_last_block() -> None:
-    ours = fill(lambda state: shaped_as(BertConfig(**text_config()), state), keep_state(), "keep")
+    ours = build_keep(BertConfig(**text_config()), keep_state(), "keep")
     theirs = upstream()
     pixels = torch.randn(1, 3, GRID * PATCH, GRID * PATCH)
     tokens = theirs.visual.forward_intermediates(pixels, indices=[LAYERS - 2], norm=False, output_fmt="NLC")[1][0]

@@ -15,10 +15,9 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from aczerots.backbones.aligned import AlignedBackbone
-from aczerots.backbones.checkpoints import fill
 from aczerots.backbones.locate import locate_backbone
 from aczerots.backbones.locator import parse_locator
-from aczerots.backbones.musk.modules import Musk, musk_shaped_as
+from aczerots.backbones.musk import Musk, build_musk
 from aczerots.backbones.tokenizers import read_pieces
 from aczerots.errors import InputError
 
@@ -67,7 +66,7 @@ def theirs() -> Any:
 
 @pytest.fixture(scope="module")
 def ours(theirs: Any) -> Musk:
-    return fill(musk_shaped_as, theirs.state_dict(), "musk")
+    return build_musk(theirs.state_dict(), "musk")
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +92,7 @@ def backbone(folder: Path) -> AlignedBackbone:
 def test_pooled_image(theirs: Any, ours: Musk) -> None:
     pixels = torch.randn(2, 3, GRID * PATCH, GRID * PATCH)
     expected = theirs.vision_head(theirs.beit3(visual_tokens=pixels)["encoder_out"][:, 0])
-    torch.testing.assert_close(ours.project(ours.image_states(pixels)[-1][:, 0]), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours.image.project(ours.image_states(pixels)[-1][:, 0]), expected, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
@@ -103,7 +102,7 @@ def test_text_with_and_without_pads(theirs: Any, ours: Musk) -> None:
         padded = F.pad(ids, (0, 100 - length), value=1)
         pads = torch.arange(100).expand(3, -1) >= length
         found = theirs.beit3(textual_tokens=padded, text_padding_position=pads)["encoder_out"]
-        torch.testing.assert_close(ours.text(ids), theirs.language_head(found[:, 0]), atol=1e-5, rtol=0)
+        torch.testing.assert_close(ours.sentences(ids), theirs.language_head(found[:, 0]), atol=1e-5, rtol=0)
 
 
 @torch.no_grad()

@@ -75,11 +75,11 @@ def test_long_text_is_parted_and_not_cut(backbone: AlignedBackbone) -> None:
 def test_every_method_gives_unit_vectors(folder: Path, method: str) -> None:
     backbone = locate_backbone(f"open_clip:{folder}#{method}")
     side, stride = backbone.info.input_size, backbone.info.stride
-    grids = backbone.encode_image(images(side + stride, 1))
+    features = backbone.encode_image(images(side + stride, 1))
     cells = side // stride + 1
-    assert grids.aligned.shape == (1, backbone.info.dim, cells, cells)
-    assert grids.layers.shape == (1, backbone.info.layer_dim, cells, cells)
-    torch.testing.assert_close(grids.aligned.norm(dim=1), torch.ones(1, cells, cells))
+    assert features.aligned.shape == (1, backbone.info.dim, cells, cells)
+    assert features.layers.shape == (1, backbone.info.layer_dim, cells, cells)
+    torch.testing.assert_close(features.aligned.norm(dim=1), torch.ones(1, cells, cells))
 
 
 def alone(visual: Any, token: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402  # needs the line above
 
-from aczerots.config import read_settings  # noqa: E402
+from aczerots.config import SimulateSettings  # noqa: E402
 from aczerots.engine.ray_cluster import RayEngine  # noqa: E402
 from aczerots.loop.embed import embed_dataset  # noqa: E402
 from aczerots.predict.slides import predict_slides  # noqa: E402
@@ -75,7 +75,7 @@ def test_a_killed_node_loses_nothing(cluster: tuple[Cluster, object], model: Pat
 
 
 def test_embed_with_a_killed_node(cluster: tuple[Cluster, object], tmp_path: Path) -> None:
-    settings = read_settings(dataset="phantom:6,size=192", tile_size=32)
+    settings = SimulateSettings(dataset="phantom:6,size=192", tile_size=32)
     here, there = tmp_path / "here", tmp_path / "there"
     embed_dataset(settings, cache=here)
     killer = kill_when(there, "*/shard-*.zarr", 1, *cluster)

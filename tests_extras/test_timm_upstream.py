@@ -61,8 +61,8 @@ def test_helps_a_backbone(tmp_path: Path) -> None:
     conch = save_tiny_conch(tmp_path / "conch")
     options = BackboneOptions(refine_with=f"timm:{folder}")
     refined = locate_backbone(f"conch:{conch}", options=options)
-    grids = refined.encode_image(torch.randint(0, 256, (1, 3, 64, 48), dtype=torch.uint8))
-    assert grids.aligned.shape[2:] == (4, 3)
+    features = refined.encode_image(torch.randint(0, 256, (1, 3, 64, 48), dtype=torch.uint8))
+    assert features.aligned.shape[2:] == (4, 3)
     assert refined.info.hash != locate_backbone(f"conch:{conch}").info.hash
 
 

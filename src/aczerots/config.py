@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from aczerots.errors import SettingsError, first_complaint
 
@@ -45,6 +45,9 @@ class SimulateSettings(BaseModel):
         per_slide: Tiles of one slide that a round asks for at most; None sets no limit.
         per_patient: The same of one patient.
         seed: Seed of everything random.
+
+    Raises:
+        SettingsError: A value is out of range or of the wrong kind; the first is named.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,17 +72,15 @@ class SimulateSettings(BaseModel):
     per_patient: PerRound = None
     seed: Seed = 0
 
-
-def read_settings(**values: object) -> SimulateSettings:
-    """Settings from keyword arguments.
-
-    Raises:
-        SettingsError: A value is out of range or of the wrong kind; the first is named.
-    """
-    try:
-        return SimulateSettings.model_validate(values)
-    except ValidationError as error:
-        raise option_error(error) from error
+    @model_validator(mode="wrap")
+    @classmethod
+    def _complain_as_options(
+        cls, values: Any, validate: ModelWrapValidatorHandler[SimulateSettings]
+    ) -> SimulateSettings:
+        try:
+            return validate(values)
+        except ValidationError as error:
+            raise option_error(error) from error
 
 
 def option_error(error: ValidationError) -> SettingsError:

@@ -72,15 +72,15 @@ def extra_needed(extra: str, need: str) -> Iterator[None]:
     """Turn a failing import inside the block into a :class:`MissingExtraError`."""
     try:
         yield
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         raise MissingExtraError(extra, need) from error
 
 
-def first_complaint(error: ValidationError) -> tuple[str, str]:
-    """(dotted key, what is wrong with it) of the first thing that pydantic complains about."""
+def first_complaint(error: ValidationError, whole: str = "content") -> tuple[str, str]:
+    """(dotted key, else ``whole``; what is wrong with it) of the first thing that pydantic complains about."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = ".".join(str(part) for part in first["loc"]) or whole
     if first["type"] == "extra_forbidden":
         return key, "there is no such setting"
-    got = "" if first["type"] == "missing" else f", got {first['input']!r}"
+    got = "" if first["type"] == "missing" else f", got {repr(first['input'])[:80]}"
     return key, first["msg"].lower() + got

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from aczerots.annotation.formats import features
-from aczerots.annotation.formats.geojson import Unused, read_drawings
+from aczerots.annotation.formats import geojson_features
+from aczerots.annotation.formats.geojson import Unused, read_geojson
 from aczerots.errors import InputError
 from aczerots.taxonomy import Taxonomy, TissueClass
 
@@ -43,7 +43,7 @@ def test_every_form_of_file(tmp_path: Path, form: str):
         "one": one,
         "indented": json.dumps({"features": [one], "type": "FeatureCollection"}, indent=4) + "\n",
     }
-    found = read_drawings(written(tmp_path, contents[form]), TAXONOMY)
+    found = read_geojson(written(tmp_path, contents[form]), TAXONOMY)
     assert [(d.number, d.label, d.geometry.area) for d in found.drawings] == [(1, 0, 16.0)]
     assert found.unused == ()
 
@@ -53,7 +53,7 @@ def test_names_of_a_derived_class_and_holes_and_several_parts(tmp_path: Path):
     far = [[[9, 9], [11, 9], [11, 11], [9, 9]]]
     derived = feature(classification={"names": ["Immune", "dense"], "color": [9, 9, 9]})
     parts = feature("stroma", [[SQUARE, hole], far], "MultiPolygon")
-    found = read_drawings(written(tmp_path, [derived, parts]), TAXONOMY)
+    found = read_geojson(written(tmp_path, [derived, parts]), TAXONOMY)
     assert [(d.label, d.geometry.area) for d in found.drawings] == [(2, 16.0), (1, 17.0)]
 
 
@@ -66,7 +66,7 @@ def test_what_is_of_no_use_is_listed_and_the_rest_is_read(tmp_path: Path):
         {"type": "Feature", "geometry": None, "properties": {}},
         feature(),
     ]
-    found = read_drawings(written(tmp_path, content), TAXONOMY)
+    found = read_geojson(written(tmp_path, content), TAXONOMY)
     assert [d.number for d in found.drawings] == [6]
     assert found.unused == (
         Unused(1, "has no class"),
@@ -79,7 +79,7 @@ def test_what_is_of_no_use_is_listed_and_the_rest_is_read(tmp_path: Path):
 
 def test_frames_of_exported_tiles_tell_their_version(tmp_path: Path):
     frame = feature(classification=None, metadata={"aczerots tile": "s@0,0,4,4", "version": "3"})
-    found = read_drawings(written(tmp_path, [frame, feature()]), TAXONOMY)
+    found = read_geojson(written(tmp_path, [frame, feature()]), TAXONOMY)
     assert found.versions == {"s@0,0,4,4": 3}
     assert found.unused == ()
 
@@ -126,7 +126,7 @@ def test_hostile_features_are_refused_with_their_number(tmp_path: Path, name: st
     for word, trick in tricks.items():
         text = text.replace(f'"{word}"', trick)
     with pytest.raises(InputError, match=message) as caught:
-        read_drawings(written(tmp_path, text), TAXONOMY)
+        read_geojson(written(tmp_path, text), TAXONOMY)
     assert caught.value.where is not None
     assert caught.value.where.endswith("feature 3")
     assert len(str(caught.value)) < 600
@@ -148,22 +148,22 @@ def test_hostile_features_are_refused_with_their_number(tmp_path: Path, name: st
 )
 def test_broken_files_are_one_clear_error(tmp_path: Path, text: str, message: str):
     with pytest.raises(InputError, match=message):
-        read_drawings(written(tmp_path, text), TAXONOMY)
+        read_geojson(written(tmp_path, text), TAXONOMY)
 
 
 def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path):
     path = tmp_path / "large.geojson"
     with path.open("wb") as file:
         file.truncate(100_000_000)
-    assert path.stat().st_size > features.MAX_BYTES
+    assert path.stat().st_size > geojson_features.MAX_BYTES
     with pytest.raises(InputError, match="larger than 64 MB"):
-        read_drawings(path, TAXONOMY)
+        read_geojson(path, TAXONOMY)
 
 
 def test_other_bytes_and_missing_files(tmp_path: Path):
     path = tmp_path / "x.geojson"
     with pytest.raises(InputError, match="cannot be read"):
-        read_drawings(path, TAXONOMY)
+        read_geojson(path, TAXONOMY)
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="not UTF-8"):
-        read_drawings(path, TAXONOMY)
+        read_geojson(path, TAXONOMY)

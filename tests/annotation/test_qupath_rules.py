@@ -14,8 +14,8 @@ import shapely
 from shapely.geometry import Point, box, mapping
 from tests.annotation.qupath_reader import PathObject, RefusedError, read_objects, write_object
 
-from aczerots.annotation.formats.geojson import read_drawings
-from aczerots.annotation.formats.pathclass import qupath_name
+from aczerots.annotation.formats.geojson import read_geojson
+from aczerots.annotation.formats.qupath_classes import qupath_name
 from aczerots.annotation.formats.raster import rasterise, vectorise
 from aczerots.annotation.store.records import AnswerKind, NewAnswer, NewDraft, PickRecord, RoundState
 from aczerots.errors import InputError
@@ -213,7 +213,7 @@ FORMS["focal plane"] = (PLANE, [0], 16)
 @pytest.mark.parametrize("pretty", [False, True])
 def test_every_form_is_read(tmp_path: Path, name: str, pretty: bool):
     content, labels, area = FORMS[name]
-    found = read_drawings(written(tmp_path, json.dumps([content], indent=2 if pretty else None)), TAXONOMY)
+    found = read_geojson(written(tmp_path, json.dumps([content], indent=2 if pretty else None)), TAXONOMY)
     assert [d.label for d in found.drawings] == labels
     assert sum(d.geometry.area for d in found.drawings) == pytest.approx(area, rel=2e-3)
 
@@ -254,20 +254,20 @@ def test_what_cannot_be_used_is_reported(exported: Project, tmp_path: Path, name
 def test_a_class_is_not_taken_for_the_end_of_another(tmp_path: Path):
     other = {"parentClass": {"name": "Stroma", "colorRGB": 1}, "name": "tumor", "colorRGB": 1}
     with pytest.raises(InputError, match="unknown class 'Stroma: tumor'"):
-        read_drawings(written(tmp_path, [feature(SQUARE, other)]), TAXONOMY)
+        read_geojson(written(tmp_path, [feature(SQUARE, other)]), TAXONOMY)
 
 
 def test_names_that_qupath_makes_one_are_not_guessed(tmp_path: Path):
     twins = Taxonomy(classes=(TissueClass(name="a:b"), TissueClass(name="a:  b")))
     with pytest.raises(InputError, match="unknown class 'a: b'"):
-        read_drawings(written(tmp_path, [feature(SQUARE, {"name": "a: b", "color": COLOR})]), twins)
+        read_geojson(written(tmp_path, [feature(SQUARE, {"name": "a: b", "color": COLOR})]), twins)
 
 
 def test_an_archive_is_told_from_text(tmp_path: Path):
     path = tmp_path / "a.geojson"
     path.write_bytes(b"PK\x03\x04rest")
     with pytest.raises(InputError, match="is a zip archive"):
-        read_drawings(path, TAXONOMY)
+        read_geojson(path, TAXONOMY)
 
 
 @pytest.mark.parametrize(

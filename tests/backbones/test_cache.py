@@ -104,7 +104,7 @@ def test_the_backbone_runs_once_per_tile_and_the_numbers_stay(tmp_path: Path):
     for store in (warm, none):
         assert_same(store[list(range(30))], expected)
     assert torch.isfinite(expected.layers).all()
-    assert warm.index(TILES[7].id) == 7
+    assert len(warm) == 40
     norms = warm[[3, 5]].aligned.norm(dim=1)
     torch.testing.assert_close(norms, torch.ones_like(norms))
 

@@ -121,12 +121,12 @@ def test_dense_method_is_that_of_its_paper(folder, method):
 @torch.no_grad()
 def test_large_image_without_overlap_is_its_tiles_alone(folder, backbone):
     pixels = images(1, 3, 2 * SIDE, SIDE)
-    grids = encode_large(
+    features = encode_large(
         (pixels / 255 - MEAN) / STD, backbone._encode, side=SIDE, stride=PATCH, overlap=0
     )  # the windows of encode_image overlap
     alone = [backbone.encode_image(pixels[:, :, top : top + SIDE]) for top in (0, SIDE)]
-    torch.testing.assert_close(grids.aligned, torch.cat([a.aligned for a in alone], 2), atol=1e-5, rtol=0)
-    torch.testing.assert_close(grids.layers, torch.cat([a.layers for a in alone], 2), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(features.aligned, torch.cat([a.aligned for a in alone], 2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(features.layers, torch.cat([a.layers for a in alone], 2), atol=1e-4, rtol=1e-4)
     overlapping = backbone.encode_image(pixels).aligned
     torch.testing.assert_close(overlapping[:, :, 0], alone[0].aligned[:, :, 0], atol=1e-5, rtol=0)
     assert not torch.allclose(overlapping[:, :, 3], alone[0].aligned[:, :, 3], atol=1e-3)
@@ -146,12 +146,12 @@ def test_layers_are_the_sum_over_all_blocks(folder, backbone):
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (40, 64), (33, 39), (5, 17)])
-def test_grid_of_any_tile(backbone, height, width):
-    grids = backbone.encode_image(images(1, 3, height, width))
+def test_features_of_any_tile(backbone, height, width):
+    features = backbone.encode_image(images(1, 3, height, width))
     cells = (math.ceil(height / PATCH), math.ceil(width / PATCH))
-    assert grids.aligned.shape == (1, DIM, *cells)
-    assert grids.layers.shape == (1, WIDTH, *cells)
-    assert torch.isfinite(grids.layers).all()
+    assert features.aligned.shape == (1, DIM, *cells)
+    assert features.layers.shape == (1, WIDTH, *cells)
+    assert torch.isfinite(features.layers).all()
 
 
 @torch.no_grad()

@@ -13,9 +13,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from tiny_conch import CONTEXT, GRID, LAYERS, PATCH, TOKENIZER, WIDTH, conch_state, save_tiny_conch
 
-from aczerots.backbones.checkpoints import fill
-from aczerots.backbones.conch.loading import TOKENIZER_URL
-from aczerots.backbones.conch.modules import Conch, conch_shaped_as
+from aczerots.backbones.conch import TOKENIZER_URL, Conch, build_conch
 from aczerots.backbones.locate import locate_backbone
 from aczerots.errors import InputError
 
@@ -24,7 +22,7 @@ WEIGHTS = "pytorch_model.bin"
 
 @pytest.fixture(scope="module")
 def model() -> Conch:
-    return fill(conch_shaped_as, conch_state(), "conch")
+    return build_conch(conch_state(), "conch")
 
 
 @pytest.fixture
@@ -74,10 +72,10 @@ def test_value_tokens_by_plain_algebra(model: Conch) -> None:
 
 def test_the_class_token_sees_one_pad_and_not_itself(model: Conch) -> None:
     """As the published model does; a text that fills the context is followed by no pad, and it sees itself."""
-    other = fill(conch_shaped_as, {**conch_state(), "text.cls_emb": torch.randn(WIDTH)}, "conch")
+    other = build_conch({**conch_state(), "text.cls_emb": torch.randn(WIDTH)}, "conch")
     padded = conch_state()
     padded["text.token_embedding.weight"][0] = torch.randn(WIDTH)
-    changed = fill(conch_shaped_as, padded, "conch")
+    changed = build_conch(padded, "conch")
     short, full = torch.randint(3, 250, (1, 9)), torch.randint(3, 250, (1, CONTEXT - 1))
     with torch.no_grad():
         assert (changed.text(short) - model.text(short)).norm() > 1e-3
@@ -163,15 +161,15 @@ def test_the_tokenizer_of_a_hub_id_is_fetched_once(
         return BytesIO(content)
 
     monkeypatch.setenv("ACZEROTS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("aczerots.backbones.conch.loading.find_model", lambda *_: (folder, "abc", folder / WEIGHTS))
+    monkeypatch.setattr("aczerots.backbones.conch.find_model", lambda *_: (folder, "abc", folder / WEIGHTS))
     monkeypatch.setattr(urllib.request, "urlopen", answer)
     for _ in range(2):
         assert locate_backbone("conch:hf-hub:MahmoodLab/CONCH").info.revision == "abc"
     assert asked == [TOKENIZER_URL]
 
 
-def test_grids_cover_larger_images_by_windows(folder: Path) -> None:
+def test_features_cover_larger_images_by_windows(folder: Path) -> None:
     backbone = locate_backbone(f"conch:{folder}")
     side = 2 * GRID * PATCH
-    grids = backbone.encode_image(torch.randint(0, 256, (1, 3, side, side), dtype=torch.uint8))
-    assert grids.aligned.shape == (1, 32, 2 * GRID, 2 * GRID)
+    features = backbone.encode_image(torch.randint(0, 256, (1, 3, side, side), dtype=torch.uint8))
+    assert features.aligned.shape == (1, 32, 2 * GRID, 2 * GRID)

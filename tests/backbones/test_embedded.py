@@ -147,9 +147,9 @@ def test_dark_discs_are_nuclei_and_are_counted():
 def test_white_share():
     half = torch.full((1, 3, 64, 128), 250, dtype=torch.uint8)
     half[..., 64:] = torch.tensor([180, 90, 150], dtype=torch.uint8)[:, None, None]
-    grid = measure(half)[0, measurement_names().index("white@24")]
-    assert grid[:, :6].min() > 0.9
-    assert grid[:, 10:].max() < 0.1
+    found = measure(half)[0, measurement_names().index("white@24")]
+    assert found[:, :6].min() > 0.9
+    assert found[:, 10:].max() < 0.1
 
 
 # words

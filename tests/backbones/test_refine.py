@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from tiny_clip import save_tiny_clip
 from tiny_dino import PATCHES, WIDTH, save_tiny_dino
 
+from aczerots.backbones.hf_files import VISION_ONLY
 from aczerots.backbones.locate import locate_backbone, locate_helper
 from aczerots.backbones.options import BackboneOptions
 from aczerots.backbones.refine import Helper, gather_alike
-from aczerots.backbones.vision import ARCHITECTURES
 from aczerots.errors import InputError, SettingsError
 
 
@@ -55,7 +55,7 @@ def test_featureless_images_stay_as_they_are():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("kind", ARCHITECTURES)
+@pytest.mark.parametrize("kind", VISION_ONLY)
 def test_patch_features_are_those_of_transformers(kind, tmp_path):
     import transformers
 
@@ -64,7 +64,7 @@ def test_patch_features_are_those_of_transformers(kind, tmp_path):
     assert isinstance(helper, Helper)
     assert (helper.info.stride, helper.info.dim) == (stride, WIDTH)
     pixels = images(2, 3, 3 * stride, 2 * stride)
-    model = getattr(transformers, ARCHITECTURES[kind]).from_pretrained(folder).eval()
+    model = getattr(transformers, VISION_ONLY[kind]).from_pretrained(folder).eval()
     options = {"interpolate_pos_encoding": True} if kind == "vit" else {}
     tokens = model((pixels / 255 - 0.5) / 0.25, **options).last_hidden_state
     extra = 1 + (getattr(model.config, "num_register_tokens", 0) or 0)
@@ -80,7 +80,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("main", ["clip", "embedded"])
-def test_refined_grid(main, folders):
+def test_refined_features(main, folders):
     clip, dino = folders
     locator = "embedded" if main == "embedded" else f"hf:{clip}#qq+kk"
     plain = locate_backbone(locator)

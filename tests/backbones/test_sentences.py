@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aczerots.backbones.sentences import split_text
+from aczerots.backbones.tokenizers import split_text
 
 
 def test_split_prefers_sentences_to_clauses_to_words():

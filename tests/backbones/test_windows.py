@@ -1,4 +1,4 @@
-"""Windows over large images, with a stand-in for the model whose grids can be computed by hand."""
+"""Windows over large images, with a stand-in for the model whose features can be computed by hand."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def test_where_cells_see_only_themselves_windows_change_nothing(rows, columns, o
     pixels = noise(rows * STRIDE, columns * STRIDE)
     expected = F.avg_pool2d(pixels, STRIDE)
     # An image within the slack is done whole, so the model must stand it.
-    grids = encode_large(pixels, context_free, side=SIDE, stride=STRIDE, overlap=overlap)
-    torch.testing.assert_close(grids.layers, expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(grids.aligned, F.normalize(expected, dim=1), atol=1e-5, rtol=0)
+    features = encode_large(pixels, context_free, side=SIDE, stride=STRIDE, overlap=overlap)
+    torch.testing.assert_close(features.layers, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(features.aligned, F.normalize(expected, dim=1), atol=1e-5, rtol=0)
 
 
 def context_free(pixels: torch.Tensor) -> DenseFeatures:
@@ -51,25 +51,25 @@ def context_free(pixels: torch.Tensor) -> DenseFeatures:
 
 def test_without_overlap_the_grid_is_that_of_the_tiles_alone():
     pixels = noise(32, 48)
-    grids = encode_large(pixels, context, side=SIDE, stride=STRIDE, overlap=0)
+    features = encode_large(pixels, context, side=SIDE, stride=STRIDE, overlap=0)
     for top in (0, 16):
         for left in (0, 16, 32):
             alone = context(pixels[..., top : top + 16, left : left + 16])
             area = (..., slice(top // 4, top // 4 + 4), slice(left // 4, left // 4 + 4))
-            torch.testing.assert_close(grids.layers[area], alone.layers, atol=1e-6, rtol=0)
-            torch.testing.assert_close(grids.aligned[area], alone.aligned, atol=1e-6, rtol=0)
+            torch.testing.assert_close(features.layers[area], alone.layers, atol=1e-6, rtol=0)
+            torch.testing.assert_close(features.aligned[area], alone.aligned, atol=1e-6, rtol=0)
 
 
 def test_overlapping_windows_are_blended_by_hand():
     """Six cells in a row, windows of four at 0 and 2: weights 1 2 2 1 each, so cell 2 is (2 a + 1 b) / 3."""
     pixels = noise(4, 24)
-    grids = encode_large(pixels, context, side=SIDE, stride=STRIDE, overlap=0.5)
+    features = encode_large(pixels, context, side=SIDE, stride=STRIDE, overlap=0.5)
     a, b = context(pixels[..., :16]), context(pixels[..., 8:])
     expected = [a.layers[..., 0], a.layers[..., 1], (2 * a.layers[..., 2] + b.layers[..., 0]) / 3]
     expected += [(a.layers[..., 3] + 2 * b.layers[..., 1]) / 3, b.layers[..., 2], b.layers[..., 3]]
-    torch.testing.assert_close(grids.layers, torch.stack(expected, 3), atol=1e-6, rtol=0)
+    torch.testing.assert_close(features.layers, torch.stack(expected, 3), atol=1e-6, rtol=0)
     blend = (2 * a.aligned[..., 2] + b.aligned[..., 0]) / 3
-    torch.testing.assert_close(grids.aligned[..., 2], F.normalize(blend, dim=1), atol=1e-6, rtol=0)
+    torch.testing.assert_close(features.aligned[..., 2], F.normalize(blend, dim=1), atol=1e-6, rtol=0)
 
 
 def test_little_more_than_the_input_and_whole_are_one_pass():

@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.engine.engine_contract import EngineContract, Squares, WorkerContract, collect
 
 from aczerots.engine.base import Engine
-from aczerots.engine.locate import EngineOptions, local_devices, locate_engine
+from aczerots.engine.locate import local_devices, locate_engine
 from aczerots.errors import SettingsError
 
 
@@ -16,7 +17,7 @@ class TestHere(EngineContract):
 
     @pytest.fixture
     def engine(self) -> Engine:
-        return locate_engine(EngineOptions())
+        return locate_engine()
 
     def test_works_in_this_process(self, engine: Engine, tmp_path: Path) -> None:
         collect(engine, Squares(str(tmp_path)), [1])
@@ -29,7 +30,7 @@ class TestProcesses(WorkerContract):
 
     @pytest.fixture
     def engine(self) -> Engine:
-        return locate_engine(EngineOptions(workers=2))
+        return locate_engine(workers=2)
 
     def test_all_workers_work(self, engine: Engine, tmp_path: Path) -> None:
         assert engine.workers == 2
@@ -48,14 +49,14 @@ def test_a_worker_per_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "device", "word"),
+    ("options", "word"),
     [
-        (EngineOptions("cluster"), "cpu", "no engine"),
-        (EngineOptions(workers=0), "cpu", "--jobs"),
-        (EngineOptions(address="auto"), "cpu", "--engine ray"),
-        (EngineOptions("ray"), "cuda:1", "--device"),
+        ({"name": "cluster"}, "no engine"),
+        ({"workers": 0}, "--jobs"),
+        ({"address": "auto"}, "--engine ray"),
+        ({"name": "ray", "device": "cuda:1"}, "--device"),
     ],
 )
-def test_options_that_make_no_sense(options: EngineOptions, device: str, word: str) -> None:
+def test_options_that_make_no_sense(options: dict[str, Any], word: str) -> None:
     with pytest.raises(SettingsError, match=word):
-        locate_engine(options, device)
+        locate_engine(**options)

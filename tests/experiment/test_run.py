@@ -12,10 +12,11 @@ from filelock import FileLock
 from tests.experiment.killed_once import KilledOnce
 
 from aczerots.cli.app import main
-from aczerots.config import read_settings
+from aczerots.config import SimulateSettings
 from aczerots.engine.local import HereEngine, ProcessEngine
 from aczerots.engine.progress import Silent
 from aczerots.engine.threads import use_threads
+from aczerots.prozs.checkpoint import load_model
 from aczerots.prozs.fit import fit
 from aczerots.simulate.experiment.planned import plan_runs
 from aczerots.simulate.experiment.protocol import parse_protocol
@@ -79,7 +80,7 @@ def protocol_file(folder: Path, text: str = UNTRAINED) -> Path:
 
 
 def test_a_run_is_the_one_that_simulate_makes(finished: Path, tmp_path: Path):
-    settings = read_settings(
+    settings = SimulateSettings(
         dataset="phantom:4,size=128", unseen=("necrosis",), strategy="margin", rounds=2, initial=0.25, budget=0.25,
         tile_size=64,
     )  # fmt: skip
@@ -105,12 +106,15 @@ def test_what_runs_have_in_common_is_computed_once(finished: Path):
 
 def test_a_damaged_shared_file_is_computed_again(finished: Path, tmp_path: Path):
     sharing = Sharing(tmp_path)
-    assert sharing.model("none") is None
-    assert sharing.row("none") is None
+    (good,) = (finished / "shared").glob("*.safetensors")
+    model, card = load_model(good)
     (tmp_path / "bad.safetensors").write_bytes(b"nothing")
     (tmp_path / "bad.json").write_text("{")
-    assert sharing.model("bad") is None
-    assert sharing.row("bad") is None
+    computed = []
+    for name in ("none", "bad", "none", "bad"):
+        sharing.model(name, card, lambda name=name: computed.append(f"model {name}") or model)
+        assert sharing.row(name, lambda name=name: computed.append(f"row {name}") or {"hiou": 0.5}) == {"hiou": 0.5}
+    assert computed == ["model none", "row none", "model bad", "row bad"]
 
 
 def test_the_same_command_again_runs_nothing(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

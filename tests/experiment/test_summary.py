@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from tests.report.fake import write_fake_run
 
-from aczerots.config import read_settings
+from aczerots.config import SimulateSettings
 from aczerots.report.compare import area_under_curve, paired_test
 from aczerots.report.runs import read_run
 from aczerots.simulate.experiment.page import write_pages
@@ -29,7 +29,7 @@ def fake_done(out: Path, strategy: str, seed: int, unseen: str = NORMAL, **setti
         gain = {"aczerots": 1.2, "badge": 1.05, "random": 1.0}[strategy]
         write_fake_run(out / folder, strategy=strategy, seed=seed, rounds=4, examples=0, tiles=1, gain=gain)
     values = {"dataset": "folder:luad", "unseen": (unseen,), "rounds": 3, "strategy": strategy, "seed": seed}
-    planned = PlannedRun("luad", read_settings(**(values | settings)), folder)
+    planned = PlannedRun("luad", SimulateSettings(**(values | settings)), folder)
     return FinishedRun(planned, read_run(out / folder))
 
 
@@ -226,8 +226,8 @@ def test_the_page_has_figures_tables_and_failures(done: list[FinishedRun], tmp_p
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
     for scenario in scenarios:
         for arm in scenario.arms:
-            assert arm.area is not None
-            assert f"{arm.area.mean:.3f}" in text
+            assert arm.group.area is not None
+            assert f"{arm.group.area.mean:.3f}" in text
     assert len(list((tmp_path / "out" / "figures").glob("*.svg"))) == 4
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from aczerots.datasets.base import Dataset
 from aczerots.datasets.locate import locate_dataset
 from aczerots.project.folder import Project, init_project, open_project
 from aczerots.project.settings import make_settings
-from aczerots.prozs.presets import Preset, locate_preset
 from aczerots.slides.base import Box
 
 UNSEEN = "necrosis"
@@ -77,14 +75,3 @@ def ask_for(project: Project, tiles: Sequence[int], drafts: Sequence[NewDraft] =
     project.store.rounds.advance(0, RoundState.FITTED)
     picks = [PickRecord(1, i + 1, t, 1.0 - i / 10, {"coverage": 0.5}) for i, t in enumerate(tiles)]
     project.store.rounds.propose(1, "random", picks, drafts)
-
-
-@pytest.fixture
-def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fits of three steps: who is fitted to what can be seen, and nobody waits."""
-
-    def shortened(name: str) -> Preset:
-        preset = locate_preset(name)
-        return preset if preset.recipe is None else replace(preset, recipe=replace(preset.recipe, steps=3))
-
-    monkeypatch.setattr("aczerots.project.rounds.locate_preset", shortened)

@@ -67,9 +67,9 @@ def test_a_limit_per_patient_without_patients_is_refused(lab: Path, capsys: pyte
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("slide,who\na,P1\n", "no column 'patient'"),
+        ("slide,who\na,P1\n", "the column 'patient' is missing"),
         ("slide,patient\na,P1\na,P2\n", "slide 'a' has two patients"),
-        ("", "no column 'slide'"),
+        ("", "the column 'slide' is missing"),
     ],
 )
 def test_bad_tables_are_refused(tmp_path: Path, text: str, words: str):

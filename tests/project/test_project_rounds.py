@@ -21,7 +21,7 @@ from aczerots.project import rounds
 from aczerots.project.bench import Running, open_project_pool
 from aczerots.project.folder import Project, init_project, open_project
 from aczerots.project.rounds import fit_round, go_round, propose_round
-from aczerots.project.status import class_rows, next_step, round_rows
+from aczerots.project.status import class_rows, round_rows
 from aczerots.prozs.checkpoint import load_model
 from aczerots.taxonomy import IGNORE, NO_SEEN
 
@@ -51,7 +51,7 @@ def expert(project: Project, tissue: Dataset, position: int, number: int, author
 
 
 def test_a_round_from_the_proposal_to_the_model(project: Project, tissue: Dataset):
-    assert next_step(project) == f"aczerots select {project.folder}"
+    assert project.next_step() == f"aczerots select {project.folder}"
     proposal = propose_round(project, RUNNING)
     assert (proposal.number, proposal.new, len(proposal.picks)) == (1, True, 4)
     assert sorted(p.readings for p in proposal.picks) == [1, 1, 2, 2]
@@ -59,7 +59,7 @@ def test_a_round_from_the_proposal_to_the_model(project: Project, tissue: Datase
     assert project.model_file(0).exists()
     again = propose_round(project, RUNNING)
     assert (again.number, again.new, again.picks) == (1, False, proposal.picks)
-    assert "aczerots export" in next_step(project)
+    assert "aczerots export" in project.next_step()
 
     draft = project.store.rounds.draft(proposal.picks[0].tile)
     assert draft is not None
@@ -88,7 +88,7 @@ def test_a_round_from_the_proposal_to_the_model(project: Project, tissue: Datase
     }
     assert 0 < newest.metrics["coverage"] < 1
     assert f"iou:{UNSEEN}" not in newest.metrics
-    assert next_step(project) == f"aczerots select {project.folder}"
+    assert project.next_step() == f"aczerots select {project.folder}"
 
     second = propose_round(project, RUNNING, strategy="random", budget=3)
     assert not {p.tile for p in second.picks} & {p.tile for p in proposal.picks}

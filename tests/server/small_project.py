@@ -24,7 +24,7 @@ from aczerots.errors import StorageError
 from aczerots.loop.expert import draw, read_truth
 from aczerots.project.folder import Project
 from aczerots.project.settings import make_settings
-from aczerots.project.slides import describe_slide
+from aczerots.project.slides import slide_record
 from aczerots.server.access import Gate, Tokens
 from aczerots.server.app import make_app
 from aczerots.server.served import ServedProject
@@ -71,7 +71,7 @@ class SmallProject:
             path, whole = self.file(sample.slide.id), Box(0, 0, *sample.slide.size)
             Image.fromarray(sample.slide.read(whole, sample.slide.size)).save(path)
             slide = open_slide(path, id=sample.slide.id)
-            self.store.rounds.add_slide(describe_slide(slide, path, folder), cut_tiles(slide, tile))
+            self.store.rounds.add_slide(slide_record(slide, path, folder), cut_tiles(slide, tile))
         self.pool = self.store.rounds.tiles()
         self.project = Project(folder, make_settings(classes=taxonomy.classes, tile_size=tile), self.store)
         self.served = self.serve()
@@ -90,10 +90,10 @@ class SmallProject:
 
     def propose(self, number: int, tiles: list[int], *, draft: bool = True, shift: int = 9) -> None:
         """Begin a round with the given tiles."""
-        shares = np.random.default_rng(number).random((len(tiles), 3))
+        scores = np.random.default_rng(number).random((len(tiles), 3))
         names = ("uncertainty", "diversity", "coverage")
         picks = [
-            PickRecord(number, i + 1, t, float(shares[i].sum()), dict(zip(names, shares[i].tolist(), strict=True)))
+            PickRecord(number, i + 1, t, float(scores[i].sum()), dict(zip(names, scores[i].tolist(), strict=True)))
             for i, t in enumerate(tiles)
         ]
         drafts = [NewDraft(t, self.draft(t, shift), {}, f"round-{number}") for t in tiles] if draft else []
@@ -163,7 +163,8 @@ def serving(project: SmallProject, tokens: dict[str, str] | None = None) -> Any:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    wait_until(lambda: server.started)
+    wait_until(lambda: server.started or not thread.is_alive())
+    assert server.started, "the server did not start"
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
         yield f"http://127.0.0.1:{port}"

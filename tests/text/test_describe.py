@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -86,23 +87,29 @@ def test_the_bundle_can_be_passed_over(server: ChatServer, tmp_path: Path):
     assert describe_all(["fat"], cache=tmp_path, bundle=False)[0].sentences == SENTENCES
 
 
-def test_a_busy_server_is_asked_again_after_the_time_it_says(server: ChatServer):
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that would be waited; nobody waits."""
+    found: list[float] = []
+    monkeypatch.setattr("aczerots.text.chat.time", SimpleNamespace(sleep=found.append))
+    return found
+
+
+def test_a_busy_server_is_asked_again_after_the_time_it_says(server: ChatServer, waits: list[float]):
     server.answers = [
         failure(429, "slow down", {"Retry-After": "7"}),
         failure(503, "loading"),
         failure(500, "oops", {"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"}),
         completion("fine"),
     ]
-    waits: list[float] = []
-    assert ask(Endpoint(server.url, "m"), messages_for("x"), waits.append) == "fine"
+    assert ask(Endpoint(server.url, "m"), messages_for("x")) == "fine"
     assert waits == [7.0, 2.0, 4.0]
     assert "authorization" not in server.requests[0]["headers"]
 
 
-def test_a_very_long_pause_is_cut(server: ChatServer):
+def test_a_very_long_pause_is_cut(server: ChatServer, waits: list[float]):
     server.answers = [failure(429, "", {"Retry-After": "86400"}), completion("fine")]
-    waits: list[float] = []
-    ask(Endpoint(server.url, "m"), [], waits.append)
+    ask(Endpoint(server.url, "m"), [])
     assert waits == [60.0]
 
 
@@ -122,10 +129,11 @@ def test_a_very_long_pause_is_cut(server: ChatServer):
         ([(302, {"Location": "http://127.0.0.1:9/v1"}, b"")], "HTTP status 302", 1),
     ],
 )
+@pytest.mark.usefixtures("waits")
 def test_a_bad_answer_is_one_clear_error(server: ChatServer, answers: list, message: str, asked: int):
     server.answers = list(answers)
     with pytest.raises(InputError, match=message) as caught:
-        ask(Endpoint(server.url, "m", "secret"), messages_for("x"), lambda seconds: None)
+        ask(Endpoint(server.url, "m", "secret"), messages_for("x"))
     assert len(server.requests) == asked
     assert server.url in str(caught.value)
     assert "\n" not in str(caught.value)

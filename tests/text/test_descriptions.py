@@ -18,7 +18,7 @@ from aczerots.text.descriptions import (
     known_classes,
     read_descriptions,
     undescribed,
-    with_own_words,
+    with_user_descriptions,
 )
 
 LUAD = ("tumor epithelium", "tumor-associated stroma", "normal lung tissue", "white background")
@@ -167,11 +167,11 @@ def test_a_users_file_wins_over_dataset_and_bundle(tmp_path: Path) -> None:
     path = write(tmp_path, "classes:\n  - {name: Necrosis, aliases: [dead], descriptions: [Grey mud.]}\n")
     own = TissueClass(name="stroma", descriptions=("Pink.",))
     given = taxonomy(own, TissueClass(name="necrosis"), TissueClass(name="fat"))
-    out = describe_taxonomy(with_own_words(given, read_descriptions(path), path), "descriptions")
+    out = describe_taxonomy(with_user_descriptions(given, path), "descriptions")
     words = [c.descriptions for c in out.classes]
     assert words == [("Pink.",), ("Grey mud.",), bundled_descriptions("fat")]
     with pytest.raises(InputError, match=r"none of the classes fat.*It describes: Necrosis"):
-        with_own_words(taxonomy(TissueClass(name="fat")), read_descriptions(path), path)
+        with_user_descriptions(taxonomy(TissueClass(name="fat")), path)
 
 
 @pytest.mark.parametrize(

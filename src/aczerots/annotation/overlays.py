@@ -14,7 +14,7 @@ from aczerots.slides.base import Tile
 from aczerots.taxonomy import Taxonomy
 
 LEAST = 0.005
-"""Fraction of a tile below which a class is too small to judge."""
+"""Fraction of a tile below which a class is too small a speck to be judged."""
 
 
 @dataclass(frozen=True)
@@ -37,26 +37,21 @@ class Sighting:
 
 
 def find_unseen(store: ProjectStore, pool: Sequence[Tile], taxonomy: Taxonomy, most: int) -> list[Sighting]:
-    """Tiles of the newest round that show most of each unseen class.
+    """Tiles of the newest round that show most of each unseen class; by class, the largest fraction first.
 
     Args:
         store: The project's database.
         pool: Its tiles.
         taxonomy: Its classes.
         most: Tiles per class.
-
-    Returns:
-        By class, most of it first.
     """
     newest = store.rounds.newest()
     drafts = {} if newest is None else store.rounds.drafts(p.tile for p in store.rounds.picks(newest.number))
-    found: list[Sighting] = []
+    found: dict[int, list[Sighting]] = {label: [] for label in taxonomy.unseen_ids}
     for position, draft in drafts.items():
         mask = decode_mask(draft.mask)
-        inside = mask[pool[position].inner]
-        for label in taxonomy.unseen_ids:
-            fraction = float(np.mean(inside == label))
+        for label, sightings in found.items():
+            fraction = float(np.mean(mask[pool[position].inner] == label))
             if fraction >= LEAST:
-                found.append(Sighting(position, label, fraction, draft.model, mask))
-    found.sort(key=lambda s: (s.label, -s.fraction, s.position))
-    return [s for label in taxonomy.unseen_ids for s in [f for f in found if f.label == label][:most]]
+                sightings.append(Sighting(position, label, fraction, draft.model, mask))
+    return [s for some in found.values() for s in sorted(some, key=lambda s: (-s.fraction, s.position))[:most]]

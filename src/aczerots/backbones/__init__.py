@@ -1,1 +1,1 @@
-"""Frozen vision-language models: dense image grids and text in one joint space."""
+"""Frozen vision-language models: dense features of images and text in one joint space."""

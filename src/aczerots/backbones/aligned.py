@@ -18,7 +18,7 @@ from aczerots.backbones.base import BackboneInfo, DenseFeatures
 from aczerots.backbones.dense import ImageTower
 from aczerots.backbones.locator import Locator
 from aczerots.backbones.preprocess import CLIP, Preprocessing, Statistics
-from aczerots.backbones.sentences import split_text
+from aczerots.backbones.tokenizers import split_text
 from aczerots.backbones.windows import encode_large
 
 TEXT_BATCH = 32
@@ -124,17 +124,11 @@ class AlignedBackbone:
 
     @torch.no_grad()
     def encode_text(self, sentences: Sequence[str]) -> torch.Tensor:
-        """Text embeddings.
+        """Text embeddings float32 [n, d], unit length, on the device of the weights; a long text is never cut.
 
-        A text longer than the context is never cut: it is split at the sentence, clause or word border nearest
-        to its middle until all pieces fit. Its embedding is the mean of the unit embeddings of the pieces,
-        weighted by their numbers of tokens, scaled back to unit length.
-
-        Args:
-            sentences: n texts of any length.
-
-        Returns:
-            Float32 [n, d], unit length, on the device of the weights.
+        A text longer than the context is split at the sentence, clause or word border nearest to its middle until all
+        pieces fit. Its embedding is the mean of the unit embeddings of the pieces, weighted by their numbers of tokens,
+        scaled back to unit length.
         """
         towers, device = self._towers, self.device
         pieces = [(i, towers.tokens(p)) for i, s in enumerate(sentences) for p in split_text(s, self._fits)]

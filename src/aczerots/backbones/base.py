@@ -93,18 +93,10 @@ class Backbone(Protocol):
         """Where it computes."""
 
     def encode_image(self, images: torch.Tensor) -> DenseFeatures:
-        """Dense embeddings.
-
-        Args:
-            images: RGB uint8 [b, 3, h, w]; the result is on the same device, float32.
-        """
+        """Dense features, float32, of RGB uint8 [b, 3, h, w], on the device of the images."""
 
     def encode_text(self, sentences: Sequence[str]) -> torch.Tensor:
-        """Text embeddings.
-
-        Returns:
-            Float32 [n, d], unit length, in the joint space.
-        """
+        """Text embeddings, float32 [n, d], unit length, in the joint space; on the backbone's device."""
 
     def to(self, device: torch.device | str) -> Backbone:
         """The same backbone on another device."""

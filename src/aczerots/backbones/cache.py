@@ -72,10 +72,12 @@ class FeatureStore:
     def __init__(
         self, tiles: Sequence[Tile], slides: Mapping[str, Slide], backbone: Backbone, cache: FeatureCache | None
     ) -> None:
-        _check(tiles, backbone, cache)
+        if len({t.size for t in tiles}) > 1:
+            raise SettingsError("tiles of different sizes", fix="Embed tiles of one size per call")
+        if cache is not None and cache.backbone_hash != backbone.info.hash:
+            raise SettingsError("the cache belongs to another backbone", where=cache.folder)
         self._tiles, self._slides, self._backbone, self._cache = tiles, slides, backbone, cache
         self._cells = None if cache is None else cache.cells
-        self._position = {t.id: i for i, t in enumerate(tiles)}
         self._keys = [tile_key(t, slides[t.slide]) for t in tiles]
         # Equal pixels have equal keys and are computed once, though they may be several tiles.
         self._first: dict[str, int] = {}
@@ -94,19 +96,10 @@ class FeatureStore:
 
     def __len__(self) -> int:
         """Number of tiles."""
-        return len(self._position)
-
-    def index(self, tile_id: str) -> int:
-        """Position of a tile."""
-        return self._position[tile_id]
+        return len(self._keys)
 
     def __getitem__(self, index: Sequence[int]) -> DenseFeatures:
-        """Dense features of the tiles at these positions, float32, on the CPU; ``aligned`` is of unit length again.
-
-        Raises:
-            InputError: A slide cannot be read.
-            StorageError: The cache cannot be read or written.
-        """
+        """Features of the tiles at these positions, float32, on the CPU; ``aligned`` is of unit length again."""
         keys = [self._keys[i] for i in index]
         found = self._get(dict.fromkeys(keys))
         aligned = torch.from_numpy(np.stack([found[k][0] for k in keys])).float()
@@ -145,8 +138,7 @@ class FeatureStore:
 
         Raises:
             InputError: A slide cannot be read.
-            StorageError: The disk has not the room, which is said before anything is computed, or cannot be
-                written.
+            StorageError: The disk has not the room, which is checked first, or cannot be written.
         """
         if shard is not None and self._cache is not None and self._cache.has(shard):
             return
@@ -259,14 +251,6 @@ def memory_limit() -> int:
     """Bytes of features that a store holds: 2 GiB, or a quarter of the machine's memory if that is less."""
     physical = physical_memory()
     return _MEMORY if physical is None else min(_MEMORY, physical // 4)
-
-
-def _check(tiles: Sequence[Tile], backbone: Backbone, cache: FeatureCache | None) -> None:
-    """Refuse tiles and a cache that do not go together."""
-    if len({t.size for t in tiles}) > 1:
-        raise SettingsError("tiles of different sizes", fix="Embed tiles of one size per call")
-    if cache is not None and cache.backbone_hash != backbone.info.hash:
-        raise SettingsError("the cache belongs to another backbone", where=cache.folder)
 
 
 def _runs(rows: Sequence[int]) -> list[tuple[int, int]]:

@@ -103,31 +103,18 @@ def block_states(x: torch.Tensor, blocks: Iterable[Map]) -> list[torch.Tensor]:
 
 
 def project_part(index: int, weight: torch.Tensor, bias: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
-    """Queries (0), keys (1) or values (2) of tokens, from the joint weights of the three projections.
+    """Queries (0), keys (1) or values (2) of tokens, heads side by side, from the joint weights of the three.
 
-    Args:
-        index: Which of the three.
-        weight: Float [3 * width, channels].
-        bias: Float [3 * width], or None.
-        x: Float [..., channels].
-
-    Returns:
-        Float [..., width], heads side by side.
+    Float [..., channels] to [..., width]; ``weight`` is [3 * width, channels], ``bias`` [3 * width] or None.
     """
     return F.linear(x, weight.chunk(3)[index], None if bias is None else bias.chunk(3)[index])
 
 
 def gather_alone(attention: Any, x: torch.Tensor) -> torch.Tensor:
-    """What one query gathers from each token if that token were the only one.
+    """What one query gathers from each token if that token were the only one, float [b, n, channels] to [b, n, width].
 
-    The softmax over one token is 1 for every query, so that only the projections of value and output are left.
-
-    Args:
-        attention: A ``torch.nn.MultiheadAttention``.
-        x: Float [b, n, channels].
-
-    Returns:
-        Float [b, n, width].
+    The softmax over one token is 1 for every query, so that only the projections of value and output of
+    ``attention``, a ``torch.nn.MultiheadAttention``, are left.
     """
     joint = attention.in_proj_weight
     weight = attention.v_proj_weight if joint is None else joint.chunk(3)[2]
@@ -139,13 +126,10 @@ def resize_positions(positions: torch.Tensor, old: tuple[int, int], new: tuple[i
     """Position embeddings for another number of patches, interpolated (bicubic).
 
     Args:
-        positions: Float [1 + old rows * old columns, width], class token first.
+        positions: Float [1 + rows * columns, width], class token first.
         old: Rows and columns of patches that they are for.
-        new: Rows and columns that are wanted.
+        new: Rows and columns of the result, which is float [1 + rows * columns, width].
         how: Options of torch's interpolation; libraries differ in ``antialias``.
-
-    Returns:
-        Float [1 + new rows * new columns, width].
     """
     if old == new:
         return positions
@@ -171,30 +155,17 @@ def dense_tokens(method: Method, states: Sequence[torch.Tensor], block: LastBloc
     normed = block.norm(x)
     if method == "value":
         return block.out(block.v(normed))
-    v = _split(block.v(normed), block.heads)
-    mixed = attend_alike(_split(block.q(normed), block.heads), v)
+    q, k, v = (_split(part(normed), block.heads) for part in (block.q, block.k, block.v))
+    mixed = F.scaled_dot_product_attention(q, q, v)  # every token gathers from those that are like it
     if method == "qq":
         return block.out(_join(mixed))
-    y = x + block.out(_join(mixed + attend_alike(_split(block.k(normed), block.heads), v)))
+    y = x + block.out(_join(mixed + F.scaled_dot_product_attention(k, k, v)))
     return y + block.feed_forward(y)
 
 
 def sum_layers(states: Sequence[torch.Tensor]) -> torch.Tensor:
     """Sum over the outputs of all blocks, float [b, n, width] (the paper, section 3.3); the input is left out."""
     return sum(states[2:], states[1])
-
-
-def attend_alike(r: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """``softmax(r r^T / sqrt(dh)) v``: every token gathers from the tokens that are like it.
-
-    Args:
-        r: Queries or keys, float [b, heads, n, dh].
-        v: Values, float [b, heads, n, dh].
-
-    Returns:
-        Float [b, heads, n, dh].
-    """
-    return F.scaled_dot_product_attention(r, r, v)
 
 
 def _split(x: torch.Tensor, heads: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""``hf:``: models of transformers from a folder or a hub id; the configuration says which family it is."""
+"""``hf:``: models of transformers from a folder or a hub id: families with text, and vision-only helpers."""
 
 from __future__ import annotations
 
@@ -14,16 +14,22 @@ import torch
 from aczerots.backbones import remote
 from aczerots.backbones.aligned import AlignedBackbone, Towers
 from aczerots.backbones.clip import clip_towers
-from aczerots.backbones.hf_files import USED, check_tokenizer, check_weights, image_statistics, read_config
+from aczerots.backbones.hf_files import (
+    USED,
+    VISION,
+    VISION_ONLY,
+    check_tokenizer,
+    check_weights,
+    image_statistics,
+    read_config,
+)
 from aczerots.backbones.locator import Locator
-from aczerots.backbones.model_files import locate_files, need
-from aczerots.backbones.preprocess import CLIP, HALF, Statistics
+from aczerots.backbones.model_files import loading, locate_files, need
+from aczerots.backbones.preprocess import CLIP, HALF, IMAGENET, Statistics
+from aczerots.backbones.refine import Helper, HelperInfo
 from aczerots.backbones.siglip import siglip_towers
 from aczerots.backbones.tokenizers import not_of_these_weights
-from aczerots.errors import InputError, MissingExtraError
-
-VISION_ONLY = ("dinov2", "dinov2_with_registers", "dinov3_vit", "vit")
-"""Types of models without text that can help as ``--refine-with``."""
+from aczerots.errors import InputError, extra_needed
 
 
 @dataclass(frozen=True)
@@ -49,20 +55,11 @@ FAMILIES = {
 
 
 def load_hf(locator: Locator, trust_remote_code: bool = False) -> AlignedBackbone:
-    """Load a model, its tokenizer and its image statistics. Only safetensors weights, never a pickle.
+    """Load a model, its tokenizer and its image statistics, on the CPU. Only safetensors weights, never a pickle.
 
     Args:
         locator: Its source is a folder saved by transformers, or a hub id.
         trust_remote_code: Run Python code of the repository if the model needs it. The code is part of the revision.
-
-    Returns:
-        The backbone, on the CPU. Its revision is the commit hash on the hub; for a folder a SHA-256 of all files
-        used.
-
-    Raises:
-        InputError: No such folder or id, hub not reachable, access refused, not a model with aligned text, or files
-            are missing, damaged or do not belong together.
-        MissingExtraError: transformers is not installed.
     """
     need("hf", ("transformers",), locator)
     folder, revision = locate_files(locator, (*USED, remote.CODE) if trust_remote_code else USED)
@@ -84,11 +81,36 @@ def load_hf(locator: Locator, trust_remote_code: bool = False) -> AlignedBackbon
     return AlignedBackbone(family.towers(model, tokenizer, statistics), locator, revision)
 
 
+def load_vision(locator: Locator) -> Helper:
+    """Load a vision-only model of transformers, on the CPU. Only safetensors weights, never a pickle.
+
+    Args:
+        locator: Its source is a folder saved by transformers, or a hub id.
+    """
+    need("hf", ("transformers",), locator)
+    folder, revision = locate_files(locator, VISION)
+    kind = read_config(folder, locator.where).get("model_type")
+    if kind not in VISION_ONLY:
+        fix = f"--refine-with hf: reads {', '.join(VISION_ONLY)}; a model that has text belongs to --backbone"
+        raise InputError(f"is a model of type '{kind}'", where=locator.where, fix=fix)
+    check_weights(folder, locator.where)
+    statistics = image_statistics(folder, locator.where, IMAGENET)
+    model = load_model(VISION_ONLY[kind], folder, locator)
+    info = HelperInfo(locator.text, revision, model.config.patch_size, model.config.hidden_size)
+    options = {"interpolate_pos_encoding": True} if kind == "vit" else {}
+
+    def patches(pixels: torch.Tensor, number: int) -> torch.Tensor:
+        # The last hidden state is class token, registers, patches in rows.
+        tokens: torch.Tensor = model(pixels, **options).last_hidden_state
+        return tokens[:, -number:]
+
+    return Helper(model, patches, info, statistics)
+
+
 def _family(config: dict[str, Any], locator: Locator, trust_remote_code: bool) -> Family | None:
     """The family that a configuration says; None if only trusted code of the repository can tell.
 
-    Raises:
-        InputError: None that has aligned dense embeddings and text.
+    Refuses models without aligned dense features and text.
     """
     kind = config.get("model_type")
     if kind in FAMILIES:
@@ -104,11 +126,7 @@ def _family(config: dict[str, Any], locator: Locator, trust_remote_code: bool) -
 
 
 def load_model(architecture: str, folder: Path, locator: Locator, **options: bool) -> Any:
-    """A transformers model in float32 with all of its weights; no network.
-
-    Raises:
-        InputError: Configuration or weights are damaged or do not belong together.
-    """
+    """A transformers model in float32 with all of its weights; no network."""
     transformers: Any = importlib.import_module("transformers")
     with _loading(locator):
         model, report = getattr(transformers, architecture).from_pretrained(
@@ -128,19 +146,12 @@ def load_model(architecture: str, folder: Path, locator: Locator, **options: boo
 def _load_tokenizer(folder: Path, locator: Locator, trust_remote_code: bool = False) -> Any:
     transformers: Any = importlib.import_module("transformers")
     options = {"local_files_only": True, "trust_remote_code": trust_remote_code}  # not said, it would ask
-    try:
-        with _loading(locator):
-            return transformers.AutoTokenizer.from_pretrained(folder, **options)
-    except ImportError as error:  # SigLIP's tokenizer needs sentencepiece
-        raise MissingExtraError("hf", f"the tokenizer of '{locator.where}'") from error
+    with extra_needed("hf", f"the tokenizer of '{locator.where}'"), _loading(locator):  # SigLIP's needs sentencepiece
+        return transformers.AutoTokenizer.from_pretrained(folder, **options)
 
 
 def _check_pair(model: Any, tokenizer: Any, locator: Locator) -> None:
-    """See that tokenizer and weights belong together.
-
-    Raises:
-        InputError: They do not, or the model has no pooling head.
-    """
+    """Refuse a tokenizer and weights that do not belong together, and a model without a pooling head."""
     text = model.config.text_config
     if not getattr(model.config.vision_config, "vision_use_head", True):
         raise InputError("has no pooling head, so its tokens are not aligned with text", where=locator.where)
@@ -156,14 +167,9 @@ def _check_pair(model: Any, tokenizer: Any, locator: Locator) -> None:
 @contextmanager
 def _loading(locator: Locator) -> Iterator[None]:
     """Quiet, and every error that a bad file can cause in transformers becomes one of ours."""
-    hub_errors: Any = importlib.import_module("huggingface_hub.errors")
-    safetensors: Any = importlib.import_module("safetensors")
-    deliberate = (safetensors.SafetensorError, hub_errors.StrictDataclassError)  # bad weights, bad configuration
-    try:
-        with _quiet():
-            yield
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, *deliberate) as error:
-        raise InputError(f"cannot be loaded: {' '.join(str(error).split())[:400]}", where=locator.where) from error
+    safetensors, hub = (importlib.import_module(name) for name in ("safetensors", "huggingface_hub.errors"))
+    with loading(locator, safetensors.SafetensorError, hub.StrictDataclassError), _quiet():
+        yield
 
 
 @contextmanager

@@ -17,33 +17,29 @@ VISION = ("config.json", "model-*-of-*.safetensors", *WEIGHTS, *PREPROCESSING)
 USED = (*VISION, *TOKENIZER, *SPECIAL_TOKENS)
 """All files that can change an embedding, of images and of images and text; nothing else is downloaded or hashed."""
 
+VISION_ONLY = {
+    "dinov2": "Dinov2Model",
+    "dinov2_with_registers": "Dinov2WithRegistersModel",
+    "dinov3_vit": "DINOv3ViTModel",
+    "vit": "ViTModel",
+}
+"""Class in transformers of the models without text that can help, by ``model_type`` of the configuration."""
+
 
 def read_config(folder: Path, where: str) -> dict[str, Any]:
-    """``config.json`` of a folder.
-
-    Raises:
-        InputError: It is missing or not a JSON object.
-    """
+    """``config.json`` of a folder, a JSON object."""
     return _read_json(folder / "config.json", where)
 
 
 def check_weights(folder: Path, where: str) -> None:
-    """See that there are weights in a format that cannot run code.
-
-    Raises:
-        InputError: There are none.
-    """
+    """Refuse a folder without weights in a format that cannot run code."""
     if not any((folder / name).is_file() for name in WEIGHTS):
         fix = "Pickled weights are never loaded; look for a conversion on the hub: hf:ID@refs/pr/NUMBER"
         raise InputError("has no weights in safetensors format", where=where, fix=fix)
 
 
 def check_tokenizer(folder: Path, where: str) -> None:
-    """See that a tokenizer is there.
-
-    Raises:
-        InputError: It is not.
-    """
+    """Refuse a folder without a tokenizer."""
     if (folder / "tokenizer.json").is_file():
         if "model" not in _read_json(folder / "tokenizer.json", where):
             raise InputError("tokenizer.json holds no tokenizer", where=where)
@@ -55,19 +51,7 @@ def check_tokenizer(folder: Path, where: str) -> None:
 
 
 def image_statistics(folder: Path, where: str, default: Statistics) -> Statistics:
-    """What images are normalised with.
-
-    Args:
-        folder: Folder of the model.
-        where: Its locator, for messages.
-        default: What its family uses where the folder states nothing.
-
-    Returns:
-        (mean, standard deviation), each for R, G, B in [0, 1].
-
-    Raises:
-        InputError: They are not three numbers, or a deviation is not above zero.
-    """
+    """What images are normalised with, as the folder says, else ``default``; ``where`` is its locator, for messages."""
     path = next((p for p in (folder / name for name in PREPROCESSING) if p.is_file()), None)
     facts = {} if path is None else _read_json(path, where)
     inner = facts.get("image_processor", facts)

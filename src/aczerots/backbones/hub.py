@@ -8,7 +8,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
@@ -30,6 +29,9 @@ MODELS = {
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _PUBLIC = "https://huggingface.co"
 
+Access = Literal["granted", "refused", "unknown"]
+Answered = tuple[bool | None, Access]
+
 
 @dataclass(frozen=True)
 class HubAnswer:
@@ -45,7 +47,7 @@ class HubAnswer:
     model: str
     cached: bool
     gated: bool | None = None
-    access: Literal["granted", "refused", "unknown"] | None = None
+    access: Access | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def hub_facts(timeout: float) -> HubFacts:
     """Ask the hub about all known models at the same time.
 
     Args:
-        timeout: Seconds for everything together; who has not answered by then does not answer.
+        timeout: Seconds for everything together.
     """
     endpoint = (os.environ.get("HF_ENDPOINT") or _PUBLIC).rstrip("/")
     offline = next((name for name in _OFFLINE if os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"}), "")
@@ -84,25 +86,19 @@ def hub_facts(timeout: float) -> HubFacts:
     return HubFacts(endpoint, offline, problem, token is not None, tuple(answers.values()))
 
 
-Heard = tuple[bool | None, Literal["granted", "refused", "unknown"]]
-
-
-def _ask_all(endpoint: str, token: str | None, timeout: float) -> tuple[str, dict[str, Heard]]:
+def _ask_all(endpoint: str, token: str | None, timeout: float) -> tuple[str, dict[str, Answered]]:
     """(why nobody answered, answers of the models that did)."""
-    heard: dict[str, Heard] = {}
+    heard: dict[str, Answered] = {}
     problems: list[str] = []
 
-    def one(model: str) -> Callable[[], None]:
-        def asked() -> None:
-            try:
-                heard[model] = _ask(endpoint, model, token, timeout)
-            except (OSError, HTTPException, ValueError) as error:
-                problems.append(str(getattr(error, "reason", error)))
-
-        return asked
+    def ask(model: str) -> None:
+        try:
+            heard[model] = _ask(endpoint, model, token, timeout)
+        except (OSError, HTTPException, ValueError) as error:
+            problems.append(str(getattr(error, "reason", error)))
 
     # Daemons, because a name that does not resolve can hold a thread longer than anyone wants to wait.
-    threads = [threading.Thread(target=one(model), daemon=True) for model in MODELS]
+    threads = [threading.Thread(target=ask, args=(model,), daemon=True) for model in MODELS]
     deadline = time.monotonic() + timeout
     for thread in threads:
         thread.start()
@@ -113,34 +109,30 @@ def _ask_all(endpoint: str, token: str | None, timeout: float) -> tuple[str, dic
     return (problems[0] if problems else f"no answer within {timeout:g} seconds"), {}
 
 
-def _ask(endpoint: str, model: str, token: str | None, timeout: float) -> Heard:
+def _ask(endpoint: str, model: str, token: str | None, timeout: float) -> Answered:
     """Whether a model is gated, and whether this user may load it."""
-    try:
-        with _open(f"{endpoint}/api/models/{model}", "GET", token, timeout) as response:
-            facts: Any = json.loads(response.read())
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code in {401, 403, 404}:
-            return None, "unknown"
-        raise
-    gated = bool(facts.get("gated")) if isinstance(facts, dict) else False
-    if not gated:
+    status, content = _request(f"{endpoint}/api/models/{model}", "GET", token, timeout)
+    if status in {401, 403, 404}:
+        return None, "unknown"
+    facts: Any = json.loads(content)
+    if not (isinstance(facts, dict) and facts.get("gated")):
         return False, "granted"
+    status, _ = _request(f"{endpoint}/{model}/resolve/main/config.json", "HEAD", token, timeout)
+    return True, "refused" if status in {401, 403} else "granted"  # 404: it may be looked at and has no such file
+
+
+def _request(url: str, method: str, token: str | None, timeout: float) -> tuple[int, bytes]:
+    """Status and content of an answer; errors other than no access and nothing there are raised."""
+    headers = {"User-Agent": "aczerots"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    request = urllib.request.Request(url, headers=headers, method=method)
     try:
-        with _open(f"{endpoint}/{model}/resolve/main/config.json", "HEAD", token, timeout):
-            return True, "granted"
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            return response.status, response.read()
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code in {401, 403}:
-            return True, "refused"
-        if error.code == 404:  # it may be looked at, and has no such file
-            return True, "granted"
-        raise
-
-
-def _open(url: str, method: str, token: str | None, timeout: float) -> Any:
-    headers = {"User-Agent": "aczerots"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    return urllib.request.urlopen(urllib.request.Request(url, headers=headers, method=method), timeout=timeout)
+        if error.code not in {401, 403, 404}:
+            raise
+        return error.code, b""
 
 
 def _token() -> str | None:

@@ -9,9 +9,6 @@ model ``Astaxanthin/KEEP``; transformers would run Python files from there, this
 from __future__ import annotations
 
 import importlib
-import json
-from functools import partial
-from pathlib import Path
 from typing import Any, cast, final
 
 import torch
@@ -20,6 +17,7 @@ from torch import nn
 from aczerots.backbones.aligned import AlignedBackbone, Towers
 from aczerots.backbones.checkpoints import State, fill, read_state
 from aczerots.backbones.dense import ImageTower
+from aczerots.backbones.hf_files import read_config
 from aczerots.backbones.locator import Locator
 from aczerots.backbones.model_files import find_model, first_file, need
 from aczerots.backbones.preprocess import IMAGENET
@@ -60,22 +58,38 @@ class Keep(nn.Module):
         return cast("torch.Tensor", self.text(ids).pooler_output)
 
 
+def build_keep(bert: Any, state: State, source: str) -> Keep:
+    """The model with the values of a checkpoint.
+
+    Args:
+        bert: Configuration of the text tower, a ``transformers.BertConfig``.
+        state: Tensors by name.
+        source: For messages.
+    """
+    transformers: Any = importlib.import_module("transformers")
+
+    def shaped_as(state: State) -> Keep:
+        trunk = VisionTransformer.shaped_as(state, "visual.")
+        dim, hidden = state["visual_head.2.weight"].shape
+        with torch.device("cpu"):  # it has buffers that no checkpoint holds
+            text = transformers.BertModel(bert)
+        return Keep(trunk, dim, hidden, text)
+
+    return fill(shaped_as, state, source)
+
+
 def load_keep(locator: Locator) -> AlignedBackbone:
-    """Load KEEP.
+    """Load KEEP, on the CPU.
 
     Args:
         locator: ``keep:`` and a folder with ``config.json``, ``vocab.txt`` and the weights, or the hub id
             ``Astaxanthin/KEEP``.
-
-    Raises:
-        InputError: Not to be found, refused, damaged, or not KEEP.
-        MissingExtraError: transformers is not installed.
     """
     need("hf", ("transformers",), locator)
     folder, revision, weights = find_model(locator, WEIGHTS, FILES)
     vocabulary = first_file(folder, ("vocab.txt",), locator, "vocabulary")
-    bert = _bert(first_file(folder, ("config.json",), locator, "configuration"), locator)
-    model = fill(partial(shaped_as, bert), read_state(weights, locator.where), locator.where)
+    bert = _bert(read_config(folder, locator.where), locator)
+    model = build_keep(bert, read_state(weights, locator.where), locator.where)
     towers = Towers(
         module=model,
         image=model.image_tower(),
@@ -88,26 +102,11 @@ def load_keep(locator: Locator) -> AlignedBackbone:
     return AlignedBackbone(towers, locator, revision)
 
 
-def _bert(path: Path, locator: Locator) -> Any:
+def _bert(config: dict[str, Any], locator: Locator) -> Any:
     """The text tower's configuration, a ``transformers.BertConfig``."""
     transformers: Any = importlib.import_module("transformers")
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        return transformers.BertConfig(**facts["text_config"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return transformers.BertConfig(**config["text_config"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         fix = "Give the folder or hub id of KEEP"
         raise InputError("config.json describes no text tower", where=locator.where, fix=fix) from error
-
-
-def shaped_as(bert: Any, state: State) -> Keep:
-    """The model without values, of the shapes of a checkpoint; ``bert`` configures the text tower.
-
-    Raises:
-        KeyError: A tensor that tells a shape is missing.
-    """
-    transformers: Any = importlib.import_module("transformers")
-    trunk = VisionTransformer.shaped_as(state, "visual.")
-    dim, hidden = state["visual_head.2.weight"].shape
-    with torch.device("cpu"):  # it has buffers that no checkpoint holds
-        text = transformers.BertModel(bert)
-    return Keep(trunk, dim, hidden, text)

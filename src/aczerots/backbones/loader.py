@@ -67,8 +67,7 @@ def embed_ahead(
         cells: Average features over regions, at most this many each way; None leaves them.
 
     Yields:
-        (aligned, layers) of each batch, float16 [b, d, gh, gw] and [b, d_v, gh, gw]; values beyond the range of
-        float16 are clipped, not turned into infinity.
+        (aligned, layers) of each batch, float16 [b, d, gh, gw] and [b, d_v, gh, gw].
 
     Raises:
         InputError: A slide cannot be read.
@@ -88,8 +87,7 @@ def embed_ahead(
 def read_ahead(batches: Iterable[Sequence[Tile]], slides: Mapping[str, Slide]) -> Generator[torch.Tensor]:
     """Pixels of batches in order, RGB uint8 [b, 3, size, size], read by a thread up to ``AHEAD`` batches ahead.
 
-    Raises:
-        InputError: A slide cannot be read; raised when that batch's turn comes.
+    A slide that cannot be read raises its InputError when the turn of its batch comes.
     """
     todo = iter(batches)
     waiting: deque[Future[torch.Tensor]] = deque()
@@ -106,11 +104,7 @@ def read_ahead(batches: Iterable[Sequence[Tile]], slides: Mapping[str, Slide]) -
 
 
 def read_tiles(tiles: Sequence[Tile], slides: Mapping[str, Slide]) -> torch.Tensor:
-    """Pixels of tiles of one size, RGB uint8 [b, 3, size, size].
-
-    Raises:
-        InputError: A slide cannot be read.
-    """
+    """Pixels of tiles of one size, RGB uint8 [b, 3, size, size]."""
     pixels = np.stack([slides[t.slide].read(t.window, (t.size, t.size)) for t in tiles])
     return torch.from_numpy(pixels).movedim(-1, 1).contiguous()
 
@@ -124,7 +118,7 @@ class _PendingBatch:
         if on_gpu:
             images = images.pin_memory().to(device, non_blocking=True)
         features = _encode(images.to(device), backbone)
-        halves = [_half(_pooled(t, cells)) for t in (features.aligned, features.layers)]
+        halves = [_stored(t, cells) for t in (features.aligned, features.layers)]
         self._results = [t.to("cpu", non_blocking=on_gpu) for t in halves]
         self._done = torch.cuda.current_stream(device).record_event() if on_gpu else None
 
@@ -138,11 +132,7 @@ class _PendingBatch:
 
 @torch.no_grad()
 def _encode(images: torch.Tensor, backbone: Backbone) -> DenseFeatures:
-    """Dense features of a batch; split in halves as long as the device has not the memory.
-
-    Raises:
-        SettingsError: It has not the memory for one image.
-    """
+    """Dense features of a batch; split in halves as long as the device has not the memory."""
     try:
         return backbone.encode_image(images)
     except torch.OutOfMemoryError as error:
@@ -155,14 +145,9 @@ def _encode(images: torch.Tensor, backbone: Backbone) -> DenseFeatures:
     return DenseFeatures(torch.cat([p.aligned for p in parts]), torch.cat([p.layers for p in parts]))
 
 
-def _pooled(x: torch.Tensor, cells: int | None) -> torch.Tensor:
-    """Features [b, d, gh, gw] averaged over regions, at most ``cells`` each way; None leaves them."""
-    if cells is None:
-        return x
-    return F.adaptive_avg_pool2d(x, (min(cells, x.shape[2]), min(cells, x.shape[3])))
-
-
-def _half(x: torch.Tensor) -> torch.Tensor:
-    """Float16; values beyond its range are clipped, not turned into infinity."""
+def _stored(x: torch.Tensor, cells: int | None) -> torch.Tensor:
+    """Features [b, d, gh, gw] averaged to at most ``cells`` each way, float16; what float16 cannot hold is clipped."""
+    if cells is not None:
+        x = F.adaptive_avg_pool2d(x, (min(cells, x.shape[2]), min(cells, x.shape[3])))
     limit = float(torch.finfo(torch.float16).max)
     return x.clamp(-limit, limit).half()

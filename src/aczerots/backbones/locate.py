@@ -27,7 +27,7 @@ FAMILIES = {
 """Loaders of backbones by kind, ``module:function`` of a Locator; imported when asked for."""
 
 HELPERS = {
-    "hf": "aczerots.backbones.vision:load_vision",
+    "hf": "aczerots.backbones.hf:load_vision",
     "timm": "aczerots.backbones.timm_vision:load_timm",
 }
 """Loaders of vision-only helpers, likewise."""
@@ -43,7 +43,7 @@ def locate_backbone(locator: str, device: str = "cpu", options: BackboneOptions 
 
     Raises:
         SettingsError: Unknown kind or method, or a device that is not there.
-        InputError: The weights cannot be had or used.
+        InputError: The weights cannot be found or downloaded, are damaged, or are of another model.
         MissingExtraError: A library it needs is not installed.
     """
     device = locate_device(device)
@@ -56,14 +56,10 @@ def locate_backbone(locator: str, device: str = "cpu", options: BackboneOptions 
 
 
 def locate_helper(locator: str) -> Helper:
-    """The vision-only model that a locator names, on the CPU.
-
-    Raises:
-        SettingsError: Unknown kind.
-        InputError: The weights cannot be had or used.
-        MissingExtraError: A library it needs is not installed.
-    """
+    """The vision-only model that a locator names, on the CPU; raises what :func:`locate_backbone` raises."""
     parts = parse_locator(locator)
+    if parts.method or parts.large:
+        raise SettingsError("a helper has no dense method", where=locator, fix="Leave out what follows '#'")
     if parts.kind in HELPERS and parts.source:
         helper: Helper = _imported(HELPERS[parts.kind])(parts)
         return helper
@@ -72,11 +68,7 @@ def locate_helper(locator: str) -> Helper:
 
 
 def locate_device(name: str) -> str:
-    """The device that a name stands for; ``auto`` is the accelerator that torch finds, else the CPU.
-
-    Raises:
-        SettingsError: It is not there.
-    """
+    """The device that a name stands for; ``auto`` is the accelerator that torch finds, else the CPU."""
     import torch
 
     if name == "auto":

@@ -59,11 +59,7 @@ class Locator:
 
 
 def parse_locator(text: str) -> Locator:
-    """Parts of a locator. A ``#`` or ``@`` inside a path that exists belongs to the path.
-
-    Raises:
-        SettingsError: An unknown method, or one given twice.
-    """
+    """Parts of a locator; a ``#`` or ``@`` inside a path that exists belongs to the path."""
     kind, _, rest = text.partition(":")
     method: Method | None = None
     large: Large | None = None
@@ -77,7 +73,7 @@ def parse_locator(text: str) -> Locator:
 
 
 def _parse_wish(wish: str, text: str) -> tuple[Method | None, Large | None]:
-    """Dense method and treatment of large images from what stands behind ``#``."""
+    """Dense method and treatment of large images from what stands behind ``#``; refuses anything else."""
     wishes = wish.split(",")
     methods, larges = [m for m in METHODS if m in wishes], [x for x in LARGE if x in wishes]
     unknown = [w for w in wishes if w not in (*METHODS, *LARGE)]

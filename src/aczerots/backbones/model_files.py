@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
-from collections.abc import Container, Sequence
+import pickle
+import re
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,27 +19,25 @@ from aczerots.errors import InputError, MissingExtraError
 _HEX_DIGITS = (64, 40)
 """Lengths of SHA-256 and SHA-1 in hexadecimal."""
 
+_BAD_FILES = (OSError, RuntimeError, ValueError, KeyError, TypeError, AssertionError, EOFError)
+
 
 def need(extra: str, modules: Sequence[str], locator: Locator) -> None:
-    """See that the libraries of an extra are installed.
-
-    Raises:
-        MissingExtraError: One is not.
-    """
+    """Refuse to go on without the libraries of an extra (MissingExtraError)."""
     if any(importlib.util.find_spec(module) is None for module in modules):
         raise MissingExtraError(extra, f"the backbone '{locator.where}'")
 
 
 def locate_files(locator: Locator, used: Sequence[str]) -> tuple[Path, str]:
-    """Find the folder of a model, downloading it if need be.
+    """Find the folder of a model; a hub id is downloaded if need be.
 
     Args:
         locator: Its source is a folder, or a hub id, the latter with or without a revision.
         used: Patterns of the files that can change an embedding; nothing else is downloaded or hashed.
 
     Returns:
-        (folder, revision): the commit hash of a hub id, ``sha256:`` of the names and contents of all files
-        used for a folder.
+        (folder, revision): the commit hash of a hub id; for a folder ``sha256:`` of the names and contents of all files
+        used.
 
     Raises:
         InputError: No such folder or id, hub not reachable, access refused.
@@ -52,19 +53,18 @@ def locate_files(locator: Locator, used: Sequence[str]) -> tuple[Path, str]:
 
 
 def find_model(locator: Locator, weights: Sequence[str], others: Sequence[str]) -> tuple[Path, str, Path]:
-    """Folder, revision and weights of a model; downloads what is used if need be, and one form of the weights only.
+    """Folder, revision and weights of a model; of several forms of the weights only one is downloaded.
 
     Args:
         locator: Its source is a folder or a hub id, with or without ``hf-hub:`` before it.
         weights: Names that the file of weights may have, best first.
-        others: Patterns of the other files that can change an embedding; nothing else is downloaded or hashed.
+        others: Patterns of the other files that can change an embedding.
 
     Returns:
-        (folder, revision, weights): the commit of a hub id, ``sha256:`` over names and contents of the files for a
-        folder.
+        (folder, revision, weights): the first two as :func:`locate_files` gives them.
 
     Raises:
-        InputError: No such folder or id, hub not reachable, access refused, or no weights.
+        InputError: As in :func:`locate_files`, or there are no weights.
     """
     plain = replace(locator, source=locator.name)
     for name in weights:
@@ -77,15 +77,32 @@ def find_model(locator: Locator, weights: Sequence[str], others: Sequence[str]) 
 
 
 def first_file(folder: Path, names: Sequence[str], locator: Locator, what: str) -> Path:
-    """The first of some files that a folder has.
-
-    Raises:
-        InputError: It has none.
-    """
+    """The first of some files that a folder has; refuses a folder with none of them."""
     found = next((folder / name for name in names if (folder / name).is_file()), None)
     if found is None:
         raise InputError(f"has no {what}", where=locator.where, fix=f"Expected {' or '.join(names)} in {folder}")
     return found
+
+
+@contextmanager
+def loading(locator: Locator, *more: type[Exception]) -> Iterator[None]:
+    """All that bad weights or a bad configuration make a library fail with becomes an InputError.
+
+    Args:
+        locator: For messages.
+        more: Kinds of errors besides the usual ones.
+    """
+    kinds: tuple[type[Exception], ...] = (*_BAD_FILES, *more)
+    try:
+        yield
+    except pickle.UnpicklingError as error:
+        fix = "They may run code when they are read, so they are not; convert them to safetensors"
+        raise InputError("the weights hold more than tensors", where=locator.where, fix=fix) from error
+    except kinds as error:
+        text = " ".join(str(error).split())
+        missing = re.search(r'Missing key\(s\) in state_dict: "([^"]+)"', text)
+        what = f"the weights have no tensor {missing[1]}" if missing else f"cannot be loaded: {text[:400]}"
+        raise InputError(what, where=locator.where) from error
 
 
 def _content_hash(folder: Path, used: Sequence[str]) -> str:
@@ -127,18 +144,10 @@ def _download(locator: Locator, used: Sequence[str]) -> Path:
 
 
 def _check_downloaded(folder: Path, before: Container[Path], where: str) -> None:
-    """Compare new files of a snapshot with the hub's hashes; a wrong file is removed.
+    """Refuse and remove a new file of a snapshot whose hash is not the hub's; files in ``before`` were checked then.
 
     In the hub's cache a file is a link to a blob that is named by its hash: SHA-256 for large files, git's SHA-1 for
     small ones.
-
-    Args:
-        folder: The snapshot.
-        before: Blobs that were there before, and were checked then.
-        where: For messages.
-
-    Raises:
-        InputError: A hash differs.
     """
     for path in sorted(p for p in folder.rglob("*") if p.is_symlink()):
         blob = path.resolve()

@@ -6,8 +6,6 @@ import hashlib
 import importlib
 import json
 import logging
-import pickle
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -19,7 +17,7 @@ import torch.nn.functional as F
 
 from aczerots.backbones.aligned import AlignedBackbone, Towers
 from aczerots.backbones.locator import Locator
-from aczerots.backbones.model_files import find_model, first_file, need
+from aczerots.backbones.model_files import find_model, first_file, loading, need
 from aczerots.backbones.open_clip_towers import image_tower
 from aczerots.errors import InputError
 
@@ -33,19 +31,14 @@ LONG = 2048
 
 
 def load_open_clip(locator: Locator) -> AlignedBackbone:
-    """Load a model of open_clip.
+    """Load a model of open_clip, on the CPU.
+
+    Pickled weights (``.bin``) are read by torch's reader that builds nothing but tensors and plain containers
+    (``weights_only=True``), because a pickle may else run any code.
 
     Args:
         locator: ``open_clip:`` and a folder with ``open_clip_config.json`` and weights, a hub id with or without
             ``hf-hub:`` before it, or a name that open_clip knows with its training: ``ViT-B-32@laion2b_s34b_b79k``.
-
-    Returns:
-        The backbone, on the CPU. Pickled weights (``.bin``) are read by torch's reader that builds nothing but
-        tensors and plain containers (``weights_only=True``), because a pickle may else run any code.
-
-    Raises:
-        InputError: Not to be found, refused, damaged, or a model without patch tokens.
-        MissingExtraError: open_clip is not installed.
     """
     need("open-clip", ("open_clip", "timm", "transformers"), locator)
     model, tokenizer, revision = (_known if locator.is_library_name else _saved)(locator)
@@ -120,16 +113,8 @@ def _loading(locator: Locator) -> Iterator[None]:
     level = root.level
     root.setLevel(logging.CRITICAL)
     try:
-        yield
-    except pickle.UnpicklingError as error:
-        fix = "They may run code when they are read, so they are not; convert them to safetensors"
-        raise InputError("the weights hold more than tensors", where=locator.where, fix=fix) from error
-    # Configurations are handed to constructors as they are, which may fail in all these ways.
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, AssertionError, EOFError) as error:
-        text = " ".join(str(error).split())
-        missing = re.search(r'Missing key\(s\) in state_dict: "([^"]+)"', text)
-        what = f"the weights have no tensor {missing[1]}" if missing else f"cannot be loaded: {text[:200]}"
-        raise InputError(what, where=locator.where) from error
+        with loading(locator, AttributeError):
+            yield
     finally:
         root.setLevel(level)
 

@@ -15,13 +15,15 @@ have nothing to average. The result has the patches of the helper, which are usu
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, final
 
 import torch
 import torch.nn.functional as F
 
 from aczerots.backbones.base import Backbone, DenseFeatures
+from aczerots.backbones.preprocess import Preprocessing, Statistics
 from aczerots.backbones.wrapped import WrappedBackbone
 
 BETA, GAMMA = 1.2, 3.0
@@ -54,22 +56,46 @@ class HelperInfo:
         return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
 
-@runtime_checkable
-class Helper(Protocol):
-    """A frozen vision-only model. Implementations are final."""
+@final
+class Helper:
+    """A frozen vision transformer of any library that knows which patches look alike.
 
-    @property
-    def info(self) -> HelperInfo:
-        """Facts that decide the features."""
+    Args:
+        model: The model, frozen, in evaluation mode.
+        patches: (normalised pixels float [b, 3, h, w], number of patches n) -> patch tokens [b, n, c] in rows.
+        info: Facts about it.
+        statistics: What images are normalised with.
+    """
 
-    def encode_patches(self, images: torch.Tensor) -> torch.Tensor:
-        """Patch features float32 [b, c, gh, gw] of RGB uint8 [b, 3, h, w], on the same device; gh = ceil(h / stride).
-
-        Any length; only their directions are used.
-        """
+    def __init__(
+        self,
+        model: Any,
+        patches: Callable[[torch.Tensor, int], torch.Tensor],
+        info: HelperInfo,
+        statistics: Statistics,
+    ) -> None:
+        self._model, self._patches, self.info = model, patches, info
+        self._preprocess = Preprocessing(statistics, info.stride)
 
     def to(self, device: torch.device | str) -> Helper:
-        """The same helper on another device."""
+        """Moves the weights, like a torch module, and returns this same object."""
+        self._model.to(device)
+        return self
+
+    @torch.no_grad()
+    def encode_patches(self, images: torch.Tensor) -> torch.Tensor:
+        """Patch tokens after the final norm, from one pass over the whole image at its own scale.
+
+        Args:
+            images: RGB uint8 [b, 3, h, w].
+
+        Returns:
+            Float32 [b, c, ceil(h / stride), ceil(w / stride)], of any length, on the device of ``images``.
+        """
+        pixels = self._preprocess(images, next(self._model.parameters()).device)
+        gh, gw = (side // self.info.stride for side in pixels.shape[-2:])
+        patches = self._patches(pixels, gh * gw).mT.float()
+        return patches.reshape(*patches.shape[:2], gh, gw).to(images.device)
 
 
 def refine(inner: Backbone, helper: Helper) -> WrappedBackbone:

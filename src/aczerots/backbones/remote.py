@@ -22,11 +22,7 @@ BASES = {"clip": "CLIPModel", "siglip": "SiglipModel"}
 
 
 def refuse_code(config: dict[str, Any], locator: Locator) -> None:
-    """Refuse a repository that needs its own code.
-
-    Raises:
-        InputError: It does; the message says how to load it all the same.
-    """
+    """Refuse a repository that needs its own code, and say how to load it all the same."""
     if "auto_map" not in config:
         return
     kind = str(config.get("model_type", "")).lower()
@@ -38,11 +34,7 @@ def refuse_code(config: dict[str, Any], locator: Locator) -> None:
 
 
 def family_of(model: Any, locator: Locator) -> str:
-    """The family whose parts a remote model has.
-
-    Raises:
-        InputError: It builds on none of those whose dense tokens are known to be aligned with text.
-    """
+    """The family whose parts a remote model has; refuses those not known to be aligned with text."""
     transformers: Any = importlib.import_module("transformers")
     for family, base in BASES.items():
         if isinstance(model, getattr(transformers, base)):
@@ -53,7 +45,7 @@ def family_of(model: Any, locator: Locator) -> str:
 
 @contextmanager
 def running(locator: Locator) -> Iterator[None]:
-    """What trusted code most often fails with becomes one of our errors: a library it lacks, a name it misses."""
+    """Turn what trusted code most often fails with, a missing library or a missing name, into an InputError."""
     try:
         yield
     except (ImportError, AttributeError, NameError) as error:
@@ -62,11 +54,7 @@ def running(locator: Locator) -> Iterator[None]:
 
 
 def check_local(config: dict[str, Any], folder: Path, locator: Locator) -> None:
-    """See that the code is in the folder itself, which is what the revision covers.
-
-    Raises:
-        InputError: It names a model class of another repository, none, or a file that is not there.
-    """
+    """Refuse code that is not in the folder itself, since the revision would not cover it."""
     name = str(config["auto_map"].get("AutoModel", "")) if isinstance(config["auto_map"], dict) else ""
     if "--" in name or not name or not (folder / f"{name.partition('.')[0]}.py").is_file():
         fix = "Its revision would not cover that code"

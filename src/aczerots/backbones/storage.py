@@ -11,7 +11,8 @@ from __future__ import annotations
 import shutil
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,15 +61,11 @@ class Shard:
             DamagedShardError: Wrong checksum, or data that are gone.
             StorageError: No permission, too many open files, the disk fails: nothing says that it is damaged.
         """
-        try:
+        with _reading(self.path):
             aligned, layers = (np.asarray(array[rows]) for array in self.arrays)
-        except (FileNotFoundError, ValueError, LookupError, TypeError, RuntimeError) as error:
-            raise DamagedShardError(str(self.path)) from error
-        except OSError as error:
-            raise _unreadable(error, self.path) from error
-        # zarr reads a file that is missing as zeros. Names are never used twice: there now means there then.
-        if not all(_data_file(self.path, name).is_file() for name in _ARRAYS):
-            raise DamagedShardError(str(self.path))
+            # zarr reads a file that is missing as zeros. Names are never used twice: there now means there then.
+            if not all(_data_file(self.path, name).is_file() for name in _ARRAYS):
+                raise FileNotFoundError(self.path)
         return aligned, layers
 
 
@@ -88,11 +85,7 @@ class FeatureCache:
         self.dropped = 0
 
     def shards(self, keys: set[str]) -> list[Shard]:
-        """Open shards that hold any of ``keys``; each key is looked for once. Damaged ones are dropped.
-
-        Raises:
-            StorageError: No permission, or the disk fails.
-        """
+        """Open shards that hold any of ``keys``; each key is looked for once. Damaged ones are dropped."""
         self._tidy()
         missing, found = set(keys), []
         for path in sorted(self.folder.glob("shard-*.zarr")):
@@ -109,20 +102,18 @@ class FeatureCache:
         import zarr
 
         try:
-            group: Any = zarr.open_group(path, mode="r")
-            keys = tuple(group.attrs["keys"])
-            arrays = tuple(group[name] for name in _ARRAYS)
-            for name, array in zip(_ARRAYS, arrays, strict=True):
-                if array.dtype != np.float16 or array.ndim != 4 or array.shape[0] != len(keys):
-                    raise ValueError(name)
-                if not _data_file(path, name).is_file():
-                    raise FileNotFoundError(name)
-        except (FileNotFoundError, ValueError, LookupError, TypeError, RuntimeError):
-            # A shard is complete when it gets its name; one that is not whole was damaged afterwards.
+            with _reading(path):
+                group: Any = zarr.open_group(path, mode="r")
+                keys = tuple(group.attrs["keys"])
+                arrays = tuple(group[name] for name in _ARRAYS)
+                for name, array in zip(_ARRAYS, arrays, strict=True):
+                    if array.dtype != np.float16 or array.ndim != 4 or array.shape[0] != len(keys):
+                        raise ValueError(name)
+                    if not _data_file(path, name).is_file():
+                        raise FileNotFoundError(name)
+        except DamagedShardError:
             self.drop(path)
             return None
-        except OSError as error:
-            raise _unreadable(error, path) from error
         return Shard(path, keys, (arrays[0], arrays[1]))
 
     def drop(self, path: Path) -> None:
@@ -138,7 +129,7 @@ class FeatureCache:
         return self.folder / f"shard-{name}.zarr"
 
     def put(self, keys: Sequence[str], aligned: Half, layers: Half, name: str | None = None) -> Shard:
-        """Add tiles as one shard and return it, open.
+        """Add tiles as one shard and return it, open; if that fails nothing half-written stays.
 
         Args:
             keys: Keys of the tiles.
@@ -146,9 +137,6 @@ class FeatureCache:
             layers: Float16 [len(keys), d_v, gh, gw].
             name: Of the shard, for tiles that another process may be adding under the same name: the first one to
                 finish stays. Names must not be used again for other tiles. None takes a new one.
-
-        Raises:
-            StorageError: Disk full or no permission; nothing half-written stays.
         """
         import zarr
         from zarr.codecs import Crc32cCodec
@@ -179,14 +167,7 @@ class FeatureCache:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def check_room(self, size: int) -> None:
-        """Refuse to begin what the disk cannot hold.
-
-        Args:
-            size: Bytes that will be written.
-
-        Raises:
-            StorageError: Fewer are free.
-        """
+        """Refuse to write more bytes than the disk has free."""
         free = free_space(self.folder)
         if size > free:
             fix = "Use --cache pooled or off, a smaller dataset, or set ACZEROTS_CACHE to a folder on another disk"
@@ -196,12 +177,9 @@ class FeatureCache:
     def _tidy(self) -> None:
         """Remove what killed writers left behind more than a day ago; a living writer takes seconds."""
         for path in self.folder.glob("writing-*.zarr"):
-            try:
-                abandoned = time.time() - path.stat().st_mtime > _ABANDONED
-            except FileNotFoundError:  # its writer has just finished
-                continue
-            if abandoned:
-                shutil.rmtree(path, ignore_errors=True)
+            with suppress(FileNotFoundError):  # its writer has just finished
+                if time.time() - path.stat().st_mtime > _ABANDONED:
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def _rename(temporary: Path, final: Path) -> None:
@@ -214,13 +192,7 @@ def _rename(temporary: Path, final: Path) -> None:
 
 
 def bytes_per_tile(info: BackboneInfo, size: int, cells: int | None = None) -> int:
-    """Bytes that the features of one tile take, on disk or in memory, without a few for checksums.
-
-    Args:
-        info: Facts about the backbone.
-        size: Side of the tile in pixels.
-        cells: As in :class:`FeatureCache`.
-    """
+    """Bytes that the features of a tile of ``size`` pixels take, without checksums; ``cells`` as in the cache."""
     side = -(-size // info.stride)
     side = side if cells is None else min(side, cells)
     return 2 * (info.dim + info.layer_dim) * side * side
@@ -230,7 +202,16 @@ def _data_file(path: Path, name: str) -> Path:
     return path / name / "c" / "0" / "0" / "0" / "0"
 
 
-def _unreadable(error: OSError, path: Path) -> StorageError:
-    """A shard that is there and cannot be read now."""
-    fix = "Check the disk and its permissions, or set ACZEROTS_CACHE to another folder"
-    return StorageError(f"cannot read the cache: {error.strerror}", where=path, fix=fix)
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Tells a damaged shard from one that cannot be read now.
+
+    A shard is complete when it gets its name; one that is not whole was damaged afterwards.
+    """
+    try:
+        yield
+    except (FileNotFoundError, ValueError, LookupError, TypeError, RuntimeError) as error:
+        raise DamagedShardError(str(path)) from error
+    except OSError as error:
+        fix = "Check the disk and its permissions, or set ACZEROTS_CACHE to another folder"
+        raise StorageError(f"cannot read the cache: {error.strerror}", where=path, fix=fix) from error

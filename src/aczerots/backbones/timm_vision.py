@@ -11,12 +11,12 @@ import torch
 
 from aczerots.backbones.checkpoints import read_state
 from aczerots.backbones.locator import Locator
-from aczerots.backbones.model_files import find_model, first_file, need
-from aczerots.backbones.patches import PatchHelper, check_no_method
+from aczerots.backbones.model_files import find_model, first_file, loading, need
 from aczerots.backbones.preprocess import IMAGENET
-from aczerots.backbones.refine import HelperInfo
+from aczerots.backbones.refine import Helper, HelperInfo
 from aczerots.errors import InputError
 
+_CHOOSE = "Choose a vision transformer, as vit_base_patch14_dinov2.lvd142m"
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 NAMED = {"SwiGLUPacked": "timm.layers:SwiGLUPacked", "SiLU": "torch.nn:SiLU", "GELU": "torch.nn:GELU"}
@@ -43,27 +43,18 @@ HUB_ARGUMENTS: dict[str, dict[str, Any]] = {
 """What the model cards of these hub ids have one pass to timm, besides what their configuration says."""
 
 
-def load_timm(locator: Locator) -> PatchHelper:
-    """Load a vision-only model of timm.
+def load_timm(locator: Locator) -> Helper:
+    """Load a vision-only model of timm, on the CPU.
 
     Args:
         locator: ``timm:`` and a folder with ``config.json`` and weights as timm publishes them, a hub id with or
             without ``hf-hub:`` before it, or a name that timm knows: ``vit_base_patch14_dinov2.lvd142m``.
-
-    Returns:
-        The helper, on the CPU.
-
-    Raises:
-        SettingsError: The locator asks for a dense method; a helper has none.
-        InputError: Not to be found, refused, damaged, or a model without patch tokens.
-        MissingExtraError: timm is not installed.
     """
-    check_no_method(locator)
     need("timm", ("timm", "huggingface_hub"), locator)
     model, facts, revision = (_known if locator.is_library_name else _saved)(locator)
     if getattr(model, "num_prefix_tokens", None) is None or not hasattr(model, "patch_embed"):
-        fix = "Choose a vision transformer, as vit_base_patch14_dinov2.lvd142m"
-        raise InputError(f"its model ({type(model).__name__}) has no patch tokens", where=locator.where, fix=fix)
+        what = f"its model ({type(model).__name__}) has no patch tokens"
+        raise InputError(what, where=locator.where, fix=_CHOOSE)
     info = HelperInfo(locator.text, revision, int(model.patch_embed.patch_size[0]), int(model.num_features))
     model.eval().requires_grad_(False)
 
@@ -72,7 +63,7 @@ def load_timm(locator: Locator) -> PatchHelper:
         return tokens[:, model.num_prefix_tokens :]
 
     statistics = facts.get("mean", IMAGENET[0]), facts.get("std", IMAGENET[1])
-    return PatchHelper(model, patches, info, statistics)
+    return Helper(model, patches, info, statistics)
 
 
 def _saved(locator: Locator) -> tuple[Any, dict[str, Any], str]:
@@ -114,24 +105,17 @@ def _known(locator: Locator) -> tuple[Any, dict[str, Any], str]:
 
 
 def _create(locator: Locator, name: str, wanted: dict[str, Any]) -> Any:
-    """A model of timm without classifier, for images of any size.
-
-    Raises:
-        InputError: timm knows no such model, cannot make it of such parts, or cannot get its weights.
-    """
+    """A model of timm without classifier, for images of any size."""
     timm: Any = importlib.import_module("timm")
     parts = {key: _part(value) for key, value in wanted.items()}
     try:
-        return timm.create_model(name, **{"num_classes": 0, "dynamic_img_size": True, **parts})
-    # Arguments are handed to constructors as they are, which may fail in all these ways; so may a download.
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
-        text = " ".join(str(error).split())[:200]
-        if "dynamic_img_size" in text:
-            fix = "Choose a vision transformer, as vit_base_patch14_dinov2.lvd142m"
-            raise InputError(
-                f"{name} has no patch tokens for images of any size", where=locator.where, fix=fix
-            ) from error
-        raise InputError(f"cannot be loaded: {text}", where=locator.where) from error
+        with loading(locator, AttributeError):
+            return timm.create_model(name, **{"num_classes": 0, "dynamic_img_size": True, **parts})
+    except InputError as error:
+        if "dynamic_img_size" not in error.what:
+            raise
+        what = f"{name} has no patch tokens for images of any size"
+        raise InputError(what, where=locator.where, fix=_CHOOSE) from error
 
 
 def _part(value: Any) -> Any:

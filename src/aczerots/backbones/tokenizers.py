@@ -1,8 +1,9 @@
-"""Tokenizers read from a single file: text to ids, with start and end token, never cut and never padded."""
+"""Tokenizers read from a single file, and texts longer than a context: never cut and never padded."""
 
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from aczerots.errors import InputError
 
 Tokens = Callable[[str], list[int]]
 """A text to its token ids."""
+
+BORDERS = (r"(?<=[.!?])\s+", r"(?<=[,;:])\s+", r"\s+")
+"""Where a long text may be split, best first: sentences, clauses, words."""
 
 
 def read_tokenizer(path: Path, locator: Locator, last: int) -> Tokens:
@@ -42,10 +46,7 @@ def read_tokenizer(path: Path, locator: Locator, last: int) -> Tokens:
 def read_wordpieces(path: Path, locator: Locator, last: int) -> Tokens:
     """The tokenizer of an uncased BERT, ``[CLS]`` first and ``[SEP]`` last; ``path`` has a word piece per line.
 
-    The other arguments are those of :func:`read_tokenizer`.
-
-    Raises:
-        InputError: Not such a file, or it has ids that the text tower does not know.
+    The other arguments and errors are those of :func:`read_tokenizer`.
     """
     tokenizers: Any = importlib.import_module("tokenizers")
     try:
@@ -60,13 +61,10 @@ def read_wordpieces(path: Path, locator: Locator, last: int) -> Tokens:
 
 
 def read_pieces(path: Path, locator: Locator, last: int) -> Tokens:
-    """A sentencepiece tokenizer with the ids of XLM-RoBERTa; the arguments are those of :func:`read_tokenizer`.
+    """A sentencepiece tokenizer with the ids of XLM-RoBERTa; arguments and errors are those of :func:`read_tokenizer`.
 
     XLM-RoBERTa keeps fairseq's first ids, start 0, pad 1, end 2, unknown 3, and puts a sentencepiece id one
     higher; sentencepiece's unknown, 0, becomes 3 (documentation of ``XLMRobertaTokenizer`` in transformers).
-
-    Raises:
-        InputError: Not such a file, or it has ids that the text tower does not know.
     """
     sentencepiece: Any = importlib.import_module("sentencepiece")
     try:
@@ -95,3 +93,27 @@ def _encoder(tokenizer: Any) -> Tokens:
         return ids
 
     return tokens
+
+
+def split_text(text: str, fits: Callable[[str], bool]) -> list[str]:
+    """Split a text into pieces that fit, at the best border nearest to its middle.
+
+    Args:
+        text: Any text; a single word that does not fit is split between letters.
+        fits: Says whether a piece is short enough; true for a single letter.
+
+    Returns:
+        Pieces in order; without spaces they make up the text without spaces. One piece if the text fits.
+    """
+    if fits(text) or len(text.strip()) < 2:
+        return [text]
+    text = text.strip()
+    middle = len(text) / 2
+    for border in BORDERS:
+        cuts = [m.span() for m in re.finditer(border, text)]
+        if cuts:
+            start, end = min(cuts, key=lambda cut: abs(sum(cut) / 2 - middle))
+            break
+    else:
+        start = end = len(text) // 2
+    return split_text(text[:start], fits) + split_text(text[end:], fits)

@@ -26,11 +26,7 @@ VISION_ONLY = {
 
 
 def refuse_known(locator: Locator) -> None:
-    """Refuse what is known to have no text in the space of its tiles.
-
-    Raises:
-        InputError: It is such a model; the message says what to use it for, or what to use instead.
-    """
+    """Refuse what is known to have no text in the space of its tiles, and say what to do instead."""
     name = locator.name
     if reason := NOT_ALIGNED.get(name.lower()):
         fix = "Use a model with text for tiles, for example conch:MahmoodLab/CONCH or hf:vinid/plip"

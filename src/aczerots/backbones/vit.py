@@ -6,7 +6,8 @@ models (CONCH, KEEP) keep such a trunk in their checkpoint; with this file their
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import cast, final
 
@@ -35,55 +36,54 @@ class LayerScale(nn.Module):
 
 @final
 class Attention(nn.Module):
-    """Self-attention with one matrix for queries, keys and values."""
+    """Self-attention with one matrix for queries, keys and values, and optionally a norm before the last one."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, inner_norm: bool) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
+        self.norm: nn.Module = nn.LayerNorm(width) if inner_norm else nn.Identity()
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Float [b, n, width] to the same."""
+    def forward(self, x: torch.Tensor, allowed: torch.Tensor | None = None) -> torch.Tensor:
+        """Float [b, n, width] to the same; ``allowed`` bool [n, n] says which tokens each token sees."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).movedim(2, 0).transpose(2, 3)
-        mixed = F.scaled_dot_product_attention(q, k, v)
-        return cast("torch.Tensor", self.proj(mixed.transpose(1, 2).flatten(2)))
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+        return self.out(mixed.transpose(1, 2).flatten(2))
 
-    def part(self, index: int, x: torch.Tensor) -> torch.Tensor:
-        """Queries (0), keys (1) or values (2) of tokens [b, n, width], heads side by side."""
-        return project_part(index, self.qkv.weight, self.qkv.bias, x)
-
-
-@final
-class Mlp(nn.Module):
-    """Two linear layers with a GELU between."""
-
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Float [..., width] to the same."""
-        return cast("torch.Tensor", self.fc2(F.gelu(self.fc1(x))))
+    def out(self, x: torch.Tensor) -> torch.Tensor:
+        """Heads side by side [b, n, width] to the output of attention."""
+        return cast("torch.Tensor", self.proj(self.norm(x)))
 
 
 @final
 class Block(nn.Module):
-    """Attention and feed-forward part, each with its norm before and its residual around."""
+    """Attention and feed-forward part, each with its norm before and its residual around.
 
-    def __init__(self, width: int, heads: int, hidden: int, scaled: bool) -> None:
+    Args:
+        width: Channels of a token.
+        hidden: Channels inside the feed-forward part.
+        scaled: Whether the outputs of both parts have a factor per channel.
+        inner_norm: Whether both parts have a further norm before their last linear layer.
+        epsilon: Of the norms before the parts.
+    """
+
+    def __init__(
+        self, width: int, hidden: int, *, scaled: bool = False, inner_norm: bool = False, epsilon: float = 1e-5
+    ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(width, EPSILON)
-        self.attn = Attention(width, heads)
+        self.norm1 = nn.LayerNorm(width, epsilon)
+        self.attn = Attention(width, max(width // 64, 1), inner_norm)  # 64 channels per head
         self.ls1: nn.Module = LayerScale(width) if scaled else nn.Identity()
-        self.norm2 = nn.LayerNorm(width, EPSILON)
-        self.mlp = Mlp(width, hidden)
+        self.norm2 = nn.LayerNorm(width, epsilon)
+        norm = {"norm": nn.LayerNorm(hidden)} if inner_norm else {}
+        parts = {"fc1": nn.Linear(width, hidden), "act": nn.GELU(), **norm, "fc2": nn.Linear(hidden, width)}
+        self.mlp = nn.Sequential(OrderedDict(parts))
         self.ls2: nn.Module = LayerScale(width) if scaled else nn.Identity()
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Float [b, n, width] to the same."""
-        x = x + self.ls1(self.attn(self.norm1(x)))
+    def forward(self, x: torch.Tensor, allowed: torch.Tensor | None = None) -> torch.Tensor:
+        """Float [b, n, width] to the same; ``allowed`` bool [n, n] says which tokens each token sees."""
+        x = x + self.ls1(self.attn(self.norm1(x), allowed))
         return x + self.feed_forward(x)
 
     def feed_forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -92,29 +92,17 @@ class Block(nn.Module):
 
     def parts(self) -> LastBlock:
         """What the dense methods need of it."""
-        q, k, v = (partial(self.attn.part, index) for index in range(3))
+        qkv = self.attn.qkv
+        q, k, v = (partial(project_part, index, qkv.weight, qkv.bias) for index in range(3))
         return LastBlock(
             heads=self.attn.heads,
             norm=self.norm1,
             q=q,
             k=k,
             v=v,
-            out=lambda x: cast("torch.Tensor", self.ls1(self.attn.proj(x))),
+            out=lambda x: cast("torch.Tensor", self.ls1(self.attn.out(x))),
             feed_forward=self.feed_forward,
         )
-
-
-@final
-class PatchEmbedding(nn.Module):
-    """A linear map of every patch of patch x patch pixels."""
-
-    def __init__(self, width: int, patch: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(3, width, patch, patch)
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Float [b, 3, h, w] to [b, gh * gw, width], row by row."""
-        return cast("torch.Tensor", self.proj(pixels)).flatten(2).mT
 
 
 @final
@@ -124,34 +112,28 @@ class VisionTransformer(nn.Module):
     Args:
         width: Channels of a token.
         depth: Blocks.
-        heads: Attention heads.
         hidden: Channels inside the feed-forward parts.
         patch: Pixels per patch, each way.
-        side: Patches per side of the image that it was trained at.
+        side: Patches per side of the images that it was trained on.
         scaled: Whether the blocks have a factor per channel.
     """
 
-    def __init__(self, width: int, depth: int, heads: int, hidden: int, patch: int, side: int, scaled: bool) -> None:
+    def __init__(self, width: int, depth: int, hidden: int, patch: int, side: int, scaled: bool) -> None:
         super().__init__()
         self.patch, self.side, self.width = patch, side, width
         self.cls_token = nn.Parameter(torch.empty(1, 1, width))
         self.pos_embed = nn.Parameter(torch.empty(1, 1 + side * side, width))
-        self.patch_embed = PatchEmbedding(width, patch)
-        self.blocks = nn.ModuleList(Block(width, heads, hidden, scaled) for _ in range(depth))
+        self.patch_embed = nn.Sequential(OrderedDict(proj=nn.Conv2d(3, width, patch, patch), rows=nn.Flatten(2)))
+        self.blocks = nn.ModuleList(Block(width, hidden, scaled=scaled, epsilon=EPSILON) for _ in range(depth))
         self.norm = nn.LayerNorm(width, EPSILON)
 
     @classmethod
     def shaped_as(cls, state: Mapping[str, torch.Tensor], prefix: str) -> VisionTransformer:
-        """A trunk without values, of the shapes that a checkpoint has under a prefix; 64 channels per head.
-
-        Raises:
-            KeyError: A tensor that tells the shape is missing.
-        """
+        """A trunk without values, of the shapes that a checkpoint has under a prefix (KeyError if it lacks them)."""
         width, _, patch, _ = state[f"{prefix}patch_embed.proj.weight"].shape
         return cls(
             width=width,
             depth=count_blocks(state, f"{prefix}blocks."),
-            heads=max(width // 64, 1),
             hidden=len(state[f"{prefix}blocks.0.mlp.fc1.weight"]),
             patch=patch,
             side=round((state[f"{prefix}pos_embed"].shape[1] - 1) ** 0.5),
@@ -174,7 +156,7 @@ class VisionTransformer(nn.Module):
             Float [b, 1 + gh * gw, width] each, class token first; position embeddings are interpolated to gh x gw.
         """
         gh, gw = (length // self.patch for length in pixels.shape[-2:])
-        tokens = self.patch_embed(pixels)
+        tokens = self.patch_embed(pixels).mT
         cls = self.cls_token.expand(len(tokens), -1, -1)
         return block_states(torch.cat([cls, tokens], dim=1) + self.positions(gh, gw), self.blocks)
 
@@ -187,3 +169,16 @@ def count_blocks(state: Mapping[str, torch.Tensor], prefix: str) -> int:
     """Number of blocks: one more than the highest number that follows the prefix; 0 without any."""
     numbers = {name.removeprefix(prefix).split(".")[0] for name in state if name.startswith(prefix)}
     return max((int(n) for n in numbers if n.isdecimal()), default=-1) + 1
+
+
+def rename_parts(name: str, ours: str, theirs: str, parts: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Names in a checkpoint of a tensor ``name`` of one of our blocks, which start with ``ours``; other names are left.
+
+    Before the number of a block the checkpoint has ``theirs``. ``parts`` has the parts of a block, as ``attn.qkv.``,
+    and the names of those that each is made of.
+    """
+    if not name.startswith(ours):
+        return (name,)
+    number, _, tensor = name.removeprefix(ours).partition(".")
+    part = next(part for part in parts if tensor.startswith(part))
+    return tuple(f"{theirs}{number}.{other}{tensor.removeprefix(part)}" for other in parts[part])

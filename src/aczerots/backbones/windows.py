@@ -62,17 +62,14 @@ def encode_large(
         for left, weight_x in _along(columns, wide, overlap):
             down, right = (slice(start * stride, (start + n) * stride) for start, n in ((top, high), (left, wide)))
             part = encode(pixels[..., down, right].contiguous())
-            canvas = canvas or _blank(part, rows, columns)
+            if canvas is None:
+                blank = (t.new_zeros(*t.shape[:2], rows, columns) for t in (part.aligned, part.layers))
+                canvas = DenseFeatures(*blank)
             weight = (weight_y[:, None] * weight_x).to(part.aligned)
             canvas.aligned[..., top : top + high, left : left + wide] += weight * part.aligned
             canvas.layers[..., top : top + high, left : left + wide] += weight * part.layers
     assert canvas is not None
     return DenseFeatures(F.normalize(canvas.aligned, dim=1), canvas.layers)
-
-
-def _blank(like: DenseFeatures, gh: int, gw: int) -> DenseFeatures:
-    """Zeros of gh x gw cells."""
-    return DenseFeatures(*(t.new_zeros(*t.shape[:2], gh, gw) for t in (like.aligned, like.layers)))
 
 
 def _along(length: int, window: int, overlap: float) -> list[tuple[int, torch.Tensor]]:

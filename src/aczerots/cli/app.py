@@ -10,15 +10,15 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from aczerots import __version__
 from aczerots.cli.annotate_command import annotate
-from aczerots.cli.exchange_commands import bring_in, export, ingest
+from aczerots.cli.exchange_commands import export, import_, ingest
 from aczerots.cli.model_commands import evaluate, predict, report
 from aczerots.cli.options import with_groups
 from aczerots.cli.project_commands import fit, init, run, select, status
 from aczerots.cli.run_commands import demo, experiment, simulate
 from aczerots.cli.tool_commands import describe, doctor, embed
 from aczerots.errors import AczerotsError, InputError
+from aczerots.version import __version__
 
 app = typer.Typer(
     name="aczerots",
@@ -27,28 +27,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_COMMANDS: dict[str, Callable[..., None]] = {
-    "demo": demo,
-    "simulate": simulate,
-    "experiment": experiment,
-    "predict": predict,
-    "evaluate": evaluate,
-    "report": report,
-    "embed": embed,
-    "describe": describe,
-    "doctor": doctor,
-    "annotate": annotate,
-    "init": init,
-    "import": bring_in,
-    "select": select,
-    "export": export,
-    "ingest": ingest,
-    "fit": fit,
-    "status": status,
-    "run": run,
-}
-for _name, _command in _COMMANDS.items():
-    app.command(_name)(with_groups(_command))
+_COMMANDS: tuple[Callable[..., None], ...] = (demo, simulate, experiment, predict, evaluate, report)
+_COMMANDS += (embed, describe, doctor, annotate, init, import_, select, export, ingest, fit, status, run)
+for _command in _COMMANDS:
+    app.command(_command.__name__.removesuffix("_"))(with_groups(_command))
 
 _INTERRUPTED = 130
 

@@ -74,13 +74,8 @@ def show_rows(rows: Sequence[Mapping[str, Any]], title: str) -> None:
     Console(width=None if sys.stdout.isatty() else 60 + 22 * len(rows[0])).print(table)
 
 
-_MARKS = {
-    "ok": ("ok", "green"),
-    "info": ("--", "blue"),
-    "absent": ("no", "yellow"),
-    "warning": ("!!", "bold yellow"),
-    "broken": ("XX", "bold red"),
-}
+_MARKS = {"ok": "ok", "info": "--", "absent": "no", "warning": "!!", "broken": "XX"}
+_STYLES = {"ok": "green", "info": "blue", "absent": "yellow", "warning": "bold yellow", "broken": "bold red"}
 
 
 def show_checks(checks: Sequence[Check]) -> None:
@@ -96,13 +91,12 @@ def show_checks(checks: Sequence[Check]) -> None:
         table.add_column(style="bold", width=18, overflow="fold")
         table.add_column(overflow="fold")
         for check in group:
-            mark, style = _MARKS[check.status]
-            table.add_row(Text(mark, style), check.name, Text(check.detail))
+            table.add_row(Text(_MARKS[check.status], _STYLES[check.status]), check.name, Text(check.detail))
         console.print(table)
         console.print()
-    todo = [c.fix for c in checks if c.fix is not None]
-    console.print(Text("What to do" if todo else "Nothing to do: everything is there", "bold"))
-    for number, fix in enumerate(todo, 1):
+    fixes = [c.fix for c in checks if c.fix is not None]
+    console.print(Text("What to do" if fixes else "Nothing to do: everything is there", "bold"))
+    for number, fix in enumerate(fixes, 1):
         console.print(Text(f"  {number}. {fix}"), soft_wrap=True)
 
 

@@ -10,24 +10,20 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Literal
 
-from aczerots import __version__
 from aczerots.backbones.hub import MODELS, HubAnswer, hub_cache, hub_facts
 from aczerots.config import cache_folder
 from aczerots.errors import AczerotsError
 from aczerots.storage.machine import available_memory, folder_size, free_space, physical_memory, size_text
+from aczerots.version import __version__
 
 Status = Literal["ok", "info", "absent", "warning", "broken"]
 
 
 @dataclass(frozen=True)
 class Extra:
-    """An extra of the package.
+    """An extra of the package: what it is for, and the (distribution, module) pairs that it brings.
 
-    Attributes:
-        section: Section of the doctor's page.
-        use: What it is for.
-        parts: (distribution, module) that it brings.
-        name: Its name on the page, where that is not the name of the extra.
+    ``section`` and ``name`` are those of the page; the name of the extra is the default.
     """
 
     section: str
@@ -37,34 +33,28 @@ class Extra:
 
 
 _HUB = ("huggingface_hub", "huggingface_hub")
-_HF = (("transformers", "transformers"), ("sentencepiece", "sentencepiece"), ("protobuf", "google.protobuf"))
+_PIECE, _TIMM = ("sentencepiece", "sentencepiece"), ("timm", "timm")
+_HF = (("transformers", "transformers"), _PIECE, ("protobuf", "google.protobuf"))
+_S3 = (("fsspec", "fsspec"), ("s3fs", "s3fs"))
 _SLIDES = (
     ("openslide-python", "openslide"),
     ("tifffile", "tifffile"),
     ("rasterio", "rasterio"),
     ("shapely", "shapely"),
 )
+_SK = "--strategy skactiveml:... (query strategies of scikit-activeml)"
+_CLIP = "open_clip:... (QuiltNet, BiomedCLIP, CoCa)"
 
 EXTRAS: Mapping[str, Extra] = {
     "slides": Extra("installation", "whole slides", _SLIDES, "whole slides"),
     "hf": Extra("backbones", "hf:... and keep:... (CLIP, PLIP, SigLIP, KEEP)", _HF),
-    "open-clip": Extra(
-        "backbones",
-        "open_clip:... (QuiltNet, BiomedCLIP, CoCa)",
-        (*_HF, ("open_clip_torch", "open_clip"), ("timm", "timm")),
-    ),
+    "open-clip": Extra("backbones", _CLIP, (*_HF, ("open_clip_torch", "open_clip"), _TIMM)),
     "conch": Extra("backbones", "conch:...", (_HUB, ("tokenizers", "tokenizers"))),
-    "musk": Extra("backbones", "musk:...", (_HUB, ("sentencepiece", "sentencepiece"))),
-    "timm": Extra("backbones", "--refine-with timm:... (UNI, Virchow)", (_HUB, ("timm", "timm"))),
+    "musk": Extra("backbones", "musk:...", (_HUB, _PIECE)),
+    "timm": Extra("backbones", "--refine-with timm:... (UNI, Virchow)", (_HUB, _TIMM)),
     "ray": Extra("many slides", "--engine ray", (("ray", "ray"),)),
-    "remote": Extra(
-        "many slides", "slides and results at s3://... and other URLs", (("fsspec", "fsspec"), ("s3fs", "s3fs"))
-    ),
-    "skactiveml": Extra(
-        "choice of tiles",
-        "--strategy skactiveml:... (query strategies of scikit-activeml)",
-        (("scikit_activeml", "skactiveml"),),
-    ),
+    "remote": Extra("many slides", "slides and results at s3://... and other URLs", _S3),
+    "skactiveml": Extra("choice of tiles", _SK, (("scikit_activeml", "skactiveml"),)),
 }
 """Extras that the doctor looks for, by name."""
 
@@ -79,8 +69,7 @@ class Check:
     Attributes:
         section: What it belongs to.
         name: What it is.
-        status: ``ok``; ``info``, which is neither good nor bad; ``absent``, not there and not needed by all;
-            ``warning``; ``broken``, which every user needs.
+        status: ``info`` is neither good nor bad, ``absent`` things are not needed by all, ``broken`` ones are.
         detail: What was found.
         fix: What to do, if anything.
     """
@@ -98,19 +87,9 @@ def examine(timeout: float = 3.0) -> list[Check]:
     Args:
         timeout: Seconds for all questions to the hub together.
     """
-    return [
-        *_machine(),
-        *_accelerators(),
-        *_libraries(),
-        *_extras("installation"),
-        _embedded(),
-        *_extras("backbones"),
-        *_extras("many slides"),
-        *_extras("choice of tiles"),
-        *_hub(timeout),
-        *_cache(),
-        *_text(),
-    ]
+    extras = [check for section in ("backbones", "many slides", "choice of tiles") for check in _extras(section)]
+    installed = [*_libraries(), *_extras("installation"), _embedded(), *extras]
+    return [*_machine(), *_accelerators(), *installed, *_hub(timeout), *_cache(), *_text()]
 
 
 def _machine() -> Iterator[Check]:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option, echo
 
+import aczerots as az
 from aczerots.cli.console import ConsoleProgress, count_of, show_json, show_rows
 from aczerots.cli.options import Author, Json, ProjectFolder
 from aczerots.errors import InputError, SettingsError
@@ -16,29 +17,26 @@ if TYPE_CHECKING:
     from aczerots.project.ingest import Ingested
 
 
-def bring_in(
+def import_(
     project: ProjectFolder,
-    slides: Annotated[
-        list[str] | None, typer.Option(help='More images: a quoted pattern, "more/*.png", or URL.')
-    ] = None,
-    masks: Annotated[list[str] | None, typer.Option(help="Label images named as their slides, 255 is nothing.")] = None,
-    drawings: Annotated[list[str] | None, typer.Option(help="GeoJSON files named as their slides.")] = None,
+    slides: Annotated[list[str] | None, Option(help='More images: a quoted pattern, "more/*.png", or URL.')] = None,
+    masks: Annotated[list[str] | None, Option(help="Label images named as their slides, 255 is nothing.")] = None,
+    drawings: Annotated[list[str] | None, Option(help="GeoJSON files named as their slides.")] = None,
     author: Author = None,
     as_json: Json = False,
 ) -> None:
     """Add slides to a project, or drawings that exist already, as masks or GeoJSON."""
-    from aczerots.project.folder import COPIES, add_slides, open_project
+    from aczerots.project.folder import COPIES, add_slides
     from aczerots.project.ingest import Intake, ingest_files
     from aczerots.project.masks import import_masks
     from aczerots.project.slides import find_files
-    from aczerots.project.status import next_step
 
     if not (slides or masks or drawings):
         raise SettingsError("there is nothing to import", fix="Give --slides, --masks or --drawings")
     who, console = author or _login_name(), ConsoleProgress()
     # Every pattern is looked up before anything is added.
     label_images, outlines = find_files(masks or ()), find_files(drawings or ())
-    with open_project(project) as opened:
+    with az.open_project(project) as opened:
         images = find_files(slides or (), project / COPIES, console)
         added = add_slides(opened, images)
         imported = import_masks(opened, label_images, who)
@@ -46,31 +44,30 @@ def bring_in(
         drawn = sum(r.answers for r in reports)
         answered = imported + drawn
         waiting = opened.store.progress().rounds[-1].left
-        following = f"aczerots fit {project}" if answered and not waiting else next_step(opened)
+        following = f"aczerots fit {project}" if answered and not waiting else opened.next_step()
     if as_json:
         counts = {"slides": added, "masks": imported, "drawings": drawn}
         show_json({**counts, "files": [_row(r) for r in reports], "next": following})
         return
-    typer.echo(f"Added {count_of(len(added), 'slide')} and {count_of(answered, 'drawn tile')}")
+    echo(f"Added {count_of(len(added), 'slide')} and {count_of(answered, 'drawn tile')}")
     _show_reports(reports)
-    typer.echo(f"Next: {following}")
+    echo(f"Next: {following}")
 
 
 def export(
     project: ProjectFolder,
-    form: Annotated[str, typer.Option("--format", help="qupath (GeoJSON), png or ome-tiff (label images).")] = "qupath",
-    out: Annotated[Path | None, typer.Option(help="Folder; default is exports/ in the project.")] = None,
-    number: Annotated[int | None, typer.Option("--round", min=1, help="Round whose tiles go to QuPath.")] = None,
+    form: Annotated[str, Option("--format", help="qupath (GeoJSON), png or ome-tiff (label images).")] = "qupath",
+    out: Annotated[Path | None, Option(help="Folder; default is exports/ in the project.")] = None,
+    number: Annotated[int | None, Option("--round", min=1, help="Round whose tiles go to QuPath.")] = None,
     as_json: Json = False,
 ) -> None:
     """Write the tiles of a round with their drafts for QuPath, or all drawings as label images."""
-    from aczerots.project.folder import open_project
     from aczerots.project.masks import export_masks
     from aczerots.project.qupath import export_qupath
 
     if form not in {"qupath", "png", "ome-tiff"}:
         raise SettingsError(f"'{form}' is no format", where="--format", fix="Use qupath, png or ome-tiff")
-    with open_project(project) as opened:
+    with az.open_project(project) as opened:
         if form == "qupath":
             newest = opened.store.rounds.newest()
             chosen = number if number is not None else 0 if newest is None else newest.number
@@ -87,28 +84,24 @@ def export(
     if as_json:
         show_json({"written": [str(p) for p in written], "next": following})
         return
-    typer.echo(f"Written: {count_of(len(written), 'file')} in {folder}")
+    echo(f"Written: {count_of(len(written), 'file')} in {folder}")
     if form == "qupath":
-        typer.echo(
-            "In QuPath: open the slide, drag its file onto it, correct the drafts, File > Export objects as GeoJSON"
-        )
-    typer.echo(f"Next: {following}")
+        echo("In QuPath: open the slide, drag its file onto it, correct the drafts, File > Export objects as GeoJSON")
+    echo(f"Next: {following}")
 
 
 def ingest(
     project: ProjectFolder,
-    files: Annotated[list[Path], typer.Argument(help="GeoJSON files named as their slides.")],
-    slide: Annotated[str | None, typer.Option(help="Slide of the only file, if it is named otherwise.")] = None,
+    files: Annotated[list[Path], Argument(help="GeoJSON files named as their slides.")],
+    slide: Annotated[str | None, Option(help="Slide of the only file, if it is named otherwise.")] = None,
     author: Author = None,
     accept_drafts: Annotated[
-        bool, typer.Option("--accept-drafts", help="Tiles whose drafts are unchanged were looked at and are right.")
+        bool, Option("--accept-drafts", help="Tiles whose drafts are unchanged were looked at and are right.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Take drawings from QuPath's GeoJSON as answers for the tiles of the rounds."""
-    from aczerots.project.folder import open_project
     from aczerots.project.ingest import Intake, ingest_files
-    from aczerots.project.status import next_step
 
     for path in files:
         if path.is_dir():
@@ -116,14 +109,14 @@ def ingest(
         if not path.exists():
             raise InputError("there is no such file", where=path)
     intake = Intake(author or _login_name(), accept=accept_drafts)
-    with open_project(project) as opened:
+    with az.open_project(project) as opened:
         reports = ingest_files(opened, files, intake, slide=slide, progress=ConsoleProgress())
-        following = next_step(opened)
+        following = opened.next_step()
     if as_json:
         show_json({"files": [_row(r) for r in reports], "next": following})
         return
     _show_reports(reports)
-    typer.echo(f"Next: {following}")
+    echo(f"Next: {following}")
 
 
 def _login_name() -> str:
@@ -158,12 +151,10 @@ def _show_reports(reports: Sequence[Ingested]) -> None:
     for report in reports:
         for reason, count in report.reasons.items():
             first = next(u.number for u in report.unused if u.reason == reason)
-            typer.echo(
-                f"{report.file.name}: not used: {count_of(count, 'feature')} ({reason}), first is feature {first}"
-            )
+            echo(f"{report.file.name}: not used: {count_of(count, 'feature')} ({reason}), first is feature {first}")
         if report.untouched:
             untouched = count_of(report.untouched, "tile")
-            typer.echo(f"{report.file.name}: {untouched} with the draft as it was; --accept-drafts takes them")
+            echo(f"{report.file.name}: {untouched} with the draft as it was; --accept-drafts takes them")
         if report.stale:
             stale = count_of(report.stale, "tile")
-            typer.echo(f"{report.file.name}: {stale} with a newer answer; the drawings are kept aside")
+            echo(f"{report.file.name}: {stale} with a newer answer; the drawings are kept aside")

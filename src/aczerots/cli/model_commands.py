@@ -6,39 +6,36 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Exit, Option, echo
 
+import aczerots as az
 from aczerots.cli.console import ConsoleProgress, show_json, show_rows
 from aczerots.cli.options import Computing, Json, Workers
 from aczerots.errors import SettingsError
 
 
 def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads them off the signature
-    model: Annotated[str, typer.Argument(help="model.safetensors of a run, or a project folder.")],
-    slides: Annotated[list[str], typer.Argument(help="Whole slides or plain images to segment, paths or URLs.")],
-    out: Annotated[str, typer.Option(help="Output folder or URL (s3://...); interrupted work goes on there.")],
+    model: Annotated[str, Argument(help="model.safetensors of a run, or a project folder.")],
+    slides: Annotated[list[str], Argument(help="Whole slides or plain images to segment, paths or URLs.")],
+    out: Annotated[str, Option(help="Output folder or URL (s3://...); interrupted work goes on there.")],
     workers: Workers,
     computing: Computing,
-    mpp: Annotated[float | None, typer.Option(help="Micrometres per pixel of files that state none.")] = None,
-    add_class: Annotated[
-        list[str] | None, typer.Option(help="A further class by words: 'name' or 'name: description'.")
-    ] = None,
-    probabilities: Annotated[bool, typer.Option("--probabilities", help="Write class probabilities too.")] = False,
-    everywhere: Annotated[bool, typer.Option("--everywhere", help="Label glass too, not only tissue.")] = False,
-    overlap: Annotated[
-        float | None, typer.Option(help="Fraction of a window that the next one repeats; default by backbone.")
-    ] = None,
-    part: Annotated[str | None, typer.Option(help="Only the i-th of n parts of the slides: i/n.")] = None,
+    mpp: Annotated[float | None, Option(help="Micrometres per pixel of files that state none.")] = None,
+    add_class: Annotated[list[str] | None, Option(help="A further class: 'name' or 'name: description'.")] = None,
+    probabilities: Annotated[bool, Option("--probabilities", help="Write class probabilities too.")] = False,
+    everywhere: Annotated[bool, Option("--everywhere", help="Label glass too, not only tissue.")] = False,
+    overlap: Annotated[float | None, Option(help="Fraction of a window that the next one repeats.")] = None,
+    part: Annotated[str | None, Option(help="Only the i-th of n parts of the slides: i/n.")] = None,
     as_json: Json = False,
 ) -> None:
     """Segment slides: label pyramids or masks, polygons, areas, overlays."""
     from aczerots.predict.slide_map import MapOptions
-    from aczerots.predict.slides import predict_slides, read_part
+    from aczerots.predict.slides import read_part
     from aczerots.project.folder import is_project, newest_model
 
     if overlap is not None and not 0 <= overlap <= 0.75:
         raise SettingsError(f"an overlap of {overlap:g} is out of range", where="--overlap", fix="Use 0 to 0.75")
-    rows, failures = predict_slides(
+    rows, failures = az.predict_slides(
         newest_model(Path(model)) if is_project(model) else model,
         slides,
         out,
@@ -55,36 +52,31 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
         show_json(rows)
     elif rows:
         show_rows(rows, f"Area fraction per class; the maps and areas.csv are in {out}")
-        typer.echo("Next: look at the overlays there, or open an image in QuPath and drag its GeoJSON onto it")
+        echo("Next: look at the overlays there, or open an image in QuPath and drag its GeoJSON onto it")
     for failure in failures:
-        typer.echo(f"error: {failure}", err=True)
+        echo(f"error: {failure}", err=True)
     if failures:
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="model.safetensors of a run, or a project folder.")],
+    model: Annotated[Path, Argument(help="model.safetensors of a run, or a project folder.")],
     computing: Computing,
-    dataset: Annotated[
-        str | None, typer.Argument(help="Dataset whose test part is measured; a project can do without.")
-    ] = None,
+    dataset: Annotated[str | None, Argument(help="Dataset with a test part; a project needs none.")] = None,
     as_json: Json = False,
 ) -> None:
     """Measure a model on the test part of a dataset, or the newest round of a project on tiles left out of fits."""
-    from aczerots.project.folder import is_project, newest_model, open_project
+    from aczerots.project.folder import is_project, newest_model
     from aczerots.project.rounds import measure_round
-    from aczerots.project.status import next_step
-    from aczerots.simulate.evaluation import evaluate_model
 
     following = None
     if dataset is not None:
-        row: dict[str, Any] = dict(
-            evaluate_model(newest_model(model), dataset, progress=ConsoleProgress(), **asdict(computing))
-        )
+        found = az.evaluate_model(newest_model(model), dataset, progress=ConsoleProgress(), **asdict(computing))
+        row: dict[str, Any] = dict(found)
     elif is_project(model):
-        with open_project(model) as project:
+        with az.open_project(model) as project:
             row = measure_round(project, computing.running())
-            following = next_step(project)
+            following = project.next_step()
     else:
         raise SettingsError("there is nothing to measure on", fix="Name a dataset: aczerots evaluate MODEL DATASET")
     if as_json:
@@ -93,19 +85,16 @@ def evaluate(
     title = f"{model} on {dataset or 'drawn tiles that were left out'}"
     show_rows([{"measure": name.replace("_", " "), "value": value} for name, value in row.items()], title)
     if following is not None:
-        typer.echo(f"Next: {following}; or look at the report: aczerots report {model}")
+        echo(f"Next: {following}; or look at the report: aczerots report {model}")
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Output folders of runs, or one project folder.")],
-    out: Annotated[
-        Path | None, typer.Option(help="HTML file to write; default comparison.html, or report.html in the project.")
-    ] = None,
+    runs: Annotated[list[Path], Argument(help="Output folders of runs, or one project folder.")],
+    out: Annotated[Path | None, Option(help="HTML file; default comparison.html, or report.html in a project.")] = None,
 ) -> None:
     """Draw several runs into one comparison, or a project into a report of its rounds."""
-    from aczerots.project.folder import is_project, open_project
+    from aczerots.project.folder import is_project
     from aczerots.project.report import write_project_report
-    from aczerots.project.status import next_step
     from aczerots.report import write_report
 
     following = "open it in a browser"
@@ -114,10 +103,10 @@ def report(
         raise SettingsError("a project has a report of its own", where=projects[0], fix="Name it alone")
     target = out or (projects[0] / "report.html" if projects else Path("comparison.html"))
     if projects:
-        with open_project(projects[0]) as project:
+        with az.open_project(projects[0]) as project:
             write_project_report(project, target)
-            following += f"; then {next_step(project)}"
+            following += f"; then {project.next_step()}"
     else:
         write_report(runs, target)
-    typer.echo(f"Written: {target}")
-    typer.echo(f"Next: {following}")
+    echo(f"Written: {target}")
+    echo(f"Next: {following}")

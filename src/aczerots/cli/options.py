@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from aczerots.cli.console import ConsoleProgress
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from aczerots.engine.base import Engine
     from aczerots.project.bench import Running
 
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, auto, cuda, cuda:1, mps.")]
-Compile = Annotated[bool, typer.Option("--compile", help="Compile the backbone: slow start, then faster.")]
+Device = Annotated[str, Option(help="Where to compute: cpu, auto, cuda, cuda:1, mps.")]
+Compile = Annotated[bool, Option("--compile", help="Compile the backbone: slow start, then faster.")]
 RemoteCode = Annotated[
-    bool, typer.Option("--trust-remote-code", help="Let the backbone's repository run Python code it brings along.")
+    bool, Option("--trust-remote-code", help="Let the backbone's repository run its own Python code.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
-ProjectFolder = Annotated[Path, typer.Argument(help="Project folder.")]
-Author = Annotated[str | None, typer.Option(help="Who drew; default is the name you are logged in with.")]
+Json = Annotated[bool, Option("--json", help="Print JSON instead of a table.")]
+Seed = Annotated[int, Option(help="Seed of everything random.")]
+ProjectFolder = Annotated[Path, Argument(help="Project folder.")]
+Author = Annotated[str | None, Option(help="Who drew; default is the name you are logged in with.")]
 
 
 @dataclass(frozen=True)
@@ -44,52 +44,42 @@ class Computing:
 class Workers:
     """Where the work on many tiles or slides runs."""
 
-    engine: Annotated[str, typer.Option(help="Where the work runs: local or ray.")] = "local"
-    address: Annotated[
-        str | None, typer.Option(help="Of the Ray cluster: auto, HOST:PORT, ray://HOST:PORT; default starts one here.")
-    ] = None
-    jobs: Annotated[
-        int | None, typer.Option(help="Workers; default one per GPU, one on a CPU, all places of a cluster.")
-    ] = None
+    engine: Annotated[str, Option(help="Where the work runs: local or ray.")] = "local"
+    address: Annotated[str | None, Option(help="Ray cluster: auto, HOST:PORT, ray://...; default starts one.")] = None
+    jobs: Annotated[int | None, Option(help="Workers; default one per GPU, one on a CPU, a whole cluster.")] = None
 
     def open(self, device: str) -> "Engine":
         """The engine with these workers."""
-        from aczerots.engine.locate import EngineOptions, locate_engine
+        from aczerots.engine.locate import locate_engine
 
-        return locate_engine(EngineOptions(self.engine, self.address, self.jobs), device)
+        return locate_engine(self.engine, address=self.address, workers=self.jobs, device=device)
 
 
 @dataclass(frozen=True)
 class Embedding:
     """What decides the dense features of tiles."""
 
-    backbone: Annotated[str, typer.Option(help="embedded, or KIND:MODEL with hf, open_clip, conch, keep or musk.")] = (
-        "embedded"
-    )
-    refine_with: Annotated[str | None, typer.Option(help="Vision-only helper: hf:MODEL or timm:MODEL.")] = None
-    precision: Annotated[str, typer.Option(help="Of the backbone on images: fp32, bf16 or fp16.")] = "fp32"
-    tile_size: Annotated[int, typer.Option(help="Side of a tile in pixels.")] = 224
+    backbone: Annotated[str, Option(help="embedded, or hf:, open_clip:, conch:, keep: or musk:MODEL.")] = "embedded"
+    refine_with: Annotated[str | None, Option(help="Vision-only helper: hf:MODEL or timm:MODEL.")] = None
+    precision: Annotated[str, Option(help="Of the backbone on images: fp32, bf16 or fp16.")] = "fp32"
+    tile_size: Annotated[int, Option(help="Side of a tile in pixels.")] = 224
 
 
 @dataclass(frozen=True)
 class Limits:
     """How many tiles of one slide or patient a round may ask for."""
 
-    per_slide: Annotated[int | None, typer.Option(min=1, help="Tiles of one slide at most, per round.")] = None
-    per_patient: Annotated[int | None, typer.Option(min=1, help="Tiles of one patient at most, per round.")] = None
+    per_slide: Annotated[int | None, Option(min=1, help="Tiles of one slide at most, per round.")] = None
+    per_patient: Annotated[int | None, Option(min=1, help="Tiles of one patient at most, per round.")] = None
 
 
 @dataclass(frozen=True)
 class Learning:
     """What decides the model and the choice of tiles."""
 
-    text: Annotated[str, typer.Option(help="What stands for a class: descriptions, names or templates.")] = (
-        "descriptions"
-    )
-    preset: Annotated[str, typer.Option(help="Model: prozs, paper, seen-only or zeroshot.")] = "prozs"
-    strategy: Annotated[
-        str, typer.Option(help="Chooses the tiles: aczerots, paper, random, entropy, coreset, badge, ...")
-    ] = "aczerots"
+    text: Annotated[str, Option(help="What stands for a class: descriptions, names or templates.")] = "descriptions"
+    preset: Annotated[str, Option(help="Model: prozs, paper, seen-only or zeroshot.")] = "prozs"
+    strategy: Annotated[str, Option(help="Chooses tiles: aczerots, paper, random, entropy, coreset, ...")] = "aczerots"
     seed: Seed = 0
 
 

@@ -6,8 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option, echo
 
+import aczerots as az
 from aczerots.cli.console import ConsoleProgress, count_of, show_json, show_rows
 from aczerots.cli.options import Computing, Embedding, Json, Learning, Limits, ProjectFolder, RemoteCode
 
@@ -16,28 +17,26 @@ RARE = ("no_seen_class", "cannot_tell", "skipped", "lent", "change", "coverage",
 
 
 def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads them off the signature
-    project: Annotated[Path, typer.Argument(help="New folder for the project.")],
-    slides: Annotated[list[str], typer.Option(help='Images: a quoted pattern, "scans/*.png", or URL; several times.')],
-    classes: Annotated[str, typer.Option(help='YAML file, or "tumor:seen,stroma:seen,necrosis:unseen".')],
+    project: Annotated[Path, Argument(help="New folder for the project.")],
+    slides: Annotated[list[str], Option(help='Images: a quoted pattern, "scans/*.png", or URL; several times.')],
+    classes: Annotated[str, Option(help='YAML file, or "tumor:seen,stroma:seen,necrosis:unseen".')],
     embedding: Embedding,
     learning: Learning,
     limits: Limits,
-    mpp: Annotated[
-        float | None, typer.Option(help="Micrometres per pixel to read at; without it, pixels as is.")
-    ] = None,
-    slide_mpp: Annotated[float | None, typer.Option(help="Of slides whose file states no resolution.")] = None,
-    budget: Annotated[int, typer.Option(help="Tiles per round.")] = 10,
-    patients: Annotated[str | None, typer.Option(help="CSV file with the columns slide and patient.")] = None,
-    double: Annotated[float, typer.Option(help="Fraction of the tiles that two people draw independently.")] = 0.0,
-    folds: Annotated[int, typer.Option(help="Fits per round that leave drawn tiles out, to measure; 0 is none.")] = 5,
-    database: Annotated[str | None, typer.Option(help="postgresql+psycopg://USER@HOST/NAME for a group.")] = None,
+    mpp: Annotated[float | None, Option(help="Micrometres per pixel to read at; without it, pixels as is.")] = None,
+    slide_mpp: Annotated[float | None, Option(help="Of slides whose file states no resolution.")] = None,
+    budget: Annotated[int, Option(help="Tiles per round.")] = 10,
+    patients: Annotated[str | None, Option(help="CSV file with the columns slide and patient.")] = None,
+    double: Annotated[float, Option(help="Fraction of the tiles that two people draw independently.")] = 0.0,
+    folds: Annotated[int, Option(help="Fits per round that leave drawn tiles out, to measure; 0 is none.")] = 5,
+    database: Annotated[str | None, Option(help="postgresql+psycopg://USER@HOST/NAME for a group.")] = None,
     trust_remote_code: RemoteCode = False,
 ) -> None:
     """Make a project: a folder with your slides, your classes and a database."""
     from aczerots.backbones.locate import locate_backbone
     from aczerots.backbones.options import BackboneOptions
     from aczerots.project.classes import read_classes
-    from aczerots.project.folder import init_project, open_project
+    from aczerots.project.folder import init_project
     from aczerots.project.patients import read_patients
     from aczerots.project.settings import make_settings
     from aczerots.prozs.presets import locate_preset
@@ -62,101 +61,94 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
     options = BackboneOptions(settings.refine_with, settings.precision, trust_remote_code=trust_remote_code)
     locate_backbone(settings.backbone, "cpu", options)
     init_project(project, slides, settings, ConsoleProgress())
-    with open_project(project) as made:
+    with az.open_project(project) as made:
         count, tiles = len(made.store.rounds.slides()), len(made.store.rounds.tiles())
     sizes = count_of(count, "slide"), count_of(tiles, "tile"), count_of(len(settings.classes), "class", "classes")
-    typer.echo(f"Made {project}: {', '.join(sizes)}")
-    typer.echo(f"Next: aczerots select {project}")
+    echo(f"Made {project}: {', '.join(sizes)}")
+    echo(f"Next: aczerots select {project}")
 
 
 def select(
     project: ProjectFolder,
     limits: Limits,
     computing: Computing,
-    strategy: Annotated[str | None, typer.Option(help="Instead of the project's.")] = None,
-    budget: Annotated[int | None, typer.Option(min=1, help="Tiles, instead of the project's.")] = None,
+    strategy: Annotated[str | None, Option(help="Instead of the project's.")] = None,
+    budget: Annotated[int | None, Option(min=1, help="Tiles, instead of the project's.")] = None,
     as_json: Json = False,
 ) -> None:
     """Propose the tiles of the next round, each with the model's draft."""
-    from aczerots.project.folder import open_project
     from aczerots.project.rounds import propose_round
-    from aczerots.project.status import next_step
 
-    with open_project(project) as opened:
+    with az.open_project(project) as opened:
         done = propose_round(opened, computing.running(), strategy=strategy, budget=budget, **asdict(limits))
         tiles = opened.store.rounds.tiles()
         rows = [{"rank": p.rank, "tile": tiles[p.tile].id, "score": p.score, **p.components} for p in done.picks]
-        following = next_step(opened)
+        following = opened.next_step()
     if as_json:
         show_json({"round": done.number, "new": done.new, "tiles": rows, "next": following})
         return
     show_rows(rows, f"Round {done.number}" if done.new else f"Round {done.number} is open already")
-    typer.echo(f"Next: {following}")
+    echo(f"Next: {following}")
 
 
 def fit(project: ProjectFolder, computing: Computing, as_json: Json = False) -> None:
     """Fit the model of the newest round to all answers."""
-    from aczerots.project.folder import open_project
     from aczerots.project.rounds import fit_round
-    from aczerots.project.status import next_step
 
-    with open_project(project) as opened:
+    with az.open_project(project) as opened:
         done = fit_round(opened, computing.running())
-        following = next_step(opened)
+        following = opened.next_step()
     if as_json:
         show_json({**asdict(done), "next": following})
         return
     fitted = f"model fitted to {count_of(done.tiles, 'drawn tile')}"
     what = fitted if done.tiles else "nothing is drawn: the zero-shot model"
-    typer.echo(f"Round {done.number}: {what}, in {project / done.file}")
+    echo(f"Round {done.number}: {what}, in {project / done.file}")
     if done.left:
-        typer.echo(f"{count_of(done.left, 'tile')} of the round had no answer; they may be chosen again")
+        echo(f"{count_of(done.left, 'tile')} of the round had no answer; they may be chosen again")
     if done.change is not None:
-        typer.echo(f"{100 * done.change:.1f} % of the pool has another class than with the model before")
+        echo(f"{100 * done.change:.1f} % of the pool has another class than with the model before")
     if done.miou is not None:
-        typer.echo(f"mIoU of drawn classes is {done.miou:.3f}, on drawn tiles that were left out of the fit")
-    typer.echo(f"Next: {following}; or use the model: aczerots predict {project} IMAGES --out FOLDER")
+        echo(f"mIoU of drawn classes is {done.miou:.3f}, on drawn tiles that were left out of the fit")
+    echo(f"Next: {following}; or use the model: aczerots predict {project} IMAGES --out FOLDER")
 
 
 def run(
     project: ProjectFolder,
     computing: Computing,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds to go through from here.")] = 1,
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks at the answers.")] = 5.0,
+    rounds: Annotated[int, Option(min=1, help="Rounds to go through from here.")] = 1,
+    every: Annotated[float, Option(min=0.1, help="Seconds between looks at the answers.")] = 5.0,
 ) -> None:
     """The loop: propose a round, wait until every tile has its answer, fit; goes on after an interrupt."""
-    from aczerots.project.folder import open_project
     from aczerots.project.rounds import go_round
-    from aczerots.project.status import next_step
 
     running = computing.running()
-    with open_project(project) as opened:
+    with az.open_project(project) as opened:
         for _ in range(rounds):
             done = go_round(opened, running, every)
             fitted = count_of(done.tiles, "drawn tile")
-            typer.echo(f"Round {done.number}: model fitted to {fitted}, in {project / done.file}")
-        following = next_step(opened)
-    typer.echo(f"Next: {following}")
+            echo(f"Round {done.number}: model fitted to {fitted}, in {project / done.file}")
+        following = opened.next_step()
+    echo(f"Next: {following}")
 
 
 def status(project: ProjectFolder, as_json: Json = False) -> None:
     """Where the project stands, per round and per class, and what to do next."""
     from aczerots.project.agreement import agreement
-    from aczerots.project.folder import open_project
-    from aczerots.project.status import advice, class_rows, next_step, round_rows
+    from aczerots.project.status import advice, class_rows, round_rows
 
-    with open_project(project) as opened:
+    with az.open_project(project) as opened:
         progress = opened.store.progress()
         read_twice = [asdict(a) for a in agreement(opened) if a.tiles]
         rounds, classes = round_rows(opened, progress), class_rows(opened, progress)
-        slides, following = len(opened.store.rounds.slides()), next_step(opened, progress)
+        slides, following = len(opened.store.rounds.slides()), opened.next_step()
     suggestion = advice(rounds)
     if as_json:
         counts = {"slides": slides, "tiles": progress.tiles, "refused": progress.refused}
         tables = {"rounds": rounds, "classes": classes, "agreement": read_twice}
         show_json({**counts, **tables, "advice": asdict(suggestion), "next": following})
         return
-    typer.echo(f"{project}: {count_of(slides, 'slide')}, {count_of(progress.tiles, 'tile')}")
+    echo(f"{project}: {count_of(slides, 'slide')}, {count_of(progress.tiles, 'tile')}")
     if rounds:
         empty = {key for key in RARE if not any(row[key] for row in rounds)}
         shown = [{**row, "minutes": f"{row['minutes']:.1f}"} for row in rounds]
@@ -165,7 +157,7 @@ def status(project: ProjectFolder, as_json: Json = False) -> None:
     if read_twice:
         show_rows(read_twice, "Agreement of the two readings")
     if progress.refused:
-        typer.echo(f"{count_of(progress.refused, 'answer')} that came too late: kept aside")
+        echo(f"{count_of(progress.refused, 'answer')} that came too late: kept aside")
     if suggestion.stop:
-        typer.echo(f"You may stop here. {suggestion.reason}")
-    typer.echo(f"Next: {following}")
+        echo(f"You may stop here. {suggestion.reason}")
+    echo(f"Next: {following}")

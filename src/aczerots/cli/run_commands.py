@@ -6,56 +6,49 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Exit, Option, echo
 
+import aczerots as az
 from aczerots.cli.console import ConsoleProgress, show_json, show_rows
 from aczerots.cli.options import Computing, Device, Embedding, Json, Learning, Limits, Seed
 
 DEMO = {"dataset": "phantom:40", "unseen": ("necrosis",), "rounds": 4, "initial": 0.05, "budget": 0.1}
 
 
-def demo(out: Annotated[Path, typer.Option(help="Output folder.")] = Path("demo"), seed: Seed = 0) -> None:
+def demo(out: Annotated[Path, Option(help="Output folder.")] = Path("demo"), seed: Seed = 0) -> None:
     """Run the loop on procedural tissue; needs no data and no download."""
-    from aczerots.config import read_settings
-    from aczerots.simulate.simulate import simulate as run
-
-    rows = run(read_settings(**DEMO, seed=seed), out, progress=ConsoleProgress())
+    rows = az.run_simulation(az.SimulateSettings(**DEMO, seed=seed), out, progress=ConsoleProgress())
     without_classes = [{k: v for k, v in row.items() if not k.startswith("iou:")} for row in rows]
     show_rows(without_classes, "Rounds on the phantom, necrosis unseen")
-    typer.echo(f"\nWritten: {out / 'metrics.csv'}, {out / 'report.html'}")
-    typer.echo("Next, on your own images (a folder with dataset.yaml, images/ and masks/):")
-    typer.echo('  aczerots simulate folder:PATH --unseen "a class nobody draws" --out runs/first')
+    echo(f"\nWritten: {out / 'metrics.csv'}, {out / 'report.html'}")
+    echo("Next, on your own images (a folder with dataset.yaml, images/ and masks/):")
+    echo('  aczerots simulate folder:PATH --unseen "a class nobody draws" --out runs/first')
 
 
 def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads them off the signature
-    dataset: Annotated[str, typer.Argument(help="folder:PATH, bcss:PATH, voc:PATH, her2st:PATH, phantom:N, ...")],
-    out: Annotated[Path, typer.Option(help="Output folder; an interrupted run goes on there.")],
+    dataset: Annotated[str, Argument(help="folder:PATH, bcss:PATH, voc:PATH, her2st:PATH, phantom:N, ...")],
+    out: Annotated[Path, Option(help="Output folder; an interrupted run goes on there.")],
     embedding: Embedding,
     learning: Learning,
     limits: Limits,
     computing: Computing,
-    unseen: Annotated[list[str] | None, typer.Option(help="A class that nobody draws; several times.")] = None,
-    without: Annotated[list[str] | None, typer.Option(help="Switch off a term of the strategy.")] = None,
-    descriptions: Annotated[Path | None, typer.Option(help="File of descriptions, as `describe` writes it.")] = None,
-    cache: Annotated[
-        str, typer.Option(help="Dense features on disk: dense, pooled (for large pools) or off.")
-    ] = "dense",
-    rounds: Annotated[int, typer.Option(help="Last round; round 0 is zero-shot.")] = 6,
-    initial: Annotated[float, typer.Option(help="Fraction of the pool drawn for round 1.")] = 0.05,
-    first: Annotated[str, typer.Option(help="What chooses the tiles of round 1: random or strategy.")] = "random",
-    budget: Annotated[float, typer.Option(help="Fraction of the pool per later round.")] = 0.15,
-    full: Annotated[bool, typer.Option("--full", help="Draw the whole pool at once: the full-label model.")] = False,
+    unseen: Annotated[list[str] | None, Option(help="A class that nobody draws; several times.")] = None,
+    without: Annotated[list[str] | None, Option(help="Switch off a term of the strategy.")] = None,
+    descriptions: Annotated[Path | None, Option(help="File of descriptions, as `describe` writes it.")] = None,
+    cache: Annotated[str, Option(help="Dense features on disk: dense, pooled (for large pools) or off.")] = "dense",
+    rounds: Annotated[int, Option(help="Last round; round 0 is zero-shot.")] = 6,
+    initial: Annotated[float, Option(help="Fraction of the pool drawn for round 1.")] = 0.05,
+    first: Annotated[str, Option(help="What chooses the tiles of round 1: random or strategy.")] = "random",
+    budget: Annotated[float, Option(help="Fraction of the pool per later round.")] = 0.15,
+    full: Annotated[bool, Option("--full", help="Draw the whole pool at once: the full-label model.")] = False,
     as_json: Json = False,
 ) -> None:
     """Active learning on labelled images with a simulated expert."""
-    from aczerots.config import read_settings
-    from aczerots.simulate.simulate import simulate as run
-
     chosen = asdict(embedding) | asdict(learning) | asdict(limits)
     chosen |= {"rounds": rounds, "initial": initial, "without": without or ()}
     if full:
         chosen |= {"strategy": "random", "rounds": 1, "initial": 1.0, "without": ()}
-    settings = read_settings(
+    settings = az.SimulateSettings(
         **chosen,
         dataset=dataset,
         unseen=unseen or (),
@@ -64,22 +57,22 @@ def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
         first=first,
         budget=budget,
     )
-    rows = run(settings, out, progress=ConsoleProgress(), **asdict(computing))
+    rows = az.run_simulation(settings, out, progress=ConsoleProgress(), **asdict(computing))
     if as_json:
         show_json(rows)
         return
     show_rows(rows, f"{dataset}, strategy {settings.strategy}, preset {settings.preset}, seed {settings.seed}")
-    typer.echo(f"Written: {out / 'metrics.csv'}, {out / 'report.html'}")
+    echo(f"Written: {out / 'metrics.csv'}, {out / 'report.html'}")
 
 
 def experiment(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads them off the signature
-    protocol: Annotated[str, typer.Argument(help="A TOML file, or the name of a protocol that comes with aczerots.")],
-    out: Annotated[Path, typer.Option(help="Output folder; an interrupted experiment goes on there.")],
-    data: Annotated[Path | None, typer.Option(help="Folder that {data} in the protocol stands for.")] = None,
-    jobs: Annotated[int, typer.Option(help="Runs at the same time, each on one processor core.")] = 1,
-    seeds: Annotated[int | None, typer.Option(help="Number of seeds, instead of the protocol's.")] = None,
-    strategy: Annotated[list[str] | None, typer.Option(help="Only this strategy; several times.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs and the time they take, run none.")] = False,
+    protocol: Annotated[str, Argument(help="A TOML file, or the name of a protocol that comes with aczerots.")],
+    out: Annotated[Path, Option(help="Output folder; an interrupted experiment goes on there.")],
+    data: Annotated[Path | None, Option(help="Folder that {data} in the protocol stands for.")] = None,
+    jobs: Annotated[int, Option(help="Runs at the same time, each on one processor core.")] = 1,
+    seeds: Annotated[int | None, Option(help="Number of seeds, instead of the protocol's.")] = None,
+    strategy: Annotated[list[str] | None, Option(help="Only this strategy; several times.")] = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="List the runs and the time they take, run none.")] = False,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
@@ -93,14 +86,14 @@ def experiment(  # noqa: PLR0913, PLR0917  # one parameter per option: typer rea
         if as_json:
             show_json({"runs": [r.settings.model_dump(mode="json") for r in plan.runs], "seconds": plan.seconds})
         else:
-            typer.echo("\n".join([*(r.text for r in plan.runs), plan.text]))
+            echo("\n".join([*(r.text for r in plan.runs), plan.text]))
         return
     outcome = run_experiment(wanted, out, data=data, jobs=jobs, device=device, progress=ConsoleProgress())
     if as_json:
         failed = [{"run": run.text, "reason": reason} for run, reason in outcome.failures]
         show_json({"written": [str(p) for p in outcome.written], "failed": failed})
     else:
-        typer.echo(f"Written: {', '.join(str(p) for p in outcome.written if p.parent == out)}")
+        echo(f"Written: {', '.join(str(p) for p in outcome.written if p.parent == out)}")
     if outcome.failures:
-        typer.echo(f"error: {len(outcome.failures)} of {len(outcome.plan.runs)} runs failed", err=True)
-        raise typer.Exit(1)
+        echo(f"error: {len(outcome.failures)} of {len(outcome.plan.runs)} runs failed", err=True)
+        raise Exit(1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from aczerots.engine.base import Engine
 from aczerots.engine.local import HereEngine, ProcessEngine
 from aczerots.errors import SettingsError
@@ -11,43 +9,31 @@ from aczerots.errors import SettingsError
 ENGINES = ("local", "ray")
 
 
-@dataclass(frozen=True)
-class EngineOptions:
-    """Where work runs; decides no numbers.
-
-    Attributes:
-        engine: ``local`` or ``ray``.
-        address: Of a Ray cluster; None starts one on this machine.
-        workers: How many (``--jobs``); None takes one per GPU, one on a CPU, or what a cluster has room for.
-    """
-
-    engine: str = "local"
-    address: str | None = None
-    workers: int | None = None
-
-
-def locate_engine(options: EngineOptions, device: str = "cpu") -> Engine:
-    """The engine that the options name.
+def locate_engine(
+    name: str = "local", *, address: str | None = None, workers: int | None = None, device: str = "cpu"
+) -> Engine:
+    """The engine of that name; which one it is decides no numbers.
 
     Args:
-        options: Which engine, and how many workers.
+        name: ``local`` or ``ray``.
+        address: Of a Ray cluster; None starts one on this machine.
+        workers: How many (``--jobs``); None takes one per GPU, one on a CPU, or what a cluster has room for.
         device: Where to compute: ``cpu``, ``auto``, ``cuda`` (all GPUs of the machine), ``cuda:1``, ``mps``.
 
     Raises:
-        SettingsError: Unknown engine, a number of jobs that makes no sense, or an address without Ray.
+        SettingsError: Unknown engine, a number of workers that makes no sense, or an address without Ray.
     """
-    if options.workers is not None and options.workers < 1:
-        raise SettingsError(f"{options.workers} workers can do nothing", where="--jobs", fix="Use 1 or more")
-    if options.engine == "ray":
+    if workers is not None and workers < 1:
+        raise SettingsError(f"{workers} workers can do nothing", where="--jobs", fix="Use 1 or more")
+    if name == "ray":
         from aczerots.engine.ray_cluster import RayEngine
 
-        return RayEngine(options.address, options.workers, device)
-    if options.engine != "local":
-        fix = f"Use {' or '.join(ENGINES)}"
-        raise SettingsError(f"'{options.engine}' names no engine", where="--engine", fix=fix)
-    if options.address is not None:
+        return RayEngine(address, workers, device)
+    if name != "local":
+        raise SettingsError(f"'{name}' names no engine", where="--engine", fix=f"Use {' or '.join(ENGINES)}")
+    if address is not None:
         raise SettingsError("is for --engine ray", where="--address", fix="Add --engine ray, or leave it out")
-    devices = local_devices(device, options.workers)
+    devices = local_devices(device, workers)
     return HereEngine(devices[0]) if len(devices) == 1 else ProcessEngine(devices)
 
 

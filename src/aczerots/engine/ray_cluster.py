@@ -12,7 +12,7 @@ from typing import Any, final
 
 from aczerots.engine.base import TRIES, Ended, Failure, Job, Result, Unit, attempt
 from aczerots.engine.queue import QueuedUnit, UnitQueue
-from aczerots.errors import AczerotsError, MissingExtraError, SettingsError
+from aczerots.errors import AczerotsError, SettingsError, extra_needed
 
 _POLL_SECONDS = 1.0
 _PATIENCE_SECONDS = 600.0
@@ -186,10 +186,8 @@ def _connected(address: str | None) -> Iterator[Any]:
         SettingsError: No cluster at the address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
+    with extra_needed("ray", "--engine ray"):
         import ray
-    except ImportError as error:
-        raise MissingExtraError("ray", "--engine ray") from error
     if ray.is_initialized():
         yield ray
         return

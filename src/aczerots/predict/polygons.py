@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.annotation.formats.pathclass import qupath_name
-from aczerots.errors import MissingExtraError
+from aczerots.annotation.formats.qupath_classes import qupath_name
+from aczerots.errors import extra_needed
 from aczerots.taxonomy import IGNORE, Taxonomy
 
 TOLERANCE = 1.0
@@ -43,12 +43,10 @@ def polygon_features(
     Raises:
         MissingExtraError: rasterio or shapely is not installed.
     """
-    try:
+    with extra_needed("slides", "writing polygons"):
         import shapely
         from rasterio.features import shapes, sieve
         from shapely.geometry import mapping, shape
-    except ImportError as error:
-        raise MissingExtraError("slides", "writing polygons") from error
 
     calm = np.asarray(sieve(labels, smallest, connectivity=4)) if labels.size >= smallest else labels
     # Glass is no class: what was sieved into it or out of it goes back.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.errors import MissingExtraError, StorageError
+from aczerots.errors import StorageError, extra_needed
 from aczerots.predict.chunks import FinishedChunk, Place, decode, encode, halved
 from aczerots.slides.windows import TIFF_TILE
 from aczerots.storage.files import atomic_write
@@ -88,10 +88,8 @@ class LabelPyramid:
 
 
 def _writer(path: Path, **options: Any) -> Any:
-    try:
+    with extra_needed("slides", "writing label pyramids"):
         import tifffile
-    except ImportError as error:
-        raise MissingExtraError("slides", "writing label pyramids") from error
     return tifffile.TiffWriter(path, **options)
 
 

@@ -46,7 +46,7 @@ def write_map(
         StorageError: A file cannot be written.
     """
     names = [f"{slide.id}.overlay.png"]
-    write_png(out / names[0], _overlay(slide, pyramid, taxonomy), effort=2)
+    write_png(out / names[0], _overlay(slide, pyramid, taxonomy), compression=2)
     if isinstance(slide, ImageSlide):
         names.append(f"{slide.id}.mask.png")
         labels = nearest(pyramid.labels(0), Box(0, 0, *plan.size), slide.size)

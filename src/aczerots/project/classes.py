@@ -74,8 +74,8 @@ def _coloured(entries: list[Any], where: object) -> tuple[TissueClass, ...]:
         try:
             classes.append(TissueClass.model_validate({**colour, **entry} if isinstance(entry, Mapping) else entry))
         except ValidationError as error:
-            key, what = first_complaint(error)
-            raise InputError(f"class {i + 1}, '{key or 'class'}': {what}", where=where) from None
+            key, what = first_complaint(error, "class")
+            raise InputError(f"class {i + 1}, '{key}': {what}", where=where) from None
     if not classes:
         raise SettingsError("names no class", where=where)
     return tuple(classes)

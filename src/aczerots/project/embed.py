@@ -25,13 +25,8 @@ def embed_project(
 ) -> Embedded:
     """Compute the features that the project's cache lacks; goes on after an interrupt.
 
-    Args:
-        folder: The project; all workers must see it.
-        device: Where to compute without an engine of several workers.
-        compiled: Compile the backbone.
-        trust_remote_code: Let the backbone's repository run Python code it brings along.
-        engine: Where to compute; None takes this process.
-        progress: Receives progress.
+    All workers must see the project's folder. The other arguments are those of
+    :func:`aczerots.loop.embed.embed_dataset`.
 
     Raises:
         InputError: No project, or a slide or the weights cannot be used.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,11 +11,12 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from aczerots.annotation.store.records import RoundState
 from aczerots.annotation.store.store import ProjectStore
 from aczerots.engine.progress import Progress
 from aczerots.errors import AczerotsError, InputError, SettingsError
 from aczerots.project.settings import FILE, ProjectSettings, read_settings, write_settings
-from aczerots.project.slides import describe_slide, find_files, pool_tiles, reopen, slide_name
+from aczerots.project.slides import find_files, pool_tiles, reopen, slide_name, slide_record
 from aczerots.slides.base import Slide
 from aczerots.slides.open import open_slide
 from aczerots.slides.pixels import PixelCache
@@ -48,7 +49,7 @@ class Project:
 
     @property
     def cache(self) -> Path:
-        """Folder of cached grids; may be removed at any time."""
+        """Folder of cached dense features; may be removed at any time."""
         return self.folder / "cache"
 
     @property
@@ -60,6 +61,29 @@ class Project:
         """Model of a round."""
         return self.folder / "models" / f"round-{number}.safetensors"
 
+    def slide_of(self, path: Path, given: str | None = None) -> str:
+        """Id of the slide that a file is named after, or of the given one.
+
+        Raises:
+            InputError: There is no such slide.
+        """
+        known = [record.id for record in self.store.rounds.slides()]
+        name = given if given is not None else slide_name(path)
+        if name not in known:
+            fix = f"Name the file as its slide ({', '.join(sorted(known)[:5])}, ...); ingest takes --slide too"
+            raise InputError(f"there is no slide {name!r}", where=path, fix=fix)
+        return name
+
+    def next_step(self) -> str:
+        """The command that goes on from here."""
+        rounds = self.store.progress().rounds
+        if not rounds or rounds[-1].state in {RoundState.FITTED, RoundState.EVALUATED} or not rounds[-1].asked:
+            return f"aczerots select {self.folder}"
+        if not rounds[-1].left:
+            return f"aczerots fit {self.folder}"
+        export, ingest = f"aczerots export {self.folder}", f"aczerots ingest {self.folder} FILES"
+        return f"aczerots annotate {self.folder}, or in QuPath: {export}, draw, {ingest}"
+
     @cached_property
     def slides(self) -> dict[str, Slide]:
         """All slides by id, opened once.
@@ -68,7 +92,7 @@ class Project:
             InputError: One is missing or has changed.
         """
         cache = PixelCache()
-        return {f.id: reopen(f, self.folder, cache) for f in self.store.rounds.slides()}
+        return {r.id: reopen(r, self.folder, cache) for r in self.store.rounds.slides()}
 
 
 @contextmanager
@@ -80,11 +104,8 @@ def open_project(folder: Path) -> Iterator[Project]:
         StorageError: The database cannot be opened.
     """
     settings = read_settings(folder)
-    store = ProjectStore(settings.database or folder / DATABASE)
-    try:
+    with closing(ProjectStore(settings.database or folder / DATABASE)) as store:
         yield Project(folder, settings, store)
-    finally:
-        store.close()
 
 
 def newest_model(path: Path) -> Path:
@@ -111,13 +132,13 @@ def is_project(path: Path | str) -> bool:
 def init_project(
     folder: Path, patterns: Sequence[str], settings: ProjectSettings, progress: Progress | None = None
 ) -> None:
-    """Make a project with its slides. Nothing is left if it fails, but for copies of slides from elsewhere.
+    """Make a project with its slides. If it fails, nothing is left but copies of slides from URLs.
 
     Args:
         folder: New or empty folder.
         patterns: Files of slides; those behind URLs are copied to :data:`COPIES` in it.
         settings: What the project is about.
-        progress: Hears of copies.
+        progress: Receives progress.
 
     Raises:
         SettingsError: The folder holds a project already, or the database URL makes no sense.
@@ -126,11 +147,10 @@ def init_project(
     """
     if is_project(folder):
         raise SettingsError("is a project already", where=folder, fix="Add slides with: aczerots import")
-    _without_password(settings.database)
+    _refuse_password(settings.database)
     files = find_files(patterns, folder / COPIES, progress)
     make_folder(folder)
-    file = folder / DATABASE
-    new = settings.database is None and not file.exists()
+    new = settings.database is None and not (folder / DATABASE).exists()
     try:
         _fill(folder, settings, files)
     except AczerotsError:
@@ -141,17 +161,13 @@ def init_project(
 
 def _fill(folder: Path, settings: ProjectSettings, files: Sequence[Path]) -> None:
     """Slides, settings and round 0, in this order: an interrupted ``init`` may be run again."""
-    store = ProjectStore(settings.database or folder / DATABASE)
-    try:
-        tiles = store.rounds.tiles()
-        other = any(t.size != settings.tile_size for t in tiles)
+    with closing(ProjectStore(settings.database or folder / DATABASE)) as store:
+        other = any(t.size != settings.tile_size for t in store.rounds.tiles())
         if other or store.rounds.newest() is not None:
             raise SettingsError("holds a project already", where=store.name, fix="Use a new folder or database")
         add_slides(Project(folder, settings, store), files)
         write_settings(folder, settings)
         store.rounds.propose(0, "zeroshot", [])
-    finally:
-        store.close()
 
 
 def add_slides(project: Project, files: Sequence[Path]) -> list[str]:
@@ -175,12 +191,12 @@ def add_slides(project: Project, files: Sequence[Path]) -> list[str]:
         names[name] = path
         slide = open_slide(path, project.settings.slide_mpp, id=name)
         tiles = pool_tiles(slide, project.settings.tile_size, project.settings.mpp)
-        found.append((describe_slide(slide, path, project.folder), tiles))
-    return [fact.id for fact, tiles in found if project.store.rounds.add_slide(fact, tiles)]
+        found.append((slide_record(slide, path, project.folder), tiles))
+    return [record.id for record, tiles in found if project.store.rounds.add_slide(record, tiles)]
 
 
-def _without_password(database: str | None) -> None:
-    """Refuse a URL with a password: project.yaml is a plain file that people copy."""
+def _refuse_password(database: str | None) -> None:
+    """No password in the URL of the database: project.yaml is a plain file that people copy."""
     if database is None:
         return
     try:

@@ -7,24 +7,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.annotation.formats.geojson import Drawing, Drawings, Unused, read_drawings
-from aczerots.annotation.formats.masks import decode_mask
+from aczerots.annotation.formats.geojson import Drawings, Unused, read_geojson
+from aczerots.annotation.formats.masks import decode_mask, only_inside, only_seen
 from aczerots.annotation.formats.raster import rasterise
-from aczerots.annotation.store.records import Answer, AnswerKind, Draft, NewAnswer, PickRecord
+from aczerots.annotation.store.records import Answer, AnswerKind, Draft, NewAnswer
 from aczerots.engine.progress import Progress, Silent
-from aczerots.errors import InputError, MissingExtraError
+from aczerots.errors import InputError, extra_needed
 from aczerots.project.folder import Project
-from aczerots.project.slides import slide_name
 from aczerots.slides.base import Box, Tile
 from aczerots.taxonomy import IGNORE
-
-if TYPE_CHECKING:
-    from shapely import STRtree
 
 
 @dataclass(frozen=True)
@@ -60,7 +55,7 @@ class Ingested:
         unchanged: Tiles whose drawing is known already.
         untouched: Tiles that still show the model's draft as it was.
         stale: Tiles that somebody answered for meanwhile; their drawings are kept aside.
-        unused: Features without a use, with the reason.
+        unused: Features that were not used, with the reason.
     """
 
     file: Path
@@ -74,7 +69,7 @@ class Ingested:
 
     @property
     def reasons(self) -> Mapping[str, int]:
-        """How many features had no use, by reason."""
+        """How many features were not used, by reason."""
         return dict(Counter(u.reason for u in self.unused).most_common())
 
 
@@ -106,28 +101,17 @@ def ingest_files(
     progress = progress or Silent()
     if slide is not None and len(files) != 1:
         raise InputError("one slide for several files", where="--slide", fix="Name the files as their slides")
-    names = [_slide_of(project, path, slide) for path in files]
-    found = []
+    slides = [project.slide_of(path, slide) for path in files]
+    contents = []
     for i, path in enumerate(files):
-        found.append(read_drawings(path, project.taxonomy))
+        contents.append(read_geojson(path, project.taxonomy))
         progress.step("read", i + 1, len(files))
     reports = []
-    for path, name, content in zip(files, names, found, strict=True):
+    for path, name, content in zip(files, slides, contents, strict=True):
         report = Ingested(path, name, len(content.drawings), unused=list(content.unused))
         take_drawings(project, content, intake, report, progress)
         reports.append(report)
     return reports
-
-
-def _slide_of(project: Project, path: Path, given: str | None) -> str:
-    """Id of the slide that a file is for."""
-    known = {f.id for f in project.store.rounds.slides()}
-    name = given if given is not None else slide_name(path)
-    if name not in known:
-        some = ", ".join(sorted(known)[:5])
-        fix = f"Name the file as its slide ({some}, ...), or give --slide"
-        raise InputError(f"there is no slide {name!r}", where=path, fix=fix)
-    return name
 
 
 def take_drawings(
@@ -145,32 +129,38 @@ def take_drawings(
     Raises:
         MissingExtraError: The extra ``project`` is not installed.
     """
-    progress = progress or Silent()
-    picks = {p.tile: p for p in project.store.rounds.picks()}
-    tiles = [
-        (i, t)
-        for i, t in enumerate(project.store.rounds.tiles())
-        if t.slide == report.slide and (intake.everywhere or i in picks) and _within(t, intake.patch)
-    ]
-    newest = project.store.rounds.newest()
-    number = 0 if newest is None else newest.number
-    tree = _tree(content.drawings)
-    met: set[int] = set()
-    drawn: list[tuple[PickRecord, Tile, NDArray[np.uint8]]] = []
-    for done, (position, tile) in enumerate(tiles):
-        inside = _inside(tree, tile)
-        met.update(inside)
-        mask = draw_tile([content.drawings[i] for i in inside], tile) if inside else None
-        if mask is not None and (mask != IGNORE).any():
-            drawn.append((picks.get(position, PickRecord(number, 0, position, 0.0, {})), tile, mask))
-        progress.step("draw", done + 1, len(tiles))
-    _keep(project, drawn, content.versions, intake, report)
+    store = project.store
+    picks = {p.tile: p for p in store.rounds.picks()}
+    tiles = {
+        position: tile
+        for position, tile in enumerate(store.rounds.tiles())
+        if tile.slide == report.slide and (intake.everywhere or position in picks) and _lies_in(tile, intake.patch)
+    }
+    masks, drawn = _draw(content, tiles, progress or Silent())
+    histories, drafts = store.answers.histories(masks), store.rounds.drafts(masks)
+    newest = store.rounds.newest()
+    new = []
+    for position, mask in masks.items():
+        pick = picks.get(position)
+        known = _Known(
+            tuple(histories.get(position, ())),
+            drafts.get(position),
+            content.versions.get(tiles[position].id),
+            twice=pick is not None and pick.readings > 1,
+            round=pick.round if pick is not None else 0 if newest is None else newest.number,
+        )
+        answer = _answer(project, position, mask, known, intake, report)
+        if answer is not None:
+            new.append(answer)
+    kept = store.answers.add_each(new)
+    report.answers += sum(k is not None for k in kept)
+    report.stale += sum(k is None for k in kept)
     where = "lies outside the slide" if intake.everywhere else "lies in no tile that was asked for"
-    report.unused += [Unused(d.number, where) for i, d in enumerate(content.drawings) if i not in met]
+    report.unused += [Unused(d.number, where) for i, d in enumerate(content.drawings) if i not in drawn]
     report.unused.sort(key=lambda u: u.number)
 
 
-def _within(tile: Tile, patch: Box | None) -> bool:
+def _lies_in(tile: Tile, patch: Box | None) -> bool:
     """Whether the middle of a tile lies in a part of its slide."""
     if patch is None:
         return True
@@ -178,106 +168,95 @@ def _within(tile: Tile, patch: Box | None) -> bool:
     return patch.x <= x < patch.x + patch.width and patch.y <= y < patch.y + patch.height
 
 
-def _tree(drawings: Sequence[Drawing]) -> STRtree:
-    try:
-        from shapely import STRtree
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("project", "reading drawings") from error
-    return STRtree([d.geometry for d in drawings])
+def _draw(
+    content: Drawings, tiles: Mapping[int, Tile], progress: Progress
+) -> tuple[dict[int, NDArray[np.uint8]], set[int]]:
+    """Masks uint8 [size, size] by position of the tiles with a drawn pixel, and the drawings that touch a tile.
+
+    A later drawing covers an earlier one.
+    """
+    with extra_needed("project", "reading drawings"):
+        import shapely
+    tree = shapely.STRtree([d.geometry for d in content.drawings])
+    masks, touching = {}, set()
+    for done, (position, tile) in enumerate(tiles.items()):
+        b = tile.box
+        frame = shapely.box(b.x, b.y, b.x + b.width, b.y + b.height)
+        inside = sorted(tree.query(frame, predicate="intersects").tolist())
+        touching.update(inside)
+        if inside:
+            regions = [(content.drawings[i].label, content.drawings[i].geometry) for i in inside]
+            mask = only_inside(rasterise(regions, tile.window, (tile.size, tile.size)), tile)
+            if (mask != IGNORE).any():
+                masks[position] = mask
+        progress.step("draw", done + 1, len(tiles))
+    return masks, touching
 
 
-def _inside(tree: STRtree, tile: Tile) -> list[int]:
-    """Places of the drawings that touch the inside of a tile's box, in the order of the file."""
-    from shapely.geometry import box
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a tile before its drawing is taken.
 
-    b = tile.box
-    frame = box(b.x, b.y, b.x + b.width, b.y + b.height)
-    return sorted(int(i) for i in tree.query(frame, predicate="intersects"))
+    Attributes:
+        history: Its answers, oldest first.
+        draft: The model's newest draft.
+        version: Version of the answer that the drawing began from, None if the file does not tell.
+        twice: Whether two people draw it.
+        round: The round that the answer is for.
+    """
 
-
-def draw_tile(drawings: Sequence[Drawing], tile: Tile) -> NDArray[np.uint8]:
-    """Label ids uint8 [size, size] that drawings make of a tile; a later one covers an earlier one."""
-    mask = rasterise([(d.label, d.geometry) for d in drawings], tile.window, (tile.size, tile.size))
-    out = np.full_like(mask, IGNORE)
-    out[tile.inner] = mask[tile.inner]
-    return out
-
-
-def _keep(
-    project: Project,
-    drawn: Sequence[tuple[PickRecord, Tile, NDArray[np.uint8]]],
-    versions: Mapping[str, int],
-    intake: Intake,
-    report: Ingested,
-) -> None:
-    """Keep the drawings of tiles that are not known yet."""
-    positions = [pick.tile for pick, _, _ in drawn]
-    histories, drafts = project.store.answers.histories(positions), project.store.rounds.drafts(positions)
-    new = []
-    for pick, tile, mask in drawn:
-        history, draft = histories.get(pick.tile, []), drafts.get(pick.tile)
-        one = _answer(project, pick, mask, history, draft, versions.get(tile.id), intake, report)
-        if one is not None:
-            new.append(one)
-    kept = project.store.answers.add_each(new)
-    report.answers += sum(k is not None for k in kept)
-    report.stale += sum(k is None for k in kept)
+    history: tuple[Answer, ...]
+    draft: Draft | None
+    version: int | None
+    twice: bool
+    round: int
 
 
-def _answer(  # noqa: PLR0913, PLR0917  # what is known of a tile, each from another place
-    project: Project,
-    pick: PickRecord,
-    mask: NDArray[np.uint8],
-    history: Sequence[Answer],
-    draft: Draft | None,
-    version: int | None,
-    intake: Intake,
-    report: Ingested,
+def _answer(  # the tile, its drawing, what is known, and how to take it
+    project: Project, position: int, mask: NDArray[np.uint8], known: _Known, intake: Intake, report: Ingested
 ) -> NewAnswer | None:
     """The drawing of a tile as an answer, None if it says nothing new."""
-    reading = _reading(history, pick.readings > 1, intake.author)
-    key = _key(pick.tile, reading, mask, intake.tool)
-    newest = next((a for a in reversed(history) if a.reading == reading), None)
-    known_mask = None if newest is None or newest.mask is None else decode_mask(newest.mask)
-    # What is of an unseen class does not leave with an export: its absence is no change.
-    same = known_mask is not None and any(np.array_equal(m, mask) for m in (known_mask, _seen(project, known_mask)))
-    if same or any(a.key == key for a in history):
+    reading = _reading(known, intake.author)
+    key = _key(position, reading, mask, intake.tool)
+    newest = next((a for a in reversed(known.history) if a.reading == reading), None)
+    before = None if newest is None or newest.mask is None else decode_mask(newest.mask)
+    # An export leaves out unseen classes: that they are missing is no change.
+    same = before is not None and any(np.array_equal(m, mask) for m in (before, only_seen(before, project.taxonomy)))
+    if same or any(a.key == key for a in known.history):
         report.unchanged += 1
         return None
+    is_open = newest is None or newest.kind in {AnswerKind.SKIPPED, AnswerKind.WITHDRAWN}
+    draft = known.draft if is_open else None
     kind = AnswerKind.DRAWN
-    opened = newest is None or newest.kind in {AnswerKind.SKIPPED, AnswerKind.WITHDRAWN}
-    if draft is not None and opened and np.array_equal(_seen(project, decode_mask(draft.mask)), mask):
+    if draft is not None and np.array_equal(only_seen(decode_mask(draft.mask), project.taxonomy), mask):
         if not intake.accept:
             report.untouched += 1
             return None
         kind = AnswerKind.ACCEPTED
-    known = 0 if newest is None else newest.version
+    version = known.version
     if intake.yields and newest is not None and newest.author != intake.author:
         version = 0
-    based_on = known if version is None or reading else min(version, known)
+    based_on = 0 if newest is None else newest.version
+    if version is not None and not reading:
+        based_on = min(version, based_on)
     return NewAnswer(
-        pick.tile,
-        pick.round,
+        position,
+        known.round,
         intake.author,
         intake.tool,
         kind,
         based_on,
         mask,
-        draft=draft.id if draft is not None and opened and not intake.everywhere else None,
+        draft=None if draft is None or intake.everywhere else draft.id,
         reading=reading,
         key=key,
     )
 
 
-def _seen(project: Project, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The mask with unseen classes as IGNORE, as it was exported."""
-    return np.where(np.isin(mask, project.taxonomy.seen_ids), mask, np.uint8(IGNORE))
-
-
-def _reading(history: Sequence[Answer], twice: bool, author: str) -> int:
+def _reading(known: _Known, author: str) -> int:
     """1 if the tile is drawn by two people and somebody else has drawn it first."""
-    first = next((a.author for a in history if a.reading == 0 and a.kind is not AnswerKind.WITHDRAWN), None)
-    return int(twice and first is not None and first != author)
+    first = next((a.author for a in known.history if a.reading == 0 and a.kind is not AnswerKind.WITHDRAWN), None)
+    return int(known.twice and first is not None and first != author)
 
 
 def _key(position: int, reading: int, mask: NDArray[np.uint8], tool: str) -> str:

@@ -1,8 +1,7 @@
-"""Whose slides they are, from a table of the lab."""
+"""Which patient each slide is of, from a table of the lab, and how many tiles of one a round may ask for."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +9,7 @@ from aczerots.errors import InputError
 from aczerots.project.folder import Project
 from aczerots.selection.limits import Limit, tile_limits
 from aczerots.slides.base import Tile
-
-_COLUMNS = ("slide", "patient")
+from aczerots.storage.csv_file import read_rows
 
 
 def read_patients(file: Path) -> dict[str, str]:
@@ -21,31 +19,17 @@ def read_patients(file: Path) -> dict[str, str]:
         InputError: The file cannot be read, lacks a column, or names two patients for one slide.
     """
     found: dict[str, str] = {}
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            rows = csv.DictReader(stream)
-            missing = [c for c in _COLUMNS if c not in (rows.fieldnames or ())]
-            if missing:
-                raise InputError(f"has no column '{missing[0]}'", where=file, fix="The columns are: slide, patient")
-            for row in rows:
-                slide, patient = ((row[c] or "").strip() for c in _COLUMNS)
-                if patient and found.setdefault(slide, patient) != patient:
-                    raise InputError(f"slide '{slide}' has two patients", where=f"{file}, line {rows.line_num}")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot be read: {error}", where=file) from error
+    for where, row in read_rows(file, ("slide", "patient")):
+        slide, patient = row["slide"], row["patient"]
+        if patient and found.setdefault(slide, patient) != patient:
+            raise InputError(f"slide '{slide}' has two patients", where=where)
     return found
 
 
 def round_limits(
     project: Project, tiles: Sequence[Tile], per_slide: int | None, per_patient: int | None
 ) -> tuple[Limit, ...]:
-    """How many tiles of a slide and of a patient a round asks for at most.
-
-    Args:
-        project: The project, whose settings hold where an argument is None.
-        tiles: The pool.
-        per_slide: Instead of the project's.
-        per_patient: Instead of the project's.
+    """How many tiles of a slide and of a patient a round asks for at most; None takes what the project's settings say.
 
     Raises:
         InputError: The table of patients cannot be used.

@@ -9,23 +9,20 @@ from __future__ import annotations
 import json
 import math
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from aczerots.annotation.formats.masks import decode_mask
-from aczerots.annotation.formats.pathclass import qupath_name
+from aczerots.annotation.formats.masks import decode_mask, only_seen
+from aczerots.annotation.formats.qupath_classes import qupath_name
 from aczerots.annotation.formats.raster import vectorise
 from aczerots.annotation.store.records import Answer, AnswerKind, PickRecord
 from aczerots.project.folder import Project
 from aczerots.slides.base import Tile
 from aczerots.storage.files import write_text_atomic
-from aczerots.taxonomy import IGNORE
 
-_OURS = uuid.UUID("5b8bd1ee-59ea-5f0b-9c25-cb0c0b0f3c6a")
-"""Namespace of the ids, so that the same object has the same id in every export."""
+_NAMESPACE = uuid.UUID("5b8bd1ee-59ea-5f0b-9c25-cb0c0b0f3c6a")
+"""Of the ids of exported objects."""
 
 
 def export_qupath(project: Project, out: Path, number: int) -> list[Path]:
@@ -57,6 +54,7 @@ def export_qupath(project: Project, out: Path, number: int) -> list[Path]:
 
 
 def _features(project: Project, pick: PickRecord, tile: Tile) -> Iterator[dict[str, Any]]:
+    """The frame of a tile, and what is drawn in it, else the draft."""
     answer = project.store.answers.newest(pick.tile)
     yield _frame(pick, tile, answer)
     draft = project.store.rounds.draft(pick.tile)
@@ -66,55 +64,41 @@ def _features(project: Project, pick: PickRecord, tile: Tile) -> Iterator[dict[s
         data, origin = (None, "") if draft is None else (draft.mask, f"draft {draft.id}")
     if data is None:
         return
-    mask = decode_mask(data)
-    mask = np.where(np.isin(mask, project.taxonomy.seen_ids), mask, np.uint8(IGNORE))
-    for i, (label, polygon) in enumerate(vectorise(mask, tile.window)):
+    for i, (label, polygon) in enumerate(vectorise(only_seen(decode_mask(data), project.taxonomy), tile.window)):
         tissue = project.taxonomy.classes[label]
-        yield {
-            "type": "Feature",
-            "id": _id(f"{tile.id} {origin} {i}"),
-            "geometry": _geometry(polygon),
-            "properties": {
-                "objectType": "annotation",
-                "classification": {"name": qupath_name(tissue.name), "color": list(tissue.color)},
-                "isLocked": False,
-            },
-        }
+        rings = [ring.coords for ring in (polygon.exterior, *polygon.interiors)]
+        classification = {"name": qupath_name(tissue.name), "color": list(tissue.color)}
+        yield _annotation(f"{tile.id} {origin} {i}", rings, classification=classification, isLocked=False)
 
 
 def _frame(pick: PickRecord, tile: Tile, answer: Answer | None) -> dict[str, Any]:
+    """The box of a tile as a locked annotation that tells why it was chosen and what was known of it."""
     b = tile.box
-    left, top, right, bottom = b.x, b.y, b.x + b.width, b.y + b.height
-    ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
-    scores: Mapping[str, float | None] = {"score": pick.score, **pick.components}
+    right, bottom = b.x + b.width, b.y + b.height
+    ring = [(b.x, b.y), (right, b.y), (right, bottom), (b.x, bottom), (b.x, b.y)]
+    scores = {"score": pick.score, **pick.components}
+    metadata = {
+        "aczerots tile": tile.id,
+        "version": str(0 if answer is None else answer.version),
+        "answer": "none" if answer is None else str(answer.kind),
+    }
+    return _annotation(
+        f"{tile.id} round {pick.round}",
+        [ring],
+        name=f"round {pick.round}, tile {pick.rank}",
+        isLocked=True,
+        measurements={k: v for k, v in scores.items() if v is not None and math.isfinite(v)},
+        metadata=metadata,
+    )
+
+
+def _annotation(identity: str, rings: Sequence[Iterable[tuple[float, float]]], **properties: Any) -> dict[str, Any]:
+    """A polygon, outline first, as an annotation of QuPath. The same identity gives the same id in every export."""
+    # Whole numbers, as on most slides, are written as such: files are smaller.
+    rounded = [[[int(v) if float(v).is_integer() else v for v in point] for point in ring] for ring in rings]
     return {
         "type": "Feature",
-        "id": _id(f"{tile.id} round {pick.round}"),
-        "geometry": {"type": "Polygon", "coordinates": [ring]},
-        "properties": {
-            "objectType": "annotation",
-            "name": f"round {pick.round}, tile {pick.rank}",
-            "isLocked": True,
-            "measurements": {k: v for k, v in scores.items() if v is not None and math.isfinite(v)},
-            "metadata": {
-                "aczerots tile": tile.id,
-                "version": str(0 if answer is None else answer.version),
-                "answer": "none" if answer is None else str(answer.kind),
-            },
-        },
+        "id": str(uuid.uuid5(_NAMESPACE, identity)),
+        "geometry": {"type": "Polygon", "coordinates": rounded},
+        "properties": {"objectType": "annotation", **properties},
     }
-
-
-def _geometry(polygon: Any) -> dict[str, Any]:
-    """Whole numbers are written as such: files are smaller, and so they are on most slides."""
-    rings = [polygon.exterior, *polygon.interiors]
-    rounded = [[[_number(x), _number(y)] for x, y in ring.coords] for ring in rings]
-    return {"type": "Polygon", "coordinates": rounded}
-
-
-def _number(value: float) -> float:
-    return int(value) if value.is_integer() else value
-
-
-def _id(text: str) -> str:
-    return str(uuid.uuid5(_OURS, text))

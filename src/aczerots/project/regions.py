@@ -9,13 +9,13 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.annotation.formats.masks import decode_mask
+from aczerots.annotation.formats.masks import decode_mask, paste_tile
 from aczerots.annotation.store.store import ProjectStore
 from aczerots.errors import NotFoundError
 from aczerots.predict.segmenter import Segmenter, load_segmenter
 from aczerots.project.bench import Running
 from aczerots.project.folder import Project
-from aczerots.slides.base import Box, Slide, Tile
+from aczerots.slides.base import Box, Slide
 from aczerots.taxonomy import IGNORE
 
 
@@ -74,24 +74,7 @@ def drawn_labels(store: ProjectStore, slide: str, box: Box) -> NDArray[np.uint8]
     for answer in store.answers.counting():
         tile = tiles[answer.tile]
         if tile.slide == slide and answer.mask is not None:
-            found |= _put(labels, box, tile, decode_mask(answer.mask))
+            found |= paste_tile(labels, (box.x, box.y), 1.0, tile, decode_mask(answer.mask))
     if not found:
         raise NotFoundError("nothing is drawn there", where=slide)
     return labels
-
-
-def _put(labels: NDArray[np.uint8], box: Box, tile: Tile, mask: NDArray[np.uint8]) -> bool:
-    """Put the mask of a tile into the labels uint8 [h, w] of a box; whether it reaches into the box.
-
-    A level-0 pixel takes the label of the mask's pixel that covers its centre.
-    """
-    x, y = max(box.x, tile.box.x), max(box.y, tile.box.y)
-    right = min(box.x + box.width, tile.box.x + tile.box.width)
-    bottom = min(box.y + box.height, tile.box.y + tile.box.height)
-    if right <= x or bottom <= y:
-        return False
-    step = tile.window.width / tile.size
-    columns = ((np.arange(x, right) + 0.5 - tile.window.x) / step).astype(int).clip(0, tile.size - 1)
-    rows = ((np.arange(y, bottom) + 0.5 - tile.window.y) / step).astype(int).clip(0, tile.size - 1)
-    labels[y - box.y : bottom - box.y, x - box.x : right - box.x] = mask[np.ix_(rows, columns)]
-    return True

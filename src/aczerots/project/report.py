@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aczerots.annotation.overlays import Sighting, find_unseen
-from aczerots.annotation.store.records import AnswerKind
+from aczerots.annotation.overlays import find_unseen
+from aczerots.annotation.store.records import WITH_MASK
 from aczerots.project.agreement import agreement
 from aczerots.project.folder import Project
 from aczerots.project.status import class_rows, newest_metrics, round_rows
-from aczerots.report.figures import Curve, budget_figure
+from aczerots.report.compare import Curve
+from aczerots.report.figures import budget_figure
 from aczerots.report.images import overlay
 from aczerots.report.page import render
 from aczerots.report.pictures import Panel, data_uri
@@ -24,8 +25,8 @@ PICTURES = 4
 
 
 @dataclass(frozen=True)
-class Share:
-    """What one annotator did.
+class Annotator:
+    """What one person did.
 
     Attributes:
         name: Who.
@@ -67,21 +68,21 @@ def write_project_report(project: Project, out: Path) -> None:
         "curve": _curve(metrics, progress.tiles),
         "classes": _classes(class_rows(project, progress), metrics),
         "measured": sorted(n for n, m in metrics.items() if m.get("measured_tiles")),
-        "people": _people(project),
+        "people": _annotators(project),
         "agreement": [_without_nan(vars(a)) for a in agreement(project) if a.tiles],
-        "sightings": [(_title(project, s), _panels(project, s)) for s in _sightings(project)],
+        "sightings": _pictures(project),
         "settings": settings,
     }
     write_text_atomic(out, render("project.html", values))
 
 
 def _curve(metrics: Mapping[int, Mapping[str, Any]], tiles: int) -> str:
-    """Mean IoU of seen classes over the drawn share of the pool; empty with fewer than two measured rounds."""
+    """Mean IoU of seen classes over the drawn fraction of the pool; empty with fewer than two measured rounds."""
     points = [(m["drawn_tiles"] / tiles, m["miou_seen"]) for _, m in sorted(metrics.items()) if m.get("measured_tiles")]
     if len(points) < 2:
         return ""
-    share, score = zip(*points, strict=True)
-    return budget_figure([Curve("", share, score)], score="mIoU of drawn classes")
+    fraction, score = zip(*points, strict=True)
+    return budget_figure([Curve("", fraction, score)], score="mIoU of drawn classes")
 
 
 def _classes(rows: Sequence[dict[str, Any]], metrics: Mapping[int, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -90,36 +91,31 @@ def _classes(rows: Sequence[dict[str, Any]], metrics: Mapping[int, Mapping[str, 
     return [{**row, "ious": [m.get(f"iou:{row['class']}") for m in measured]} for row in rows]
 
 
-def _people(project: Project) -> list[Share]:
+def _annotators(project: Project) -> list[Annotator]:
     """What everybody did, the busiest first."""
-    found: dict[str, list[tuple[AnswerKind, float]]] = {}
+    found: dict[str, list[tuple[bool, float]]] = {}
     for author, kind, seconds in project.store.answers.efforts():
-        found.setdefault(author, []).append((kind, seconds))
-    drawn = {AnswerKind.DRAWN, AnswerKind.ACCEPTED}
-    shares = [
-        Share(name, len(said), sum(kind in drawn for kind, _ in said), sum(s for _, s in said) / 60)
+        found.setdefault(author, []).append((kind in WITH_MASK, seconds))
+    people = [
+        Annotator(name, len(said), sum(drawn for drawn, _ in said), sum(seconds for _, seconds in said) / 60)
         for name, said in found.items()
     ]
-    return sorted(shares, key=lambda s: (-s.answers, s.name))
+    return sorted(people, key=lambda p: (-p.answers, p.name))
 
 
-def _sightings(project: Project) -> list[Sighting]:
-    return find_unseen(project.store, project.store.rounds.tiles(), project.taxonomy, PICTURES)
-
-
-def _title(project: Project, sighting: Sighting) -> str:
-    name = project.taxonomy.names[sighting.label]
-    tile = project.store.rounds.tiles()[sighting.position]
-    seen_by = f"the model of {sighting.model.replace('-', ' ')}"
-    return f"{name}: {100 * sighting.fraction:.1f} % of {tile.id}, as {seen_by} sees it"
-
-
-def _panels(project: Project, sighting: Sighting) -> list[Panel]:
-    """The tile, and the tile with what the model sees in it."""
-    tile = project.store.rounds.tiles()[sighting.position]
-    image = project.slides[tile.slide].read(tile.window, (tile.size, tile.size))[tile.inner]
-    seen = overlay(image, sighting.mask[tile.inner], project.taxonomy)
-    return [Panel("Image", data_uri(image)), Panel("Prediction", data_uri(seen))]
+def _pictures(project: Project) -> list[tuple[str, list[Panel]]]:
+    """Tiles where the newest drafts show unseen classes: (title, the tile without and with the draft)."""
+    tiles, out = project.store.rounds.tiles(), []
+    for found in find_unseen(project.store, tiles, project.taxonomy, PICTURES):
+        tile = tiles[found.position]
+        image = project.slides[tile.slide].read(tile.window, (tile.size, tile.size))[tile.inner]
+        seen = overlay(image, found.mask[tile.inner], project.taxonomy)
+        title = (
+            f"{project.taxonomy.names[found.label]}: {100 * found.fraction:.1f} % of {tile.id}, "
+            f"as the model of {found.model.replace('-', ' ')} sees it"
+        )
+        out.append((title, [Panel("Image", data_uri(image)), Panel("Prediction", data_uri(seen))]))
+    return out
 
 
 def _without_nan(values: Mapping[str, Any]) -> dict[str, Any]:

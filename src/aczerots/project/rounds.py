@@ -17,7 +17,6 @@ from aczerots.project.drafts import make_drafts
 from aczerots.project.folder import Project
 from aczerots.project.measure import cross_validate
 from aczerots.project.patients import round_limits
-from aczerots.project.status import next_step
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import locate_preset
 from aczerots.selection.aczerots import covered_fraction
@@ -241,6 +240,6 @@ def go_round(project: Project, running: Running, every: float) -> Fitted:
     """
     loop = project_loop(project, running, every)
     proposal = propose_round(project, running, loop=loop)
-    running.progress.say(f"round {proposal.number}: waits for the answers. {next_step(project)}")
+    running.progress.say(f"round {proposal.number}: waits for the answers. {project.next_step()}")
     loop.expert.answer(project.store, proposal.number)
     return fit_round(project, running, loop=loop)

@@ -93,7 +93,7 @@ def read_settings(folder: Path) -> ProjectSettings:
         return ProjectSettings.model_validate(read_yaml(path))
     except ValidationError as error:
         key, what = first_complaint(error)
-        raise InputError(f"'{key or 'content'}': {what}", where=path) from error
+        raise InputError(f"'{key}': {what}", where=path) from error
     except SettingsError as error:
         raise InputError(error.what, where=path, fix=error.fix) from error
 

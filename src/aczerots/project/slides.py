@@ -29,7 +29,7 @@ def find_files(patterns: Sequence[str], copies: Path | None = None, progress: Pr
         patterns: Of paths, or of URLs such as ``s3://lab/slides/*.svs``.
         copies: Folder that files behind URLs are copied to, once: pages and readers need them on a disk. Without it
             URLs are refused.
-        progress: Hears of every copy.
+        progress: Receives progress.
 
     Raises:
         InputError: A pattern that names no file, or two URLs whose files have the same name.
@@ -39,7 +39,7 @@ def find_files(patterns: Sequence[str], copies: Path | None = None, progress: Pr
     found: set[Path] = set()
     for pattern in patterns:
         if is_url(pattern):
-            found |= _brought(pattern, copies, progress or Silent())
+            found |= _copied(pattern, copies, progress or Silent())
             continue
         whole = str(Path(pattern).expanduser())
         # Path.glob takes no absolute patterns.
@@ -50,8 +50,8 @@ def find_files(patterns: Sequence[str], copies: Path | None = None, progress: Pr
     return sorted(found, key=lambda p: (p.stem, p))
 
 
-def _brought(pattern: str, copies: Path | None, progress: Progress) -> set[Path]:
-    """Copies of the files that a URL names; those that are there already stay as they are."""
+def _copied(pattern: str, copies: Path | None, progress: Progress) -> set[Path]:
+    """Copy the files that a URL names, unless they are there already; gives the copies."""
     if copies is None:
         raise InputError("only slides may be behind URLs", where=pattern, fix="Copy the files to a folder")
     found = matching(pattern)
@@ -103,23 +103,22 @@ def pool_tiles(slide: Slide, tile_size: int, mpp: float | None) -> list[Tile]:
     return kept
 
 
-def describe_slide(slide: Slide, path: Path, folder: Path) -> SlideRecord:
-    """What the project keeps of a slide; files inside the project are named relative to it."""
-    width, height = slide.size
+def slide_record(slide: Slide, path: Path, folder: Path) -> SlideRecord:
+    """What the project's database keeps of a slide; files inside the project are named relative to it."""
     inside = path.is_relative_to(folder.resolve())
     place = path.relative_to(folder.resolve()).as_posix() if inside else str(path)
-    return SlideRecord(slide.id, place, slide.fingerprint, width, height, slide.mpp)
+    return SlideRecord(slide.id, place, slide.fingerprint, *slide.size, slide.mpp)
 
 
-def reopen(fact: SlideRecord, folder: Path, cache: PixelCache | None = None) -> Slide:
+def reopen(record: SlideRecord, folder: Path, cache: PixelCache | None = None) -> Slide:
     """The slide that was imported.
 
     Raises:
         InputError: Missing, or its pixels are not those that were imported.
     """
-    path = folder.resolve() / fact.path
-    slide = open_slide(path, fact.mpp, id=fact.id, cache=cache)
-    if slide.fingerprint != fact.fingerprint:
+    path = folder.resolve() / record.path
+    slide = open_slide(path, record.mpp, id=record.id, cache=cache)
+    if slide.fingerprint != record.fingerprint:
         fix = "Put the old file back, or import the new one under another name"
         raise InputError("the image is not the one that was imported", where=path, fix=fix)
     return slide

@@ -13,28 +13,24 @@ from aczerots.project.folder import Project
 
 def round_rows(project: Project, progress: Progress) -> list[dict[str, Any]]:
     """A row per round: state, strategy, answers, minutes, what the model changed, covers and reaches."""
-    known = {r.number: r for r in project.store.rounds.all()}
+    records = {r.number: r for r in project.store.rounds.all()}
     rows = []
     for one in progress.rounds:
-        kinds: Mapping[AnswerKind, int] = one.kinds
-        metrics = known[one.number].metrics or {}
+        record, metrics = records[one.number], records[one.number].metrics or {}
+        said = {str(kind): one.kinds.get(kind, 0) for kind in AnswerKind}
         rows.append(
             {
                 "round": one.number,
                 "state": str(one.state),
-                "strategy": known[one.number].strategy,
+                "strategy": record.strategy,
                 "asked": one.asked,
                 "answered": one.answered,
                 "left": one.left,
-                "drawn": kinds.get(AnswerKind.DRAWN, 0) + kinds.get(AnswerKind.ACCEPTED, 0),
-                "no_seen_class": kinds.get(AnswerKind.NO_SEEN_CLASS, 0),
-                "cannot_tell": kinds.get(AnswerKind.CANNOT_TELL, 0),
-                "skipped": kinds.get(AnswerKind.SKIPPED, 0),
+                "drawn": said["drawn"] + said["accepted"],
+                **{kind: said[kind] for kind in ("no_seen_class", "cannot_tell", "skipped")},
                 "lent": one.leased,
                 "minutes": round(one.seconds / 60, 1),
-                "change": metrics.get("change"),
-                "coverage": metrics.get("coverage"),
-                "miou_seen": metrics.get("miou_seen"),
+                **{name: metrics.get(name) for name in ("change", "coverage", "miou_seen")},
             }
         )
     return rows
@@ -47,7 +43,7 @@ def advice(rows: Sequence[Mapping[str, Any]]) -> Advice:
 
 
 def class_rows(project: Project, progress: Progress) -> list[dict[str, Any]]:
-    """A row per class: whether it is seen, tiles and share of the drawn pixels, IoU of the newest measured round."""
+    """A row per class: whether it is seen, tiles and fraction of the drawn pixels, IoU of the newest measured round."""
     measured = newest_metrics(project)
     counts = {c.label: c for c in progress.classes}
     total = sum(c.pixels for c in progress.classes) or 1
@@ -70,17 +66,3 @@ def newest_metrics(project: Project) -> Mapping[str, Any]:
     """Metrics of the newest round that was measured, empty before the first."""
     measured = [r.metrics for r in project.store.rounds.all() if r.state is RoundState.EVALUATED and r.metrics]
     return measured[-1] if measured else {}
-
-
-def next_step(project: Project, progress: Progress | None = None) -> str:
-    """The command that goes on from here."""
-    progress = progress or project.store.progress()
-    folder = project.folder
-    newest = progress.rounds[-1] if progress.rounds else None
-    if newest is None or newest.state in {RoundState.FITTED, RoundState.EVALUATED} or not newest.asked:
-        return f"aczerots select {folder}"
-    if newest.left:
-        return (
-            f"aczerots annotate {folder}, or in QuPath: aczerots export {folder}, draw, aczerots ingest {folder} FILES"
-        )
-    return f"aczerots fit {folder}"

@@ -51,23 +51,23 @@ def write_palette_png(path: Path, labels: NDArray[np.uint8], taxonomy: Taxonomy)
     _write(path, picture)
 
 
-def write_png(path: Path, pixels: NDArray[np.uint8], effort: int = 6) -> None:
+def write_png(path: Path, pixels: NDArray[np.uint8], compression: int = 6) -> None:
     """Write RGB uint8 [h, w, 3] or grey uint8 [h, w] pixels as a PNG.
 
     Args:
         path: The file.
         pixels: The pixels.
-        effort: Of the compression, 1 to 9. Photographs gain little from more than 2.
+        compression: 1 to 9. Photographs gain little from more than 2.
 
     Raises:
         StorageError: The file cannot be written.
     """
-    _write(path, Image.fromarray(pixels), effort)
+    _write(path, Image.fromarray(pixels), compression)
 
 
-def _write(path: Path, picture: Image.Image, effort: int = 6) -> None:
+def _write(path: Path, picture: Image.Image, compression: int = 6) -> None:
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", compress_level=effort)
+    picture.save(buffer, format="PNG", compress_level=compression)
     write_bytes_atomic(path, buffer.getvalue())
 
 

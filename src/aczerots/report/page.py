@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from aczerots.errors import SettingsError
-from aczerots.report.compare import SeedGroup, area_under_curve, group_runs
+from aczerots.report.compare import (
+    Curve,
+    Estimate,
+    SeedGroup,
+    area_under_curve,
+    estimate,
+    final_hiou,
+    group_runs,
+    mean_defined,
+)
+from aczerots.report.figures import budget_figure, class_figure
 from aczerots.report.pictures import Panel, chosen_rounds, example_panels
 from aczerots.report.runs import Run, read_run
-from aczerots.report.views import class_rows, comparisons, run_curve
 from aczerots.storage.files import write_text_atomic
+from aczerots.taxonomy import TissueClass
 
 
 def _score(value: float | None) -> str:
@@ -56,6 +67,79 @@ def render(template: str, values: Mapping[str, object]) -> str:
     return environment.get_template(template).render(values)
 
 
+@dataclass(frozen=True)
+class ClassRow:
+    """IoU of a class: at each round, with all labels, and as a small figure."""
+
+    kind: TissueClass
+    iou: list[float | None]
+    full: float | None
+    figure: str
+
+
+def _class_rows(run: Run) -> list[ClassRow]:
+    """One row per class in label order."""
+    fraction = [r.labelled_fraction for r in run.rounds]
+    full = run.record.full_label or {}
+    rows = []
+    for c in run.record.taxonomy.classes:
+        iou = [r.iou[c.name] for r in run.rounds]
+        figure = class_figure(c.name, c.seen, fraction, iou) if len(iou) > 1 else ""
+        rows.append(ClassRow(c, iou, full.get(f"iou:{c.name}"), figure))
+    return rows
+
+
+def _run_curve(run: Run) -> str:
+    """The hIoU of one run over the labelled fraction, with its zero-shot and full-label levels."""
+    curve = Curve(run.record.name, [r.labelled_fraction for r in run.rounds], [r.hiou for r in run.rounds])
+    return budget_figure([curve], run.zero_shot_hiou, run.full_hiou)
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """A group in the comparison; its final hIoU and area under the curve minus the reference's."""
+
+    group: SeedGroup
+    final_difference: Estimate | None
+    area_difference: Estimate | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The groups of one dataset; ``reference`` is the label that differences are taken to."""
+
+    dataset: str
+    figure: str
+    rows: list[GroupRow]
+    reference: str
+
+
+def _group_row(group: SeedGroup, reference: SeedGroup) -> GroupRow:
+    """A group and its paired differences to the reference."""
+    if group is reference or group.all_labels:
+        return GroupRow(group, None, None)
+    return GroupRow(group, *(estimate(group.differences(reference, s)) for s in (final_hiou, area_under_curve)))
+
+
+def _comparisons(groups: Sequence[SeedGroup]) -> list[Comparison]:
+    """One comparison per dataset; its reference is random selection if that was run, else the first group."""
+    result = []
+    for dataset in dict.fromkeys(group.dataset for group in groups):
+        members = [group for group in groups if group.dataset == dataset]
+        curved = [group for group in members if not group.all_labels]
+        random = (g for g in curved if g.runs[0].record.strategy == "random")
+        reference = next(random, (curved or members)[0])
+        runs = [run for group in members for run in group.runs]
+        full = [final_hiou(run) for group in members if group.all_labels for run in group.runs]
+        figure = budget_figure(
+            [group.curve() for group in curved],
+            zero_shot=mean_defined(run.zero_shot_hiou for run in runs),
+            full_label=mean_defined(full or [run.full_hiou for run in runs]),
+        )
+        result.append(Comparison(dataset, figure, [_group_row(group, reference) for group in members], reference.label))
+    return result
+
+
 def _shared_examples(groups: Sequence[SeedGroup]) -> list[tuple[str, list[Panel]]]:
     """Examples that all groups of a dataset have: image and truth once, one prediction per group."""
     result = []
@@ -77,8 +161,8 @@ def _single(run: Run) -> dict[str, object]:
         "title": run.record.name,
         "run": run,
         "area": area_under_curve(run),
-        "curve": run_curve(run),
-        "classes": class_rows(run),
+        "curve": _run_curve(run),
+        "classes": _class_rows(run),
         "examples": [(e.name, example_panels(e, run.record.taxonomy)) for e in run.examples],
         "chosen": chosen_rounds(run),
     }
@@ -89,7 +173,7 @@ def _several(runs: Sequence[Run]) -> dict[str, object]:
     groups = group_runs(runs)
     return {
         "title": f"Comparison of {len(runs)} runs",
-        "comparisons": comparisons(groups),
+        "comparisons": _comparisons(groups),
         "taxonomies": {run.record.dataset: run.record.taxonomy for run in runs},
         "examples": _shared_examples(groups),
         "runs": [(run, area_under_curve(run)) for group in groups for run in group.runs],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,69 +42,50 @@ def data_uri(pixels: NDArray[np.uint8]) -> str:
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of an example."""
+    """One picture of an example; ``uri`` is None where it is missing."""
 
     title: str
     uri: str | None
 
 
-def example_image(example: Example) -> Image.Image:
-    """The RGB image, shrunk to :data:`PANEL_SIDE`."""
-    image = _open(example.image, "RGB")
-    image.thumbnail((PANEL_SIDE, PANEL_SIDE), Image.Resampling.LANCZOS)
-    return image
-
-
-def _label_panel(path: Path | None, image: Image.Image, taxonomy: Taxonomy, title: str) -> Panel:
-    """A label map as an overlay of the image."""
-    if path is None:
-        return Panel(title, None)
-    labels = np.asarray(_open(path, None).resize(image.size, Image.Resampling.NEAREST))
-    try:
-        return Panel(title, data_uri(overlay(np.asarray(image), labels, taxonomy)))
-    except InputError as error:
-        raise InputError(error.what, where=path) from error
-
-
-def _uncertainty_panel(path: Path | None, image: Image.Image) -> Panel:
-    """Uncertainty as a colour map."""
-    if path is None:
-        return Panel("Uncertainty", None)
-    grey = np.asarray(_open(path, "L").resize(image.size, Image.Resampling.BILINEAR))
-    return Panel("Uncertainty", data_uri(uncertainty_map(grey / 255)))
-
-
 def example_panels(example: Example, taxonomy: Taxonomy) -> list[Panel]:
-    """Image, truth, prediction and uncertainty side by side.
+    """Image, truth, prediction and uncertainty side by side, shrunk to :data:`PANEL_SIDE`.
 
     Raises:
         InputError: A picture cannot be read, or a label id is outside the taxonomy.
     """
-    image = example_image(example)
-    return [
-        Panel("Image", data_uri(np.asarray(image))),
-        _label_panel(example.truth, image, taxonomy, "Truth"),
-        _label_panel(example.prediction, image, taxonomy, "Prediction"),
-        _uncertainty_panel(example.uncertainty, image),
-    ]
+    picture = _open(example.image, "RGB")
+    picture.thumbnail((PANEL_SIDE, PANEL_SIDE), Image.Resampling.LANCZOS)
+    image = np.asarray(picture)
 
+    def labelled(path: Path) -> NDArray[np.uint8]:
+        labels = np.asarray(_open(path, None).resize(picture.size, Image.Resampling.NEAREST))
+        try:
+            return overlay(image, labels, taxonomy)
+        except InputError as error:
+            raise InputError(error.what, where=path) from error
 
-@dataclass(frozen=True)
-class Bar:
-    """A score component of a chosen tile; ``width`` is its percentage of the largest one in the run."""
+    def uncertain(path: Path) -> NDArray[np.uint8]:
+        grey = np.asarray(_open(path, "L").resize(picture.size, Image.Resampling.BILINEAR))
+        return uncertainty_map(grey / 255)
 
-    name: str
-    value: float | None
-    width: float
+    panels = [Panel("Image", data_uri(image))]
+    for title, path, draw in (
+        ("Truth", example.truth, labelled),
+        ("Prediction", example.prediction, labelled),
+        ("Uncertainty", example.uncertainty, uncertain),
+    ):
+        panels.append(Panel(title, None if path is None else data_uri(draw(path))))
+    return panels
 
 
 @dataclass(frozen=True)
 class Card:
-    """A chosen tile."""
+    """A chosen tile; ``widths`` are its score components in percent of the largest of each in the run."""
 
     selected: Selected
     uri: str | None
-    bars: list[Bar]
+    widths: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -117,33 +97,25 @@ class ChosenRound:
     more: int
 
 
-def _largest(selections: Sequence[Selected]) -> dict[str, float]:
-    """Largest magnitude of each component over the run, so that bars can be compared between rounds."""
-    names = selections[0].components if selections else {}
-    return {name: max(abs(s.components[name] or 0.0) for s in selections) for name in names}
-
-
-def _card(selected: Selected, thumbnails: Mapping[tuple[int, int], Path], largest: Mapping[str, float]) -> Card:
-    """One chosen tile with its bars."""
-    path = thumbnails.get((selected.round, selected.rank))
-    bars = [
-        Bar(name, value, 100 * abs(value or 0.0) / largest[name] if largest[name] else 0.0)
-        for name, value in selected.components.items()
-    ]
-    uri = None if path is None else data_uri(np.asarray(_open(path, "RGB")))
-    return Card(selected, uri, bars)
-
-
 def chosen_rounds(run: Run) -> list[ChosenRound]:
     """The chosen tiles by round, the first :data:`CARDS_PER_ROUND` of each with picture and bars.
 
     Raises:
         InputError: A thumbnail cannot be read.
     """
-    largest = _largest(run.selections)
+    # Over the whole run, so that bars can be compared between rounds.
+    names = run.selections[0].components if run.selections else ()
+    largest = {name: max(abs(s.components[name] or 0.0) for s in run.selections) for name in names}
+
+    def card(selected: Selected) -> Card:
+        path = run.chosen.get((selected.round, selected.rank))
+        uri = None if path is None else data_uri(np.asarray(_open(path, "RGB")))
+        widths = {k: 100 * abs(v or 0.0) / largest[k] if largest[k] else 0.0 for k, v in selected.components.items()}
+        return Card(selected, uri, widths)
+
     result = []
     for number in sorted({s.round for s in run.selections}):
         tiles = [s for s in run.selections if s.round == number]
-        cards = [_card(s, run.chosen, largest) for s in tiles[:CARDS_PER_ROUND]]
-        result.append(ChosenRound(number, cards, len(tiles) - len(cards)))
+        shown = [card(s) for s in tiles[:CARDS_PER_ROUND]]
+        result.append(ChosenRound(number, shown, len(tiles) - len(shown)))
     return result

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from aczerots.errors import AczerotsError, InputError
+from aczerots.errors import AczerotsError, InputError, first_complaint
 from aczerots.report.tables import Metrics, Selected, read_metrics, read_selections
 from aczerots.taxonomy import Taxonomy
 
@@ -19,19 +19,13 @@ Score = Annotated[float | None, Field(allow_inf_nan=False)]
 
 
 class RunRecord(BaseModel):
-    """What ``run.json`` says. Keys it has beyond these are ignored.
+    """What ``run.json`` says; further keys are ignored.
 
     Attributes:
-        name: Name of the run.
-        dataset: Short name of the dataset.
-        strategy: Name of the strategy.
-        preset: Name of the preset.
-        seed: Seed of everything random.
         settings: Every setting by name, as JSON.
-        taxonomy: The classes.
         seconds: Wall-clock seconds by stage.
-        versions: Versions of libraries and of the program.
-        hashes: Hashes of data, backbone and model.
+        versions: Of libraries and of the program.
+        hashes: Of data, backbone and model.
         full_label: Scores of the model trained on the whole pool, by column of ``metrics.csv``.
         complete: Whether all rounds are done.
     """
@@ -56,12 +50,8 @@ class RunRecord(BaseModel):
 class Example:
     """Pictures of one test image, all of one size; None where one is missing.
 
-    Attributes:
-        name: Name of the image.
-        image: RGB.
-        truth: Label ids as palette index, 255 is IGNORE.
-        prediction: As truth.
-        uncertainty: 8-bit grey, 255 is most uncertain.
+    ``truth`` and ``prediction`` hold label ids as palette index, 255 is IGNORE; ``uncertainty`` is 8-bit grey, white
+    where most uncertain.
     """
 
     name: str
@@ -109,36 +99,25 @@ def _read_record(path: Path) -> RunRecord:
     except json.JSONDecodeError as error:
         raise InputError(f"not JSON: {error.msg}", where=f"{path}:{error.lineno}") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"cannot read it: {error}", where=path, fix="Name a folder that 'aczerots simulate' wrote"
-        ) from error
+        fix = "Name a folder that 'aczerots simulate' wrote"
+        raise InputError(f"cannot read it: {error}", where=path, fix=fix) from error
     try:
         return RunRecord.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise InputError(f"{key}: {first['msg']}", where=path) from error
+        key, what = first_complaint(error, "the whole")
+        raise InputError(f"{key}: {what}", where=path) from error
     except AczerotsError as error:
         raise InputError(f"taxonomy: {error.what}", where=path) from error
 
 
 def _find_examples(folder: Path) -> tuple[Example, ...]:
     """Example pictures by name; an image alone is enough."""
-
-    def sibling(image: Path, kind: str) -> Path | None:
-        path = image.with_name(image.name.removesuffix("image.png") + f"{kind}.png")
-        return path if path.is_file() else None
-
-    return tuple(
-        Example(
-            image.name.removesuffix(".image.png"),
-            image,
-            sibling(image, "truth"),
-            sibling(image, "prediction"),
-            sibling(image, "uncertainty"),
-        )
-        for image in sorted(folder.glob("*.image.png"))
-    )
+    found = []
+    for image in sorted(folder.glob("*.image.png")):
+        name = image.name.removesuffix(".image.png")
+        others = [folder / f"{name}.{kind}.png" for kind in ("truth", "prediction", "uncertainty")]
+        found.append(Example(name, image, *(path if path.is_file() else None for path in others)))
+    return tuple(found)
 
 
 def _find_chosen(folder: Path) -> dict[tuple[int, int], Path]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from aczerots.errors import InputError
 
-_DAMAGED = "The file is damaged or was cut off; run the same command again to finish the run"
-_NUMBERS = ("labelled_tiles", "labelled_fraction", "pacc", "miou_seen", "miou_unseen", "hiou")
+_FIX = "The file is damaged or was cut off; run the same command again to finish the run"
+_SCORES = ("pacc", "miou_seen", "miou_unseen", "hiou")
 _IOU = "iou:"
 
 
@@ -22,7 +22,7 @@ class Metrics:
     Attributes:
         round: 0 is zero-shot.
         labelled_tiles: Tiles labelled so far.
-        labelled_fraction: Their share of the pool, 0..1.
+        labelled_fraction: Their fraction of the pool, 0..1.
         pacc: Pixel accuracy, 0..1.
         miou_seen: Mean IoU over the seen classes.
         miou_unseen: Mean IoU over the unseen classes.
@@ -64,41 +64,35 @@ class _Row:
     """One record of a CSV file and where it stands."""
 
     where: str
-    cells: Mapping[str, str]
+    values: Mapping[str, str]
 
     def text(self, column: str) -> str:
-        """The cell, refused when empty."""
-        value = self.cells[column]
-        if not value:
-            raise InputError(f"the column '{column}' is empty", where=self.where, fix=_DAMAGED)
-        return value
+        """The value, which must not be empty."""
+        if not self.values[column]:
+            raise InputError(f"the column '{column}' is empty", where=self.where, fix=_FIX)
+        return self.values[column]
 
     def optional(self, column: str) -> float | None:
-        """The finite number in the cell, None when it is empty."""
-        value = self.cells[column]
-        if not value:
-            return None
+        """The finite number, None where it is empty."""
+        return self.number(column) if self.values[column] else None
+
+    def number(self, column: str) -> float:
+        """The finite number."""
+        text = self.text(column)
         try:
-            number = float(value)
+            number = float(text)
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise InputError(f"'{value}' in the column '{column}' is no number", where=self.where, fix=_DAMAGED)
-        return number
-
-    def number(self, column: str) -> float:
-        """The finite number in the cell."""
-        self.text(column)
-        number = self.optional(column)
-        assert number is not None  # an empty cell was refused above
+            raise InputError(f"'{text}' in the column '{column}' is no number", where=self.where, fix=_FIX)
         return number
 
     def integer(self, column: str) -> int:
-        """The whole number in the cell."""
-        value = self.text(column)
-        if not value.isdecimal():
-            raise InputError(f"'{value}' in the column '{column}' is no whole number", where=self.where, fix=_DAMAGED)
-        return int(value)
+        """The whole number."""
+        text = self.text(column)
+        if not text.isdecimal():
+            raise InputError(f"'{text}' in the column '{column}' is no whole number", where=self.where, fix=_FIX)
+        return int(text)
 
 
 def _rows(path: Path, required: tuple[str, ...]) -> Iterator[_Row]:
@@ -112,14 +106,14 @@ def _rows(path: Path, required: tuple[str, ...]) -> Iterator[_Row]:
         header = next(reader, [])
         missing = [name for name in required if name not in header]
         if missing:
-            raise InputError(f"the column '{missing[0]}' is missing", where=f"{path}:1", fix=_DAMAGED)
+            raise InputError(f"the column '{missing[0]}' is missing", where=f"{path}:1", fix=_FIX)
         for record in reader:
             where = f"{path}:{reader.line_num}"
             if len(record) != len(header):
-                raise InputError(f"{len(record)} columns where the header has {len(header)}", where=where, fix=_DAMAGED)
+                raise InputError(f"{len(record)} columns where the header has {len(header)}", where=where, fix=_FIX)
             yield _Row(where, dict(zip(header, record, strict=True)))
     except csv.Error as error:
-        raise InputError(f"not CSV: {error}", where=f"{path}:{reader.line_num}", fix=_DAMAGED) from error
+        raise InputError(f"not CSV: {error}", where=f"{path}:{reader.line_num}", fix=_FIX) from error
 
 
 def read_metrics(path: Path, classes: tuple[str, ...]) -> tuple[Metrics, ...]:
@@ -135,22 +129,16 @@ def read_metrics(path: Path, classes: tuple[str, ...]) -> tuple[Metrics, ...]:
     Raises:
         InputError: Unreadable, a column or value missing or no number, rounds out of order, no round.
     """
-    columns = tuple(_IOU + name for name in classes)
     found: list[Metrics] = []
-    for row in _rows(path, ("round", *_NUMBERS, *columns)):
-        entry = Metrics(
-            round=row.integer("round"),
-            labelled_tiles=row.integer("labelled_tiles"),
-            labelled_fraction=row.number("labelled_fraction"),
-            pacc=row.optional("pacc"),
-            miou_seen=row.optional("miou_seen"),
-            miou_unseen=row.optional("miou_unseen"),
-            hiou=row.optional("hiou"),
-            iou={name: row.optional(_IOU + name) for name in classes},
-        )
-        if found and entry.round <= found[-1].round:
-            raise InputError(f"round {entry.round} after round {found[-1].round}", where=row.where, fix=_DAMAGED)
-        found.append(entry)
+    counts = ("round", "labelled_tiles", "labelled_fraction")
+    for row in _rows(path, (*counts, *_SCORES, *(_IOU + name for name in classes))):
+        number = row.integer("round")
+        if found and number <= found[-1].round:
+            raise InputError(f"round {number} after round {found[-1].round}", where=row.where, fix=_FIX)
+        tiles, fraction = row.integer("labelled_tiles"), row.number("labelled_fraction")
+        pacc, seen, unseen, hiou = (row.optional(name) for name in _SCORES)
+        iou = {name: row.optional(_IOU + name) for name in classes}
+        found.append(Metrics(number, tiles, fraction, pacc, seen, unseen, hiou, iou))
     if not found:
         raise InputError("no round is in it", where=path, fix="Let the run finish its first round")
     return tuple(found)
@@ -172,7 +160,7 @@ def read_selections(path: Path) -> tuple[Selected, ...]:
             round=row.integer("round"),
             rank=row.integer("rank"),
             score=row.optional("score"),
-            components={name: row.optional(name) for name in row.cells if name not in fixed},
+            components={name: row.optional(name) for name in row.values if name not in fixed},
         )
         for row in _rows(path, fixed)
     ]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.errors import MissingExtraError, SettingsError
+from aczerots.errors import SettingsError, extra_needed
 from aczerots.selection.base import PoolView, Selection, check_budget, report, take_top
 
 PREFIX = "skactiveml:"
@@ -39,10 +39,8 @@ class SkactivemlStrategy:
         if query not in USABLE:
             known = ", ".join(PREFIX + name for name in USABLE)
             raise SettingsError(f"unknown strategy '{PREFIX}{query}'", fix=f"Of scikit-activeml there are: {known}")
-        try:
+        with extra_needed("skactiveml", f"strategy '{PREFIX}{query}'"):
             self._query = getattr(importlib.import_module("skactiveml.pool"), query)
-        except ImportError as error:
-            raise MissingExtraError("skactiveml", f"strategy '{PREFIX}{query}'") from error
         self.name = PREFIX + query
 
     def select(self, pool: PoolView, budget: int, rng: np.random.Generator) -> Selection:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +13,8 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from aczerots.annotation.store.people import hash_token
 
 _EMPTY = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
 """Hash of nothing: the viewer asks whether its style is there, and an empty one answers."""
@@ -61,7 +62,7 @@ class Tokens:
         known: Callable[[str], str | None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._hashes = {user: _digest(token) for user, token in tokens.items()}
+        self._hashes = {user: hash_token(token) for user, token in tokens.items()}
         self._known, self._clock = known, clock
         self._seen: dict[str, tuple[str, float]] = {}
 
@@ -72,22 +73,18 @@ class Tokens:
             return found
         found = self._known(token)
         if found is not None:  # wrong ones are not kept: they could fill the memory
-            self._seen[_digest(token)] = found, self._clock()
+            self._seen[hash_token(token)] = found, self._clock()
         return found
 
     def recent(self, token: str) -> str | None:
         """The user of a token as far as that is known without asking; comparing takes equally long for any token."""
-        given, found = _digest(token), None
+        given, found = hash_token(token), None
         for name, digest in self._hashes.items():
             if hmac.compare_digest(given, digest):
                 found = name
         # A digest gives away nothing about the token, nor does the time to look it up.
         user, when = self._seen.get(given, (None, 0.0))
         return user if found is None and user is not None and self._clock() - when < FRESH else found
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class Gate:

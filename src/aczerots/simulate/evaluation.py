@@ -21,7 +21,7 @@ from aczerots.predict.segmenter import Segmenter, load_segmenter
 from aczerots.slides.base import Box
 from aczerots.slides.tissue import everything
 from aczerots.taxonomy import Taxonomy
-from aczerots.text.descriptions import read_descriptions, with_own_words
+from aczerots.text.descriptions import with_user_descriptions
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def choose_classes(
     marked = [c.name for c in dataset.taxonomy.classes if not c.seen]
     taxonomy = dataset.taxonomy.with_unseen(unseen or marked)
     if descriptions is not None:
-        taxonomy = with_own_words(taxonomy, read_descriptions(descriptions), descriptions)
+        taxonomy = with_user_descriptions(taxonomy, descriptions)
     return describe(taxonomy, text, progress, "dataset.yaml")
 
 

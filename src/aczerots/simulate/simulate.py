@@ -15,7 +15,7 @@ from aczerots.annotation.store.records import NewDraft, SlideRecord
 from aczerots.annotation.store.rows import without_nan
 from aczerots.annotation.store.store import ProjectStore
 from aczerots.backbones.options import BackboneOptions
-from aczerots.config import SimulateSettings, cache_folder, read_settings
+from aczerots.config import SimulateSettings, cache_folder
 from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import InputError, SettingsError
 from aczerots.loop.expert import SimulatedExpert
@@ -221,7 +221,7 @@ def _same_run(store: ProjectStore, settings: SimulateSettings, out: Path) -> Non
     known = store.rounds.recall("settings")
     if known is not None:
         # Settings that are newer than the run were at their defaults.
-        known = read_settings(dataset=settings.dataset).model_dump(mode="json") | known
+        known = SimulateSettings(dataset=settings.dataset).model_dump(mode="json") | known
         # Dense features are the same on disk and in memory.
         alike = {known["cache"], now["cache"]} <= {"dense", "off"}
         different = [k for k in now if known.get(k) != now[k] and k != "rounds" and not (k == "cache" and alike)]

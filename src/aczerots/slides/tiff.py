@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.errors import InputError, MissingExtraError
+from aczerots.errors import InputError, extra_needed
 from aczerots.slides.base import Box
 from aczerots.slides.files import checked_mpp, fingerprint_files
 from aczerots.slides.levels import Level, Patch, make_levels, read_levels
@@ -29,10 +29,8 @@ def open_tiff(path: Path) -> Any:
         MissingExtraError: tifffile is not installed.
         InputError: Not a TIFF, or damaged.
     """
-    try:
+    with extra_needed("slides", "reading this TIFF"):
         import tifffile
-    except ImportError as error:
-        raise MissingExtraError("slides", "reading this TIFF") from error
     try:
         return tifffile.TiffFile(path)
     except _ERRORS as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.errors import InputError, MissingExtraError
+from aczerots.errors import InputError, extra_needed
 from aczerots.slides.base import Box
 from aczerots.slides.files import checked_mpp, fingerprint_files
 from aczerots.slides.levels import Level, Patch, make_levels, read_levels
@@ -27,10 +27,8 @@ def vendor(path: Path) -> str | None:
         MissingExtraError: OpenSlide is not installed.
         InputError: The file is of a known format and damaged.
     """
-    try:
+    with extra_needed("slides", "reading whole slides"):
         import openslide
-    except ImportError as error:
-        raise MissingExtraError("slides", "reading whole slides") from error
     try:
         found: str | None = openslide.OpenSlide.detect_format(path)
     except openslide.OpenSlideError as error:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
 
-from aczerots.errors import AczerotsError, InputError, MissingExtraError, StorageError
+from aczerots.errors import AczerotsError, InputError, StorageError, extra_needed
 from aczerots.storage.files import atomic_write
 from aczerots.storage.machine import free_space, size_text
 
@@ -262,13 +262,10 @@ def _filesystem(url: str) -> tuple[Any, str]:
         InputError: No such protocol.
     """
     try:
-        import fsspec
-    except ImportError as error:
-        raise MissingExtraError("remote", f"reading {url}") from error
-    try:
-        files, root = fsspec.core.url_to_fs(url)
-    except ImportError as error:
-        raise MissingExtraError("remote", f"reading {url}") from error
+        with extra_needed("remote", f"reading {url}"):
+            import fsspec
+
+            files, root = fsspec.core.url_to_fs(url)
     except ValueError as error:
         raise InputError(f"the URL cannot be used ({error})", where=url) from error
     return files, str(root).rstrip("/")

@@ -10,7 +10,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPException
@@ -23,6 +23,7 @@ _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 _TRIES = 4
 _LONGEST_WAIT = 60.0
 _LARGEST_ANSWER = 2_000_000
+_UNREACHABLE = "Start the server, or check OPENAI_BASE_URL. Classes of the bundle need no server"
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,10 @@ def find_endpoint(
     return Endpoint(url.rstrip("/"), model, environment.get("OPENAI_API_KEY") or None, timeout)
 
 
-def ask(endpoint: Endpoint, messages: Sequence[Mapping[str, str]], wait: Callable[[float], None] = time.sleep) -> str:
-    """The text that a model answers.
+def ask(endpoint: Endpoint, messages: Sequence[Mapping[str, str]]) -> str:
+    """The text that a model answers to messages of ``role`` and ``content``.
 
     A server that is busy is asked again, up to three times, after as long as it says or 1, 2, 4 seconds.
-
-    Args:
-        endpoint: Whom to ask.
-        messages: ``role`` and ``content`` each.
-        wait: How to wait.
 
     Raises:
         InputError: Not reachable, refused, too busy, or the answer is not of the protocol.
@@ -82,22 +78,21 @@ def ask(endpoint: Endpoint, messages: Sequence[Mapping[str, str]], wait: Callabl
     request = urllib.request.Request(f"{endpoint.url}/chat/completions", body, headers)  # scheme is checked
     for attempt in range(1, _TRIES + 1):
         try:
-            with _opener().open(request, timeout=endpoint.timeout) as response:
+            with urllib.request.build_opener(_NoRedirect).open(request, timeout=endpoint.timeout) as response:
                 return _content(response.read(_LARGEST_ANSWER), endpoint)
         except urllib.error.HTTPError as error:
             with error:
                 said = _said(error.read(_LARGEST_ANSWER))
             if error.code not in _BUSY or attempt == _TRIES:
                 raise _refusal(error.code, said, endpoint) from error
-            wait(_pause(error.headers, attempt))
-        except TimeoutError as error:
-            raise _slow(endpoint) from error
+            time.sleep(_pause(error.headers, attempt))
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
+            what, fix = f"cannot be reached ({reason})", _UNREACHABLE
             if isinstance(reason, TimeoutError):
-                raise _slow(endpoint) from error
-            fix = "Start the server, or check OPENAI_BASE_URL. Classes of the bundle need no server"
-            raise InputError(f"cannot be reached ({reason})", where=endpoint.url, fix=fix) from error
+                what = f"gives no answer within {endpoint.timeout:g} seconds"
+                fix = "Use a smaller model, or a longer --timeout"
+            raise InputError(what, where=endpoint.url, fix=fix) from error
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -106,10 +101,6 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *args: object, **kwargs: object) -> None:
         """No request follows."""
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(_NoRedirect)
 
 
 def _pause(headers: Message, attempt: int) -> float:
@@ -155,8 +146,3 @@ def _refusal(code: int, said: str, endpoint: Endpoint) -> InputError:
     }
     what, fix = known.get(code, (f"answers with HTTP status {code}", "Look into the log of the server"))
     return InputError(f"{what}: {said}" if said else what, where=endpoint.url, fix=fix)
-
-
-def _slow(endpoint: Endpoint) -> InputError:
-    fix = "Use a smaller model, or a longer --timeout"
-    return InputError(f"gives no answer within {endpoint.timeout:g} seconds", where=endpoint.url, fix=fix)

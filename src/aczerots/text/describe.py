@@ -6,8 +6,7 @@ import hashlib
 import json
 import os
 import re
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from aczerots.text.descriptions import bundled_descriptions, bundled_source, nam
 
 AT_LEAST = 6
 SHORTEST, LONGEST = 4, 40
-"""Words of a sentence. CLIP reads 77 tokens, about 50 words; longer texts are parted, but say less per part."""
+"""Words of a sentence. CLIP reads 77 tokens, about 50 words; longer texts are split, and each piece says less."""
 
 SYSTEM = "You are a pathologist who describes tissue in H&E stained sections for other pathologists."
 PROMPT = """\
@@ -59,14 +58,7 @@ def messages_for(name: str) -> list[dict[str, str]]:
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": PROMPT.format(name=name)}]
 
 
-def describe(
-    name: str,
-    endpoint: Endpoint | None,
-    cache: Path,
-    *,
-    bundle: bool = True,
-    wait: Callable[[float], None] = time.sleep,
-) -> Described:
+def describe(name: str, endpoint: Endpoint | None, cache: Path, *, bundle: bool = True) -> Described:
     """Sentences on how a class looks.
 
     Args:
@@ -74,7 +66,6 @@ def describe(
         endpoint: Whom to ask if the bundle does not know it; None asks nobody.
         cache: Folder where answers are kept, by model and prompt.
         bundle: False asks the model even for classes of the bundle.
-        wait: How to wait for a busy server.
 
     Raises:
         InputError: Nobody can be asked, the server does not answer, or not in usable sentences.
@@ -90,7 +81,7 @@ def describe(
     path = cache / "descriptions" / f"{_hash(json.dumps([endpoint.model, prompt]))}.json"
     answer = _kept(path)
     if answer is None:
-        answer = _ask_twice(name, endpoint, messages, wait)
+        answer = _ask_twice(name, endpoint, messages)
         kept = {"class": name, "model": endpoint.model, "prompt": prompt, "answer": answer}
         write_text_atomic(path, json.dumps(kept, indent=1) + "\n")
     origin = {"model": endpoint.model, "prompt": prompt, "answer": _hash(answer)}
@@ -108,7 +99,7 @@ def describe_all(  # noqa: PLR0913  # keyword-only: one per option of the comman
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Described]:
-    """Describe several classes and write the file, if there is to be one.
+    """Describe several classes as :func:`describe` does, and write the file, if there is to be one.
 
     Args:
         names: The classes; each must be there once.
@@ -121,17 +112,16 @@ def describe_all(  # noqa: PLR0913  # keyword-only: one per option of the comman
         progress: Receives progress.
 
     Raises:
-        SettingsError: No server or no model is named, though one is needed.
-        InputError: See :func:`describe`; or the file exists.
-        StorageError: The file cannot be written.
+        SettingsError: A class is named twice, or no server or no model is named, though one is needed.
+        InputError: A class cannot be described, or the file exists.
     """
     progress = progress or Silent()
     if len({name_key(n) for n in names}) < len(names):
         raise SettingsError("a class is named twice", fix="Name each class once")
     if out is not None and out.exists():
         raise InputError("exists already", where=out, fix="Choose another --out; yours may hold corrections")
-    asked = [n for n in names if not bundle or bundled_descriptions(n) is None]
-    endpoint = find_endpoint(os.environ, url, model, timeout) if asked else None
+    known = bundle and all(bundled_descriptions(n) is not None for n in names)
+    endpoint = None if known else find_endpoint(os.environ, url, model, timeout)
     described = []
     for i, name in enumerate(names):
         described.append(describe(name, endpoint, cache or cache_folder(), bundle=bundle))
@@ -151,22 +141,21 @@ def _kept(path: Path) -> str | None:
     return str(answer)
 
 
-def _ask_twice(name: str, endpoint: Endpoint, messages: Sequence[dict[str, str]], wait: Callable[[float], None]) -> str:
-    """A usable answer; a model that gives none is told what is wrong with it once."""
-    answer = ask(endpoint, messages, wait)
-    try:
-        read_answer(answer)
-    except InputError as error:
-        told = {"role": "user", "content": AGAIN.format(reason=error.what)}
-        answer = ask(endpoint, [*messages, {"role": "assistant", "content": answer}, told], wait)
-    else:
-        return answer
-    try:
-        read_answer(answer)
-    except InputError as error:
-        what = f"the model '{endpoint.model}' gives no usable description of '{name}': {error.what}"
-        raise InputError(what, where=endpoint.url, fix="Try another model, or write the sentences yourself") from error
-    return answer
+def _ask_twice(name: str, endpoint: Endpoint, messages: Sequence[dict[str, str]]) -> str:
+    """A usable answer; if the first is not, the model is told once what is wrong with it."""
+    asked = list(messages)
+    for _ in range(2):
+        answer = ask(endpoint, asked)
+        try:
+            read_answer(answer)
+            return answer
+        except InputError as error:
+            told = {"role": "user", "content": AGAIN.format(reason=error.what)}
+            asked += [{"role": "assistant", "content": answer}, told]
+            reason = error
+    what = f"the model '{endpoint.model}' gives no usable description of '{name}': {reason.what}"
+    fix = "Try another model, or write the sentences yourself"
+    raise InputError(what, where=endpoint.url, fix=fix) from reason
 
 
 def read_answer(text: str) -> tuple[str, ...]:
@@ -214,10 +203,8 @@ def as_yaml(described: Sequence[Described]) -> str:
         "classes": [{"name": d.name, "descriptions": list(d.sentences)} for d in described],
         "origins": {d.name: d.origin for d in described},
     }
-    head = (
-        "# Sentences on how classes look. Let a pathologist read what a language model wrote before you rely on it.\n"
-    )
-    return head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
+    head = "# Sentences on how classes look. Let a pathologist read what a language model wrote before you rely on it."
+    return f"{head}\n" + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
 
 
 def _hash(text: str) -> str:

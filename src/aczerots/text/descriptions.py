@@ -1,9 +1,8 @@
-"""Bundled descriptions: sentences on how common classes look, and how a taxonomy gets its words."""
+"""Bundled descriptions: sentences on how common classes look, and how a taxonomy gets its descriptions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from aczerots.config import TextMode
-from aczerots.errors import InputError
+from aczerots.errors import InputError, first_complaint
 from aczerots.taxonomy import Taxonomy, TissueClass
 
 HISTOLOGY_TEMPLATES = (
@@ -38,8 +37,8 @@ Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Picture = Literal["histology", "photo"]
 
 
-class Entry(BaseModel):
-    """One described class of a file.
+class DescribedClass(BaseModel):
+    """One class of a file.
 
     Attributes:
         name: The class.
@@ -56,13 +55,13 @@ class Entry(BaseModel):
     descriptions: tuple[Name, ...] = Field(min_length=1)
 
 
-class Group(BaseModel):
+class DescriptionFile(BaseModel):
     """A file of descriptions: classes of one organ, or of everyday photos.
 
     Attributes:
         picture: What kind of picture the sentences are about.
         organ: Where the classes are found.
-        sources: What the knowledge was taken from: books, sites, or the language model that wrote it.
+        sources: Where the knowledge comes from: books, sites, or the language model that wrote it.
         classes: The classes.
         origins: Of classes that a language model wrote: class name to model and hashes of prompt and answer.
     """
@@ -72,16 +71,8 @@ class Group(BaseModel):
     picture: Picture = "histology"
     organ: Name | None = None
     sources: tuple[Name, ...] = ()
-    classes: tuple[Entry, ...] = Field(min_length=1)
+    classes: tuple[DescribedClass, ...] = Field(min_length=1)
     origins: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Bundle:
-    """All bundle files read; keys of ``entries`` are normalised names and aliases."""
-
-    names: tuple[str, ...]
-    entries: Mapping[str, tuple[Group, Entry]]
 
 
 def name_key(name: str) -> str:
@@ -89,128 +80,99 @@ def name_key(name: str) -> str:
     return "".join(c for c in name.lower() if c.isalnum()).replace("tumour", "tumor")
 
 
-def read_group(text: str, where: object, fix: str = "") -> Group:
-    """The content of a file of descriptions, checked.
-
-    Raises:
-        InputError: Not YAML, not of the expected form, or a class is there twice.
-    """
+def parse_descriptions(text: str, where: object, fix: str = "") -> DescriptionFile:
+    """The content of a file of descriptions; bad YAML, another form and a class that is there twice are refused."""
     try:
-        group = Group.model_validate(yaml.safe_load(text))
+        file = DescriptionFile.model_validate(yaml.safe_load(text))
     except yaml.YAMLError as error:
         raise InputError(f"this is not YAML: {' '.join(str(error).split())}", where=where, fix=fix) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "content"
-        raise InputError(f"'{key}': {first['msg'].lower()}", where=where, fix=fix) from error
-    names = [name_key(n) for e in group.classes for n in (e.name, *e.aliases)]
+        key, what = first_complaint(error)
+        raise InputError(f"'{key}': {what}", where=where, fix=fix) from error
+    names = [name_key(n) for e in file.classes for n in (e.name, *e.aliases)]
     double = next((n for n in names if names.count(n) > 1), None)
     if double is not None:
         raise InputError(f"names the class '{double}' twice", where=where, fix=fix)
-    return group
+    return file
 
 
-def read_descriptions(path: Path) -> Group:
-    """A user's file of descriptions, as ``aczerots describe`` writes it.
-
-    Raises:
-        InputError: It cannot be read, or is not of the expected form.
-    """
+def read_descriptions(path: Path) -> DescriptionFile:
+    """A user's file of descriptions, as ``aczerots describe`` writes it."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=path) from error
     except UnicodeDecodeError as error:
         raise InputError("this is not UTF-8 text", where=path) from error
-    return read_group(text, path, "It needs 'classes', a list of 'name' with 'descriptions', a list of sentences")
+    return parse_descriptions(
+        text, path, "It needs 'classes', a list of 'name' with 'descriptions', a list of sentences"
+    )
 
 
 @cache
-def _bundle() -> _Bundle:
-    """The bundle, read once.
-
-    Raises:
-        InputError: A file is damaged, or two classes share a name.
-    """
-    names: list[str] = []
-    entries: dict[str, tuple[Group, Entry]] = {}
-    folder = files("aczerots.text") / "data"
-    for file in sorted(folder.iterdir(), key=lambda f: f.name):
-        if not file.name.endswith(".yaml"):
-            continue
-        group = read_group(file.read_text(encoding="utf-8"), file.name, "The bundle is damaged: reinstall aczerots")
-        for entry in group.classes:
-            names.append(entry.name)
+def _bundle() -> Mapping[str, tuple[DescriptionFile, DescribedClass]]:
+    """The bundle by names and aliases as they are compared, read once."""
+    entries: dict[str, tuple[DescriptionFile, DescribedClass]] = {}
+    folder, fix = files("aczerots.text") / "data", "The bundle is damaged: reinstall aczerots"
+    for path in sorted((p for p in folder.iterdir() if p.name.endswith(".yaml")), key=lambda p: p.name):
+        file = parse_descriptions(path.read_text(encoding="utf-8"), path.name, fix)
+        for entry in file.classes:
             for name in (entry.name, *entry.aliases):
                 if name_key(name) in entries:
-                    raise InputError(f"the bundled descriptions name '{name}' twice", where=file.name)
-                entries[name_key(name)] = (group, entry)
-    return _Bundle(tuple(names), MappingProxyType(entries))
+                    raise InputError(f"the bundled descriptions name '{name}' twice", where=path.name)
+                entries[name_key(name)] = (file, entry)
+    return MappingProxyType(entries)
 
 
 def known_classes() -> tuple[str, ...]:
     """Names of all bundled classes, by file and in file order, without aliases."""
-    return _bundle().names
+    return tuple(dict.fromkeys(entry.name for _, entry in _bundle().values()))
 
 
 def bundled_descriptions(name: str) -> tuple[str, ...] | None:
-    """Sentences that come with the package for a class.
+    """Sentences that come with the package for a class, None if the class is unknown.
 
-    Args:
-        name: Name or alias; case, spaces, hyphens and underscores do not matter.
-
-    Returns:
-        At least six sentences (five for the VOC classes), None if the class is unknown.
+    At least six, five for the VOC classes. Case, spaces, hyphens and underscores of the name or alias do not matter.
     """
-    found = _bundle().entries.get(name_key(name))
+    found = _bundle().get(name_key(name))
     return None if found is None else found[1].descriptions
 
 
 def bundled_source(name: str) -> str | None:
-    """Where the knowledge about a bundled class can be read up, None if the class is unknown."""
-    found = _bundle().entries.get(name_key(name))
+    """Where to read about a bundled class, None if the class is unknown."""
+    found = _bundle().get(name_key(name))
     if found is None:
         return None
-    group, entry = found
-    return entry.topic or "; ".join(group.sources)
+    file, entry = found
+    return entry.topic or "; ".join(file.sources)
 
 
 def undescribed(taxonomy: Taxonomy) -> tuple[str, ...]:
-    """Names of the classes with neither own nor bundled sentences, in label order.
+    """Names of the classes with neither own nor bundled sentences, in label order; the user should be told.
 
-    :func:`describe_taxonomy` gives them the templates of their name, which say nothing about their looks; the
-    user should be told.
+    :func:`describe_taxonomy` gives them the templates of their name, which say nothing about their looks.
     """
     return tuple(c.name for c in taxonomy.classes if not c.descriptions and bundled_descriptions(c.name) is None)
 
 
-def with_own_words(taxonomy: Taxonomy, group: Group, where: object) -> Taxonomy:
-    """The classes with the sentences of a user's file, which win over those of the dataset.
-
-    Raises:
-        InputError: The file describes none of the classes.
-    """
-    words = {name_key(n): e.descriptions for e in group.classes for n in (e.name, *e.aliases)}
-    if not any(name_key(name) in words for name in taxonomy.names):
-        known = ", ".join(e.name for e in group.classes)
-        raise InputError(
-            f"describes none of the classes {', '.join(taxonomy.names)}", where=where, fix=f"It describes: {known}"
-        )
-    return taxonomy.with_descriptions([words.get(name_key(c.name), c.descriptions) for c in taxonomy.classes])
+def with_user_descriptions(taxonomy: Taxonomy, path: Path) -> Taxonomy:
+    """The classes with the sentences of a user's file, which win; a file that describes none of them is refused."""
+    file = read_descriptions(path)
+    sentences = {name_key(n): e.descriptions for e in file.classes for n in (e.name, *e.aliases)}
+    if not any(name_key(name) in sentences for name in taxonomy.names):
+        fix = f"It describes: {', '.join(e.name for e in file.classes)}"
+        raise InputError(f"describes none of the classes {', '.join(taxonomy.names)}", where=path, fix=fix)
+    return taxonomy.with_descriptions([sentences.get(name_key(c.name), c.descriptions) for c in taxonomy.classes])
 
 
 def describe_taxonomy(taxonomy: Taxonomy, mode: TextMode) -> Taxonomy:
-    """The same classes with the sentences that a backbone's text tower shall read.
+    """The same classes with the sentences that a backbone's text tower reads, at least one for every class.
 
     Args:
         taxonomy: Classes, with or without descriptions of their own.
-        mode: ``descriptions``: the class's own sentences, else the bundled ones, else (see
-            :func:`undescribed`) the templates. ``names``: the bare name. ``templates``: the name in the usual
-            zero-shot sentences (after Radford et al. 2021, section 3.1.4), of photos for the VOC classes, of
-            H&E images for all others.
-
-    Returns:
-        A taxonomy in which every class has at least one description.
+        mode: ``descriptions``: the class's own sentences, else the bundled ones, else the templates. ``names``: the
+            bare name. ``templates``: the name in the usual zero-shot sentences (after Radford et al. 2021, section
+            3.1.4), of photos for the VOC classes, of H&E images for all others.
     """
     return taxonomy.with_descriptions([_sentences(c, mode) for c in taxonomy.classes])
 
@@ -226,6 +188,6 @@ def _sentences(tissue: TissueClass, mode: TextMode) -> tuple[str, ...]:
 
 def _from_templates(name: str) -> tuple[str, ...]:
     """The name in the templates of its kind of picture; unknown names are taken for tissue."""
-    found = _bundle().entries.get(name_key(name))
+    found = _bundle().get(name_key(name))
     photo = found is not None and found[0].picture == "photo"
     return tuple(t.format(name) for t in (PHOTO_TEMPLATES if photo else HISTOLOGY_TEMPLATES))

@@ -19,7 +19,7 @@ def text_prototypes(backbone: Backbone, taxonomy: Taxonomy) -> torch.Tensor:
 
     Args:
         backbone: Whose text tower reads the sentences.
-        taxonomy: Every class with at least one description, see ``describe_taxonomy``.
+        taxonomy: Every class with at least one description, as ``describe_taxonomy`` gives it.
 
     Returns:
         Float32 [C, d], unit length, label order, on the backbone's device.
@@ -29,20 +29,14 @@ def text_prototypes(backbone: Backbone, taxonomy: Taxonomy) -> torch.Tensor:
     """
     for tissue in taxonomy.classes:
         if not any(d.strip() for d in tissue.descriptions):
-            raise InputError(
-                "the class has no description",
-                where=f"class '{tissue.name}'",
-                fix="Give it sentences or use --text templates",
-            )
+            fix = "Give it sentences or use --text templates"
+            raise InputError("the class has no description", where=f"class '{tissue.name}'", fix=fix)
     sentences = [d for c in taxonomy.classes for d in c.descriptions]
     embeddings = F.normalize(backbone.encode_text(sentences).float(), dim=1)
     edges = accumulate((len(c.descriptions) for c in taxonomy.classes), initial=0)
     means = torch.stack([embeddings[a:b].mean(dim=0) for a, b in pairwise(edges)])
     for tissue, length in zip(taxonomy.classes, means.norm(dim=1).tolist(), strict=True):
         if not length > 1e-6:
-            raise InputError(
-                "the embeddings of its descriptions cancel out or are not finite",
-                where=f"class '{tissue.name}'",
-                fix="Reword them",
-            )
+            what = "the embeddings of its descriptions cancel out or are not finite"
+            raise InputError(what, where=f"class '{tissue.name}'", fix="Reword them")
     return F.normalize(means, dim=1)

@@ -16,16 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.annotation.formats.geojson import MAX_COORDINATE, Drawing, Drawings, Unused
-from aczerots.errors import InputError, MissingExtraError
+from aczerots.annotation.formats.qupath_classes import locate_class
+from aczerots.errors import InputError, extra_needed
 from aczerots.taxonomy import IGNORE, Taxonomy
 
 if TYPE_CHECKING:
     from shapely.geometry import MultiPolygon, Polygon
 
 TOLERANCE = 0.02
-"""Share of its area that an outline may lose to crossings: QuPath cuts its corners to whole pixels."""
+"""Fraction of its area that an outline may lose to crossings: QuPath cuts its corners to whole pixels."""
 
 _DEEPEST = 16
+_NO_AREA = {"Dot", "PointSet", "Measurement", "Points", "Line", "Polyline"}
 
 
 @dataclass
@@ -38,7 +40,7 @@ class _Annotation:
 
 
 class _Reader:
-    """Collects annotations; knows no documents with a type declaration, hence no entities."""
+    """Collects the annotations of a document. It refuses document types, and with them entities."""
 
     def __init__(self) -> None:
         self.found: list[_Annotation] = []
@@ -47,14 +49,10 @@ class _Reader:
         self._parser = expat.ParserCreate()
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
-        self._parser.StartDoctypeDeclHandler = self._refuse_doctype
+        self._parser.StartDoctypeDeclHandler = self._doctype
 
     def read(self, data: bytes) -> None:
-        """Read a whole document.
-
-        Raises:
-            InputError: It is no such document.
-        """
+        """Read a whole document."""
         try:
             self._parser.Parse(data, True)
         except (expat.ExpatError, ValueError, LookupError) as error:
@@ -93,7 +91,7 @@ class _Reader:
             raise InputError("has a corner that lies on no slide", where=self._where())
         return x, y
 
-    def _refuse_doctype(self, *declaration: Any) -> None:
+    def _doctype(self, *declaration: Any) -> None:
         del declaration
         raise InputError("has a document type, which annotations do not need", where="annotations")
 
@@ -101,12 +99,12 @@ class _Reader:
 def read_asap(data: bytes, taxonomy: Taxonomy) -> Drawings:
     """The drawings of an ASAP file, in level-0 pixels of the slide.
 
-    An area of an unseen class becomes a drawing of IGNORE: what it covers is not annotated. Corners that QuPath has
-    cut to whole pixels may let an outline touch itself; it is mended if that moves less than :data:`TOLERANCE`.
+    An area of an unseen class becomes a drawing of IGNORE: what it covers is not annotated. Since QuPath cuts corners
+    to whole pixels, an outline may touch itself; it is mended if that changes less than :data:`TOLERANCE` of its area.
 
     Raises:
-        InputError: The file is refused as a whole, with the number of the first bad annotation: no XML, a class that
-            the taxonomy has not, fewer than three corners, an outline that crosses itself, or a corner on no slide.
+        InputError: The file is refused as a whole, with the number of the first bad annotation: not XML, a class that
+            the taxonomy lacks, fewer than three corners, an outline that crosses itself, or a corner on no slide.
         MissingExtraError: The extra ``project`` is not installed.
     """
     reader = _Reader()
@@ -115,15 +113,12 @@ def read_asap(data: bytes, taxonomy: Taxonomy) -> Drawings:
     unused: list[Unused] = []
     for number, one in enumerate(reader.found, start=1):
         where = f"annotation {number}"
-        if one.kind in {"Dot", "PointSet", "Measurement", "Points", "Line", "Polyline"}:
+        if one.kind in _NO_AREA:
             unused.append(Unused(number, f"is no area but {one.kind}"))
         elif not one.name:
             unused.append(Unused(number, "has no class"))
-        elif one.name not in taxonomy.names:
-            fix = f"The classes are {', '.join(taxonomy.names)}"
-            raise InputError(f"is of the unknown class {one.name[:80]!r}", where=where, fix=fix)
         else:
-            label = taxonomy.index(one.name)
+            label = locate_class(one.name, taxonomy, where)
             drawn = label if taxonomy.classes[label].seen else IGNORE
             drawings.append(Drawing(number, drawn, _area(np.array(one.corners) + reader.origin, where)))
     return Drawings(tuple(drawings), tuple(unused))
@@ -131,11 +126,9 @@ def read_asap(data: bytes, taxonomy: Taxonomy) -> Drawings:
 
 def _area(corners: NDArray[np.float64], where: str) -> Polygon | MultiPolygon:
     """The area inside of corners float64 [n, 2]."""
-    try:
+    with extra_needed("project", "reading drawings"):
         import shapely
         from shapely.geometry import MultiPolygon, Polygon
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("project", "reading drawings") from error
     if len(corners) < 3:
         raise InputError("has fewer than three corners", where=where)
     ring = Polygon(corners)

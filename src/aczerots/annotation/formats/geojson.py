@@ -1,19 +1,25 @@
-"""Drawings from outside: QuPath's GeoJSON and what is like it, checked before anything is changed."""
+"""Drawings in GeoJSON, from QuPath and from other programs, checked before anything is changed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.annotation.formats.features import read_features
-from aczerots.annotation.formats.pathclass import ANNOTATION, class_name, object_type, qupath_name, with_children
-from aczerots.errors import InputError, MissingExtraError
+from aczerots.annotation.formats.geojson_features import read_features
+from aczerots.annotation.formats.qupath_classes import (
+    ANNOTATION,
+    class_name,
+    locate_class,
+    object_type,
+    shown,
+    with_children,
+)
+from aczerots.errors import InputError, extra_needed
 from aczerots.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -21,8 +27,6 @@ if TYPE_CHECKING:
 
 MAX_COORDINATE = 1e7
 """Level-0 pixels; the largest slides have some 300,000 on a side."""
-
-_LONG = 80
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Drawing:
     Attributes:
         number: Its place in the file, from 1.
         label: Label id of its class.
-        geometry: Valid polygon or multipolygon, level-0 pixels.
+        geometry: Valid, in level-0 pixels.
     """
 
     number: int
@@ -42,7 +46,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Unused:
-    """A feature that is fine and of no use here.
+    """A valid feature that is not used.
 
     Attributes:
         number: Its place in the file, from 1.
@@ -59,8 +63,8 @@ class Drawings:
 
     Attributes:
         drawings: In the order of the file; a later one covers an earlier one.
-        unused: Features without a use here.
-        versions: Version that each exported tile had, by tile id, as far as the file still tells.
+        unused: Features that are not used.
+        versions: Version that each exported tile had, by tile id; only of tiles whose frame is still in the file.
     """
 
     drawings: tuple[Drawing, ...]
@@ -68,7 +72,7 @@ class Drawings:
     versions: Mapping[str, int] = field(default_factory=dict)
 
 
-def read_drawings(path: Path, taxonomy: Taxonomy) -> Drawings:
+def read_geojson(path: Path, taxonomy: Taxonomy) -> Drawings:
     """All drawings of a file.
 
     Classes are found by ``properties.classification`` in every form that QuPath has written. Polygons and
@@ -77,7 +81,7 @@ def read_drawings(path: Path, taxonomy: Taxonomy) -> Drawings:
 
     Raises:
         InputError: The file is refused as a whole, with the number of the first bad feature: not JSON, a class that
-            the taxonomy has not, rings that are open, too short or cross themselves, coordinates that are no
+            the taxonomy lacks, rings that are open, too short or cross themselves, coordinates that are no
             finite numbers or beyond :data:`MAX_COORDINATE`.
         MissingExtraError: The extra ``project`` is not installed.
     """
@@ -108,9 +112,8 @@ def _exported_tile(properties: Mapping[str, Any]) -> tuple[str, int] | None:
     if not isinstance(metadata, dict) or not isinstance(metadata.get("aczerots tile"), str):
         return None
     version = str(metadata.get("version", ""))
-    return metadata["aczerots tile"], int(version) if version.isascii() and version.isdigit() and len(
-        version
-    ) < 9 else 0
+    known = version.isascii() and version.isdigit() and len(version) < 9
+    return metadata["aczerots tile"], int(version) if known else 0
 
 
 def _drawing(
@@ -125,7 +128,7 @@ def _drawing(
     name = class_name(properties, where)
     if name is None:
         return Unused(number, "has no class")
-    label = _label(name, taxonomy, where)
+    label = locate_class(name, taxonomy, where)
     shape = _shape(geometry["type"], geometry.get("coordinates"), where)
     if not taxonomy.classes[label].seen:
         return Unused(number, f"is of '{taxonomy.names[label]}', an unseen class")
@@ -136,34 +139,20 @@ def _obstacle(feature: Mapping[str, Any], properties: Mapping[str, Any], geometr
     """Why a feature cannot be an outline that somebody drew."""
     kind = object_type(feature, properties)
     if kind != ANNOTATION:
-        return f"is no annotation but {_shown(kind)}"
+        return f"is no annotation but {shown(kind)}"
     if geometry.get("type") not in {"Polygon", "MultiPolygon"}:
-        return f"is no area but {_shown(geometry.get('type'))}"
+        return f"is no area but {shown(geometry.get('type'))}"
     plane = geometry.get("plane")
     if isinstance(plane, dict) and plane.get("t", 0) != 0:
         return "lies at another time point"
     return None
 
 
-def _label(name: str, taxonomy: Taxonomy, where: str) -> int:
-    """Label id of a class by its own name, or by the only one that QuPath makes of it."""
-    if name in taxonomy.names:
-        return taxonomy.index(name)
-    alike = [i for i, known in enumerate(taxonomy.names) if qupath_name(known) == qupath_name(name)]
-    if len(alike) == 1:
-        return alike[0]
-    near = get_close_matches(name, taxonomy.names, n=1)
-    fix = f"Did you mean '{near[0]}'?" if near else f"The classes are {', '.join(taxonomy.names)}"
-    raise InputError(f"is of the unknown class {_shown(name)}", where=where, fix=fix)
-
-
 def _shape(kind: str, coordinates: Any, where: str) -> Polygon | MultiPolygon:
     """The checked geometry."""
-    try:
+    with extra_needed("project", "reading drawings"):
         import shapely
         from shapely.geometry import MultiPolygon
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("project", "reading drawings") from error
     if not isinstance(coordinates, list) or not coordinates:
         raise InputError("has no coordinates", where=where)
     parts = [coordinates] if kind == "Polygon" else coordinates
@@ -200,9 +189,3 @@ def _ring(ring: Any, where: str) -> NDArray[np.float64]:
     if (numbers[0] != numbers[-1]).any():
         raise InputError("has a ring that does not end where it begins", where=where)
     return numbers
-
-
-def _shown(name: object) -> str:
-    """A name from outside, short and without anything that a terminal would obey."""
-    text = repr(name)
-    return text if len(text) <= _LONG else f"{text[:_LONG]}..."

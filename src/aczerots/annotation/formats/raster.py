@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.errors import MissingExtraError
+from aczerots.errors import extra_needed
 from aczerots.slides.base import Box
 from aczerots.taxonomy import IGNORE
 
@@ -34,11 +34,9 @@ def vectorise(mask: NDArray[np.uint8], window: Box) -> list[tuple[int, Polygon]]
     Raises:
         MissingExtraError: The extra ``project`` is not installed.
     """
-    try:
+    with extra_needed("project", "turning masks into polygons"):
         from rasterio.features import shapes
         from shapely.geometry import shape
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("project", "turning masks into polygons") from error
     found = shapes(mask, mask=mask != IGNORE, connectivity=4, transform=_transform(window, mask.shape))
     return [(int(label), shape(geometry)) for geometry, label in found]
 
@@ -59,10 +57,8 @@ def rasterise(
     Raises:
         MissingExtraError: The extra ``project`` is not installed.
     """
-    try:
+    with extra_needed("project", "turning polygons into masks"):
         from rasterio.features import rasterize
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("project", "turning polygons into masks") from error
     shape = size[1], size[0]
     burnt = [(geometry, label) for label, geometry in regions]
     if not burnt:

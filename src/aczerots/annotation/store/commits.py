@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-LONGEST = 0.02
+_OPEN_FOR = 0.02
 """Seconds after which a shared transaction takes no more writers, so that the first ones do not wait for the last."""
 
 _PATIENCE = 1.0
@@ -34,7 +34,7 @@ class SharedTransaction:
     @property
     def closing(self) -> bool:
         """Whether it takes no more writers: the first have waited long enough, or SQLite has given it up."""
-        return time.monotonic() - self._began >= LONGEST or not self._alive
+        return time.monotonic() - self._began >= _OPEN_FOR or not self._alive
 
     @property
     def _alive(self) -> bool:

@@ -91,7 +91,7 @@ def new_token() -> str:
 
 def hash_token(token: str) -> str:
     """SHA-256 of a token in hexadecimal. Tokens are random, 256 bits: they need no salt and no slow hash."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 # These run with every request and are slow to put together, so they are put together once.

@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, insert, inspect, text
 
 from aczerots.annotation.store.tables import SCHEMA, Base
-from aczerots.errors import MissingExtraError, StorageError
+from aczerots.errors import StorageError, extra_needed
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 4_210_337
@@ -53,12 +53,10 @@ def _create(connection: Connection, name: str) -> None:
 
 
 def _migrate(connection: Connection, name: str, found: str) -> None:
-    try:
+    with extra_needed("project", "a project of an older version"):
         from alembic import command
         from alembic.config import Config
         from alembic.script import ScriptDirectory
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("project", "a project of an older version") from error
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}

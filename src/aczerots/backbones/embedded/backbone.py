@@ -28,27 +28,17 @@ _REACH = 80
 
 
 def pooled(images: torch.Tensor, stain: Stain | None = None) -> torch.Tensor:
-    """Measurements on the grid of the backbone.
+    """Measurements per feature cell of the backbone.
 
     Args:
-        images: RGB uint8 [b, 3, h, w].
+        images: RGB uint8 [b, 3, h, w]; the last row and column are repeated to fill the last cells.
         stain: Of the slide; None normalises each image by itself.
 
     Returns:
         Float32 [b, m, ceil(h / 16), ceil(w / 16)].
     """
-    h, w = images.shape[-2:]
-    images = _extended(images, -h % STRIDE, -w % STRIDE)
-    return F.avg_pool2d(measure(images, stain), STRIDE // CELL)
-
-
-def _extended(images: torch.Tensor, down: int, right: int) -> torch.Tensor:
-    """Repeat the last row and column so that whole cells cover the image."""
-    if down:
-        images = torch.cat([images, images[..., -1:, :].expand(*images.shape[:2], down, -1)], -2)
-    if right:
-        images = torch.cat([images, images[..., -1:].expand(*images.shape[:3], right)], -1)
-    return images
+    rows, columns = (torch.arange(n + -n % STRIDE, device=images.device).clamp(max=n - 1) for n in images.shape[-2:])
+    return F.avg_pool2d(measure(images[..., rows, :][..., columns], stain), STRIDE // CELL)
 
 
 class EmbeddedBackbone:
@@ -79,15 +69,11 @@ class EmbeddedBackbone:
 
     @property
     def reach(self) -> int:
-        """Pixels around a cell that its measurements are averaged over, as far as they count (morphology.py)."""
+        """Pixels around a feature cell that its measurements are averaged over, as far as they count."""
         return _REACH
 
     def on_slide(self, sample: torch.Tensor) -> EmbeddedBackbone:
-        """The same backbone that normalises all images by the stain of one slide.
-
-        Args:
-            sample: RGB uint8 [n, 3, h, w], tiles of the slide.
-        """
+        """The same backbone with all images normalised by the stain of a slide, from tiles RGB uint8 [n, 3, h, w]."""
         twin = copy.copy(self)
         twin._stain = measure_stain(sample)
         twin._info = replace(self._info, stain=twin._stain.hash)
@@ -100,15 +86,8 @@ class EmbeddedBackbone:
 
     @torch.no_grad()
     def encode_image(self, images: torch.Tensor) -> DenseFeatures:
-        """Dense embeddings, computed on the backbone's device.
-
-        Args:
-            images: RGB uint8 [b, 3, h, w].
-
-        Returns:
-            DenseFeatures of stride 16 on the device of the images, float32.
-        """
-        # Windows of a slide may be large; of tiles always as many go together, since last digits follow the number.
+        """Dense features of stride 16, float32, of RGB uint8 [b, 3, h, w], on the device of the images."""
+        # Windows of a slide may be large; of tiles always as many go together, since last digits depend on the number.
         number = _CHUNK if self._stain is None else max(1, _CHUNK_PIXELS // images[0, 0].numel())
         parts = [self._image(pooled(c.to(self._device), self._stain)) for c in torch.split(images, number)]
         return DenseFeatures(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])).to(images.device)

@@ -1,4 +1,4 @@
-"""The fixed front end: named morphological measurements of H&E on a grid of 8 pixels.
+"""The fixed front end: named morphological measurements of H&E, per cell of 8 pixels.
 
 Nothing here is learned. Optical density and stain proxies follow Ruifrok and Johnston (2001); bands are a
 Laplacian pyramid (Burt and Adelson 1983); orientation is the structure tensor (Bigun 1987); blobs and ridges
@@ -14,7 +14,7 @@ from torch import Tensor
 from aczerots.backbones.embedded.stain import USUAL_OD, Stain, own_density, own_white, raw_density, scaled
 
 CELL = 8
-"""Pixels per cell of the measuring grid, each way."""
+"""Pixels per measured cell, each way."""
 
 WINDOWS = (3, 9, 21)
 """Widths in cells of the windows that measurements are averaged over (24, 72 and 168 pixels)."""
@@ -22,22 +22,16 @@ WINDOWS = (3, 9, 21)
 _LEVELS = 6
 _EPS = 1e-4
 
-
 _STAINS = ("haem", "eosin", "red", "white", "blue", "darkness", "brown")
-_FINE: tuple[str, ...] = (
-    "nucleus",
-    "black",
-    "nucleus_haem",
-    "nucleus_haem2",
-    "nucleus_dark",
-    "body",
-    "body_haem",
-    "body_eosin",
+_FINE = (
+    *("nucleus", "black", "nucleus_haem", "nucleus_haem2", "nucleus_dark", "body", "body_haem", "body_eosin"),
+    *("body_eosin2", "body_haem2", "haem15", "haem25", "haem40", "eosin8", "eosin18"),
 )
-_FINE += ("body_eosin2", "body_haem2", "haem15", "haem25", "haem40", "eosin8", "eosin18")
 _RING = ("nucleus_by_white", "nucleus_by_haem", "eosin_by_white")
-_RATIO: tuple[str, ...] = ("in_nucleus_haem", "in_nucleus_haem2", "in_nucleus_dark", "in_body_haem", "in_body_eosin")
-_RATIO += ("in_body_eosin2", "in_body_haem2", "nuclear_size")
+_RATIO = (
+    *("in_nucleus_haem", "in_nucleus_haem2", "in_nucleus_dark", "in_body_haem", "in_body_eosin"),
+    *("in_body_eosin2", "in_body_haem2", "nuclear_size"),
+)
 
 
 def measurement_names() -> tuple[str, ...]:
@@ -69,8 +63,8 @@ def _box(x: Tensor, width: int) -> Tensor:
     return F.avg_pool2d(x, (1, width), 1, (0, half), count_include_pad=False)
 
 
-def _to_grid(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Mean per cell, or bilinear where the map is already coarser than the grid."""
+def _to_cells(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Mean per cell, or bilinear where the map is coarser than the cells."""
     if x.shape[-1] > size[1] or x.shape[-2] > size[0]:
         k = max(round(x.shape[-1] / size[1]), 1)
         return F.avg_pool2d(x, k)
@@ -107,20 +101,18 @@ def stains(images: Tensor, stain: Stain | None = None) -> Tensor:
 
     Args:
         images: RGB uint8 [b, 3, h, w].
-        stain: See :func:`optical_density`.
+        stain: That of the slide; None measures each image by itself.
 
     Returns:
         Float32 [b, 7, h, w]: haematoxylin, eosin, red (blood), white, blue, darkness, brown.
     """
     od = optical_density(images, stain)
     r, g, b = od.unbind(1)
-    haem = r * 1.4
-    eosin = g - 0.9 * r
-    red = F.relu(torch.minimum(g, b) - 1.3 * r)
     mean = od.mean(1)
+    red = F.relu(torch.minimum(g, b) - 1.3 * r)
     white = torch.sigmoid((0.11 - mean) / 0.02)
-    blue = torch.relu(r - 0.75 * b)
-    return torch.stack([haem, eosin, red, white, blue, mean, torch.relu(b - g)], 1)
+    blue, brown = F.relu(r - 0.75 * b), F.relu(b - g)
+    return torch.stack([r * 1.4, g - 0.9 * r, red, white, blue, mean, brown], 1)
 
 
 def _derivatives(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -160,7 +152,7 @@ def measure(images: Tensor, stain: Stain | None = None) -> Tensor:
 
     Args:
         images: RGB uint8 [b, 3, h, w].
-        stain: See :func:`optical_density`.
+        stain: That of the slide; None measures each image by itself.
 
     Returns:
         Float32 [b, m, ceil(h / 8), ceil(w / 8)], raw (neither centred nor scaled).
@@ -175,13 +167,13 @@ def measure(images: Tensor, stain: Stain | None = None) -> Tensor:
     for level in range(_LEVELS):
         low = _smooth(cur)
         band = cur - low
-        maps += [_to_grid(F.relu(band), size), _to_grid(F.relu(-band), size)]
+        maps += [_to_cells(F.relu(band), size), _to_cells(F.relu(-band), size)]
         gx, gy, xx, yy, xy = _derivatives(low)
         if level < 4:
-            tensors.append(torch.cat([_to_grid(t[:, :2], size) for t in (gx * gx, gy * gy, gx * gy)], 1))
+            tensors.append(torch.cat([_to_cells(t[:, :2], size) for t in (gx * gx, gy * gy, gx * gy)], 1))
         if level < 5:
             blob, ridge = _shape(xx, yy, xy)
-            maps += [_to_grid(blob, size), _to_grid(ridge, size)]
+            maps += [_to_cells(blob, size), _to_cells(ridge, size)]
         cur = F.avg_pool2d(low, 2) if min(low.shape[-2:]) > 1 else low
         lows.append(cur)
     fine = _nuclei(s, lows[4] if len(lows) > 4 else cur)
@@ -189,7 +181,7 @@ def measure(images: Tensor, stain: Stain | None = None) -> Tensor:
     ring = torch.stack([fine[:, 0] * near[:, 2], fine[:, 0] * near[:, 0], s[:, 1] * near[:, 2]], 1)
     peak = lows[1][:, :1]
     top = (peak == F.max_pool2d(peak, 5, 1, 2)) & (peak > 0.25)
-    maps += [_to_grid(s, size), _to_grid(fine, size), _to_grid(ring, size), _to_grid(top.float(), size)]
+    maps += [_to_cells(s, size), _to_cells(fine, size), _to_cells(ring, size), _to_cells(top.float(), size)]
     return _windows(torch.cat(maps, 1), tensors, size)
 
 
@@ -201,11 +193,9 @@ def _windows(maps: Tensor, tensors: list[Tensor], size: tuple[int, int]) -> Tens
     for width in WINDOWS:
         m = _box(maps, width)
         nuc, body = m[:, fine : fine + 1] + 0.01, m[:, fine + 5 : fine + 6] + 0.01
-        ratios = [m[:, fine + i : fine + i + 1] / nuc for i in (2, 3, 4)] + [
-            m[:, fine + i : fine + i + 1] / body for i in (6, 7, 8, 9)
-        ]
-        count = m[:, -1:]
-        ratios += [nuc / (count + 0.002)]
+        ratios = [m[:, fine + i : fine + i + 1] / nuc for i in (2, 3, 4)]
+        ratios += [m[:, fine + i : fine + i + 1] / body for i in (6, 7, 8, 9)]
+        ratios += [nuc / (m[:, -1:] + 0.002)]
         out += [torch.sqrt(m.clamp_min(0) + _EPS), torch.cat(ratios, 1)]
         spread = _box(maps[:, fine : fine + 6] ** 2, width) - m[:, fine : fine + 6] ** 2
         out.append(torch.sqrt(spread.clamp_min(0) + _EPS))

@@ -22,7 +22,7 @@ class Stain:
     """What the colours of a slide are measured against.
 
     Attributes:
-        white: Share of full scale that is white, per channel (red, green, blue).
+        white: Fraction of full scale that is white, per channel (red, green, blue).
         density: Mean optical density of tissue, per channel.
     """
 
@@ -36,13 +36,10 @@ class Stain:
 
 
 def measure_stain(sample: Tensor) -> Stain:
-    """The stain of a slide: the mean over tiles of it of what each would be measured against by itself.
+    """The stain of a slide: the mean white and density of a sample of its tiles, RGB uint8 [n, 3, h, w].
 
-    So its pixels have the densities that models have seen in tiles on average. Measured on all tiles as if they were
-    one image white would be that of the glass, and dense tissue would look denser than it does in tiles.
-
-    Args:
-        sample: RGB uint8 [n, 3, h, w].
+    So its pixels have the densities that models have seen in tiles on average. If all tiles were measured as one
+    image, white would be that of the glass, and dense tissue would look denser than it does in tiles.
     """
     x = scaled(sample)
     each = own_white(x)
@@ -53,7 +50,7 @@ def measure_stain(sample: Tensor) -> Stain:
 
 
 def scaled(images: Tensor) -> Tensor:
-    """RGB uint8 to shares of full scale, float32 in (0, 1]."""
+    """RGB uint8 to fractions of full scale, float32 in (0, 1]."""
     return (images.float() + 1.0) / 256.0
 
 
@@ -61,7 +58,7 @@ def own_white(x: Tensor) -> Tensor:
     """White of each image, float32 [b, 3]: its 99th percentile, at least 0.75 of full scale.
 
     Args:
-        x: Shares of full scale, float32 [b, 3, h, w].
+        x: Fractions of full scale, float32 [b, 3, h, w].
     """
     sample = x.flatten(2)[:, :, :: max(x[0, 0].numel() // _SAMPLE, 1)]
     rank = max(int(sample.shape[2] * 0.99), 1)
@@ -69,7 +66,7 @@ def own_white(x: Tensor) -> Tensor:
 
 
 def raw_density(x: Tensor, white: Tensor) -> Tensor:
-    """Optical density float32 [b, 3, h, w], base 10, not negative, of shares of full scale against white [b, 3]."""
+    """Optical density float32 [b, 3, h, w], base 10, not negative, of fractions of full scale against white [b, 3]."""
     return -torch.log10((x / white[:, :, None, None]).clamp(max=1.0))
 
 
@@ -80,7 +77,7 @@ def own_density(od: Tensor) -> Tensor:
         od: Optical density float32 [b, 3, h, w].
     """
     tissue = (od.mean(1, keepdim=True) > _TISSUE).to(od.dtype)
-    share = tissue.mean((2, 3), keepdim=True)
+    fraction = tissue.mean((2, 3), keepdim=True)
     usual = torch.tensor(USUAL_OD, device=od.device).view(1, 3, 1, 1)
-    mean = (od * tissue).mean((2, 3), keepdim=True) / share.clamp_min(1e-6)
-    return torch.where(share > 0.02, mean, usual.expand_as(mean)).clamp_min(0.05)
+    mean = (od * tissue).mean((2, 3), keepdim=True) / fraction.clamp_min(1e-6)
+    return torch.where(fraction > 0.02, mean, usual.expand_as(mean)).clamp_min(0.05)

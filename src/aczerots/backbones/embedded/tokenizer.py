@@ -20,21 +20,13 @@ _NEGATION = frozenset(
     ("no", "not", "without", "absent", "lacks", "lack", "lacking", "devoid", "free", "never", "neither", "nor", "non")
 )
 _SCOPE_END = frozenset(("but", "with", "however", "although", "while", "whereas", "only"))
-_SPELLING = (
-    ("our", "or"),
-    ("aem", "em"),
-    ("oed", "ed"),
-    ("oes", "es"),
-    ("aes", "es"),
-    ("fibre", "fiber"),
-    ("grey", "gray"),
-)
+_SPELLING = {"our": "or", "aem": "em", "oed": "ed", "oes": "es", "aes": "es", "fibre": "fiber", "grey": "gray"}
 _SCOPE = 4
 
 
 def _normal(word: str) -> str:
     """British to American spelling and plural to singular, as far as pathology words need it."""
-    for old, new in _SPELLING:
+    for old, new in _SPELLING.items():
         word = word.replace(old, new)
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"

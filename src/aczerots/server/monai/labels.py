@@ -12,11 +12,12 @@ from PIL import UnidentifiedImageError
 
 from aczerots.annotation.formats.asap import read_asap, write_asap
 from aczerots.annotation.formats.geojson import Drawing, Drawings
+from aczerots.annotation.formats.masks import only_seen
 from aczerots.annotation.formats.raster import vectorise
 from aczerots.errors import InputError
 from aczerots.server.monai.images import Image
 from aczerots.slides.base import Box
-from aczerots.taxonomy import IGNORE, Taxonomy
+from aczerots.taxonomy import Taxonomy
 
 BACKGROUND = 0
 """MONAI's masks begin with the background; a class has its position + 1."""
@@ -58,8 +59,8 @@ def _read_mask(data: bytes, box: Box, taxonomy: Taxonomy) -> NDArray[np.uint8]:
 
 def _from_mask(mask: NDArray[np.uint8], box: Box, taxonomy: Taxonomy) -> Drawings:
     """Regions of seen classes; those of unseen ones are not annotated."""
-    seen = np.where(np.isin(mask, taxonomy.seen_ids), mask, np.uint8(IGNORE))
-    return Drawings(tuple(Drawing(i, label, p) for i, (label, p) in enumerate(vectorise(seen, box), start=1)), ())
+    regions = enumerate(vectorise(only_seen(mask, taxonomy), box), start=1)
+    return Drawings(tuple(Drawing(i, label, polygon) for i, (label, polygon) in regions), ())
 
 
 def write_mask(labels: NDArray[np.uint8]) -> bytes:

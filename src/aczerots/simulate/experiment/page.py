@@ -29,7 +29,7 @@ def curves_figure(scenario: Scenario) -> str:
     best = sorted((a for a in scenario.arms if a not in kept), key=lambda a: a.rank)
     shown = [*kept, *best][:_SHOWN]
     arms = [a for a in scenario.arms if a in shown]
-    levels = mean_defined(a.zero_shot for a in arms), mean_defined(a.full for a in arms)
+    levels = mean_defined(a.group.zero_shot for a in arms), mean_defined(a.group.full for a in arms)
     curves = [a.curve if a in kept[:2] else replace(a.curve, low=None, high=None) for a in arms]
     return budget_figure(curves, *levels, close_up=True)
 

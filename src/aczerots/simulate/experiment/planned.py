@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aczerots.config import SimulateSettings, read_settings
+from aczerots.config import SimulateSettings
 from aczerots.errors import SettingsError
 from aczerots.simulate.experiment.protocol import Budget, DatasetChoice, Grid, Protocol, StrategyChoice
 
@@ -76,35 +76,18 @@ def plan_runs(protocol: Protocol, data: Path | None) -> list[PlannedRun]:
 
 def _combinations(dataset: DatasetChoice, grid: Grid, data: Path | None) -> Iterator[PlannedRun]:
     """The runs of one dataset in one grid."""
-    locator = _locator(dataset, data)
+    locator = dataset.locator
+    if "{data}" in locator and data is None:
+        what = f"the dataset {dataset.name} lies below a folder that is not known"
+        raise SettingsError(what, fix="Name the folder with --data")
+    chosen = {"dataset": locator.replace("{data}", str(data)), **grid.options}
     for unseen, choice, preset, text, backbone, budget, seed in itertools.product(
         dataset.unseen, grid.strategies, grid.presets, grid.texts, grid.backbones, grid.budgets, grid.seeds
     ):
-        settings = read_settings(
-            **{
-                "dataset": locator,
-                "unseen": unseen,
-                "strategy": choice.name,
-                "without": choice.without,
-                "preset": preset,
-                "text": text,
-                "backbone": backbone,
-                "seed": seed,
-                **budget.model_dump(),
-                **grid.options,
-            }
-        )
+        varied = {"unseen": unseen, "preset": preset, "text": text, "backbone": backbone, "seed": seed}
+        varied |= {"strategy": choice.name, "without": choice.without, **budget.model_dump()}
+        settings = SimulateSettings(**varied | chosen)
         yield PlannedRun(dataset.name, settings, _folder(dataset, settings, choice, budget))
-
-
-def _locator(dataset: DatasetChoice, data: Path | None) -> str:
-    """The locator with ``{data}`` replaced."""
-    if "{data}" not in dataset.locator:
-        return dataset.locator
-    if data is None:
-        what = f"the dataset {dataset.name} lies below a folder that is not known"
-        raise SettingsError(what, fix="Name the folder with --data")
-    return dataset.locator.replace("{data}", str(data))
 
 
 def _folder(dataset: DatasetChoice, settings: SimulateSettings, choice: StrategyChoice, budget: Budget) -> Path:

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
@@ -104,10 +104,12 @@ class Protocol(_Section):
     grid: tuple[Grid, ...] = Field(min_length=1)
 
 
+_PACKAGED = resources.files("aczerots.simulate.experiment") / "protocols"
+
+
 def packaged_protocols() -> tuple[str, ...]:
     """Names of the protocols that come with the package."""
-    folder = resources.files("aczerots.simulate.experiment") / "protocols"
-    return tuple(sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")))
+    return tuple(sorted(f.name.removesuffix(".toml") for f in _PACKAGED.iterdir() if f.name.endswith(".toml")))
 
 
 def locate_protocol(name: str) -> Protocol:
@@ -118,13 +120,11 @@ def locate_protocol(name: str) -> Protocol:
         SettingsError: Neither a packaged name nor a file.
     """
     if name in packaged_protocols():
-        where = f"{name}.toml"
-        text = (resources.files("aczerots.simulate.experiment") / "protocols" / where).read_text(encoding="utf-8")
-        return parse_protocol(text, where)
+        return parse_protocol((_PACKAGED / f"{name}.toml").read_text(encoding="utf-8"), f"{name}.toml")
     path = Path(name)
     if path.suffix != ".toml":
-        known = ", ".join(packaged_protocols())
-        raise SettingsError(f"'{name}' is no protocol", fix=f"Give a .toml file or one of: {known}")
+        fix = f"Give a .toml file or one of: {', '.join(packaged_protocols())}"
+        raise SettingsError(f"'{name}' is no protocol", fix=fix)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -142,34 +142,23 @@ def parse_protocol(text: str, where: str) -> Protocol:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"not TOML: {error}", where=where) from error
-    try:
-        protocol = Protocol.model_validate(_merged(content, where))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = _key(first["loc"])
-        raise InputError(f"{key}: {first['msg'].lower()}", where=where) from error
-    _check_names(protocol, where)
-    return protocol
-
-
-def _merged(content: dict[str, Any], where: str) -> dict[str, Any]:
-    """The content with ``common`` put into every grid."""
     common, grids = content.pop("common", {}), content.pop("grid", [{}])
     if not isinstance(common, dict):
         raise InputError("common: must be a table", where=where)
     if not isinstance(grids, list) or not all(isinstance(g, dict) for g in grids):
         raise InputError("grid: must be tables, each headed [[grid]]", where=where)
-    return {**content, "grid": [{**common, **g} for g in grids]}
-
-
-def _key(location: tuple[int | str, ...]) -> str:
-    """``datasets[0].unseen`` from the parts of a location."""
-    text = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location)
-    return text.removeprefix(".") or "the whole"
+    try:
+        protocol = Protocol.model_validate({**content, "grid": [{**common, **g} for g in grids]})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"]).removeprefix(".")
+        raise InputError(f"{key or 'the whole'}: {first['msg'].lower()}", where=where) from error
+    _check_names(protocol, where)
+    return protocol
 
 
 def _check_names(protocol: Protocol, where: str) -> None:
-    """Refuse names of datasets, strategies, terms and presets that nobody has."""
+    """Names of datasets, strategies, terms and presets must exist."""
     names = [dataset.name for dataset in protocol.datasets]
     for name in names:
         if names.count(name) > 1:
@@ -177,9 +166,8 @@ def _check_names(protocol: Protocol, where: str) -> None:
     for number, grid in enumerate(protocol.grid):
         for name in grid.datasets or ():
             if name not in names:
-                raise InputError(
-                    f"grid[{number}].datasets: no dataset '{name}'", where=where, fix=f"There are: {', '.join(names)}"
-                )
+                what = f"grid[{number}].datasets: no dataset '{name}'"
+                raise InputError(what, where=where, fix=f"There are: {', '.join(names)}")
         try:
             for preset in grid.presets:
                 locate_preset(preset)
@@ -205,9 +193,8 @@ def narrowed(protocol: Protocol, *, seeds: int | None = None, strategies: Sequen
     known = list(dict.fromkeys(c.name for g in protocol.grid for c in g.strategies))
     for name in strategies:
         if name not in known:
-            raise SettingsError(
-                f"the protocol has no strategy '{name}'", where="--strategy", fix=f"It has: {', '.join(known)}"
-            )
+            fix = f"It has: {', '.join(known)}"
+            raise SettingsError(f"the protocol has no strategy '{name}'", where="--strategy", fix=fix)
     grids = []
     for grid in protocol.grid:
         kept = tuple(c for c in grid.strategies if not strategies or c.name in strategies)

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aczerots.report.compare import Estimate, SeedGroup, area_under_curve, estimate, mean_defined, paired_test
-from aczerots.report.figures import Curve
+from aczerots.report.compare import Curve, Estimate, SeedGroup, area_under_curve, estimate, mean_defined, paired_test
 from aczerots.simulate.experiment.table import FinishedRun
 
 GOAL = 0.97
@@ -27,10 +26,6 @@ class Arm:
         group: The runs with their label.
         strategy: Name of the strategy.
         curve: Mean hIoU over the labelled fraction, with bands.
-        zero_shot: Mean hIoU of round 0.
-        full: Mean full-label hIoU.
-        final: Final hIoU.
-        area: Area under the curve, divided by its span.
         difference: Area minus the reference's, paired by seed; None for the reference itself.
         p: Two-sided p of the paired t-test of ``difference``.
         fraction: Labelled fraction at which the mean hIoU reaches GOAL of the full-label hIoU; None if it does not.
@@ -40,10 +35,6 @@ class Arm:
     group: SeedGroup
     strategy: str
     curve: Curve
-    zero_shot: float | None
-    full: float | None
-    final: Estimate | None
-    area: Estimate | None
     difference: Estimate | None
     p: float | None
     fraction: float | None
@@ -52,7 +43,7 @@ class Arm:
     @property
     def rank(self) -> float:
         """Sorts the largest area first."""
-        return float("inf") if self.area is None else -self.area.mean
+        return float("inf") if self.group.area is None else -self.group.area.mean
 
     @property
     def areas(self) -> dict[int, float]:
@@ -162,18 +153,13 @@ def _scenario(key: tuple[str, ...], members: Sequence[FinishedRun], reference: s
 def _arm(group: SeedGroup, strategy: str, base: SeedGroup) -> Arm:
     """Numbers of one arm."""
     curve, other = replace(group.curve(), label=group.label), base.curve()
-    full = mean_defined(r.full_hiou for r in group.runs)
-    goal = None if full is None else GOAL * full
+    goal = None if group.full is None else GOAL * group.full
     fraction, theirs = (crossing(c.fraction, c.score, goal) for c in (curve, other))
     gaps = [] if group is base else group.differences(base, area_under_curve)
     return Arm(
         group=group,
         strategy=strategy,
         curve=curve,
-        zero_shot=mean_defined(r.zero_shot_hiou for r in group.runs),
-        full=full,
-        final=group.final,
-        area=group.area,
         difference=estimate(gaps),
         p=paired_test(gaps),
         fraction=fraction,

@@ -48,38 +48,18 @@ def finished(planned: PlannedRun, out: Path) -> FinishedRun | None:
 def rows_of(done: FinishedRun) -> list[Row]:
     """Rows of one run, rounds ascending; undefined scores are None."""
     s, run = done.planned.settings, done.run
-    head: Row = {
-        "dataset": done.planned.dataset,
-        "unseen": " + ".join(s.unseen),
-        "strategy": s.strategy,
-        "without": " + ".join(s.without),
-        "preset": s.preset,
-        "text": s.text,
-        "backbone": s.backbone,
-        "tile_size": s.tile_size,
-        "initial": s.initial,
-        "budget": s.budget,
-        "first": s.first,
-        "seed": s.seed,
-    }
+    head: Row = {"dataset": done.planned.dataset, "unseen": " + ".join(s.unseen), "strategy": s.strategy}
+    head["without"] = " + ".join(s.without)
+    same = ("preset", "text", "backbone", "tile_size", "initial", "budget", "first", "seed")
+    head |= {name: getattr(s, name) for name in same}
+    scores = ("round", "labelled_tiles", "labelled_fraction", "pacc", "miou_seen", "miou_unseen", "hiou")
     tail: Row = {
         "full_label_hiou": run.full_hiou,
         "backbone_hash": run.record.hashes.get("backbone", ""),
         "run": done.planned.folder.as_posix(),
     }
     return [
-        head
-        | {
-            "round": r.round,
-            "labelled_tiles": r.labelled_tiles,
-            "labelled_fraction": r.labelled_fraction,
-            "pacc": r.pacc,
-            "miou_seen": r.miou_seen,
-            "miou_unseen": r.miou_unseen,
-            "hiou": r.hiou,
-            "iou": json.dumps(dict(r.iou)),
-        }
-        | tail
+        head | {name: getattr(r, name) for name in scores} | {"iou": json.dumps(dict(r.iou))} | tail
         for r in run.rounds
         if r.round <= s.rounds
     ]

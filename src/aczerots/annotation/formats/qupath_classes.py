@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aczerots.errors import InputError
+from aczerots.errors import InputError, SettingsError
+from aczerots.taxonomy import Taxonomy
 
 ANNOTATION = "annotation"
 
@@ -20,6 +21,7 @@ _OTHERS = frozenset(
 )
 
 _JOINT = ": "
+_LONG = 80
 
 
 def object_type(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> object:
@@ -87,3 +89,24 @@ def class_name(properties: Mapping[str, Any], where: str) -> str | None:
         parts.append(name)
         found = found.get("parentClass")
     return _JOINT.join(reversed(parts))
+
+
+def locate_class(name: str, taxonomy: Taxonomy, where: str) -> int:
+    """Label id of a class by its own name, or by the only one that QuPath makes of it.
+
+    Raises:
+        InputError: The taxonomy has no such class.
+    """
+    alike = [i for i, known in enumerate(taxonomy.names) if qupath_name(known) == qupath_name(name)]
+    if name not in taxonomy.names and len(alike) == 1:
+        return alike[0]
+    try:
+        return taxonomy.index(name)
+    except SettingsError as error:
+        raise InputError(f"is of the unknown class {shown(name)}", where=where, fix=error.fix) from None
+
+
+def shown(name: object) -> str:
+    """A name from outside, short and without control characters."""
+    text = repr(name)
+    return text if len(text) <= _LONG else f"{text[:_LONG]}..."

@@ -1,9 +1,9 @@
-"""How much it matters where windows lie: agreement of maps whose grid of windows was moved.
+"""How much it matters where windows lie: agreement of maps whose windows were moved.
 
 A model is fitted to half of a pool of phantoms. Each slide, a phantom and whatever ``--slides`` names, is segmented
-with the grid of windows where it is, moved by whole cells, and moved by parts of cells. What is printed is the share
-of pixels whose class is the same, 112 pixels from the rim of the slide and beyond, of all pixels and of those that
-are farther than 8 pixels from a border between classes.
+with its windows where they are, moved by whole feature cells, and moved by parts of one. What is printed is the
+fraction of pixels whose class is the same, 112 pixels from the rim of the slide and beyond, of all pixels and of
+those that are farther than 8 pixels from a border between classes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from benchmarks.trials import open_trial
 
 WHOLE = ((64, 80), (16, 32), (256, 272))
 PARTS = ((7, 9), (8, 8))
-"""Pixels of the map; a cell has 16."""
+"""Pixels of the map; a feature cell has 16."""
 
 
 def fitted(pool: str) -> Segmenter:
@@ -56,7 +56,7 @@ def labels(one: Segmenter, slide: Slide, overlap: float | None, shift: tuple[int
 
 
 def agreement(first: NDArray[np.uint8], other: NDArray[np.uint8]) -> tuple[float, float]:
-    """Share of equal pixels: (of all, of those away from borders)."""
+    """Fraction of equal pixels: (of all, of those away from borders)."""
     border = np.zeros(first.shape, dtype=bool)
     border[:, 1:] |= first[:, 1:] != first[:, :-1]
     border[1:] |= first[1:] != first[:-1]

@@ -1,4 +1,4 @@
-"""Walks through the features of a GeoJSON file one by one, so that every complaint names its feature."""
+"""Reads the features of a GeoJSON file one by one, so that every error names its feature."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _Walker:
         self._decoder = json.JSONDecoder()
 
     def features(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """See :func:`read_features`."""
+        """(number, feature) in the order of the text."""
         start = self._peek()
         if start == "[":
             yield from self._array()

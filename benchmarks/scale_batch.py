@@ -1,4 +1,4 @@
-"""Two hundred small slides through Ray on two nodes of this machine, one of which is killed half-way.
+"""A batch of two hundred small slides through Ray on two nodes of this machine, one of which is killed half-way.
 
 Compared with the local engine with as many processes, in one run: the files must be the same byte for byte, none
 missing, none more, and it says how much longer Ray takes. The killed node is replaced by a new one after a while,
