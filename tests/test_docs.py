@@ -1,7 +1,8 @@
 """The documents hold: examples run, and every command line that they show exists with its options.
 
-Python is run when the line before its fence is ``<!-- test: run -->``, else it must at least compile. Every ``aczerots``
-line is parsed by the real command line, those of the README are run. Every ``make`` target must be in the Makefile.
+Python is run when the line before its fence is ``<!-- test: run -->``, else it must at least compile. Every
+``aczerots`` line is parsed by the real command line, those of the README are run. Every ``make`` target must be in the
+Makefile.
 """
 
 from __future__ import annotations
@@ -179,18 +180,18 @@ def labelled_images(folder: Path) -> None:
 def annotate(project: Path, arguments: list[str]) -> None:
     """Serve the page as the command line does, answer for every tile of the round, and stop the server."""
     command = [sys.executable, "-m", "aczerots.cli.app", *arguments, "--port", "0", "--json"]
-    server = subprocess.Popen(command, cwd=project.parent, stdout=subprocess.PIPE, text=True)
-    assert server.stdout is not None
-    assert server.stdout.readline()
-    with open_project(project) as opened:
-        tiles = opened.store.rounds.tiles()
-        for pick in opened.store.rounds.picks(1):
-            mask = np.full((tiles[pick.tile].size,) * 2, IGNORE, np.uint8)
-            mask[tiles[pick.tile].inner] = pick.tile % 2
-            opened.store.answers.add(NewAnswer(pick.tile, 1, "ann", "page", AnswerKind.DRAWN, 0, mask))
-    server.terminate()
-    server.wait(timeout=60)
-    server.stdout.close()
+    with subprocess.Popen(command, cwd=project.parent, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline()
+            with open_project(project) as opened:
+                tiles = opened.store.rounds.tiles()
+                for pick in opened.store.rounds.picks(1):
+                    mask = np.full((tiles[pick.tile].size,) * 2, IGNORE, np.uint8)
+                    mask[tiles[pick.tile].inner] = pick.tile % 2
+                    opened.store.answers.add(NewAnswer(pick.tile, 1, "ann", "page", AnswerKind.DRAWN, 0, mask))
+        finally:
+            server.terminate()
 
 
 @pytest.mark.usefixtures("short_fits")
@@ -198,9 +199,8 @@ def test_every_command_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Mo
     labelled_images(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ACZEROTS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(
-        "aczerots.cli.run_commands.DEMO", {"dataset": "phantom:4,size=64", "rounds": 1, "tile_size": 32}
-    )
+    small = {"dataset": "phantom:4,size=64", "rounds": 1, "tile_size": 32}
+    monkeypatch.setattr("aczerots.cli.run_commands.DEMO", small)
     for line in commands((ROOT / "README.md").read_text(encoding="utf-8"), "README.md"):
         program, *words = shlex.split(line.text)
         if words[0] == "annotate":
