@@ -45,8 +45,7 @@ def coverage(source: Path, budget: int) -> np.ndarray:
     state = CoverageState(asking, demand, np.zeros(len(asking), np.float32), points[:, None])
     alike = DiversityState(np.zeros((n, 1), np.float32), np.ones(n, np.float32))
     greedy = LazyGreedy({"coverage": 1.0}, np.zeros(n), alike, state, None)
-    _, chosen = greedy.run(np.arange(n), budget, Allowance(np.zeros(n, bool)))
-    return np.array([c.tile for c in chosen])
+    return greedy.run(np.arange(n), budget, Allowance(np.zeros(n, bool))).tiles
 
 
 def skactiveml(name: str) -> Callable[[Path, int], np.ndarray]:

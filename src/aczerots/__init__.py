@@ -7,7 +7,7 @@ The public names below are all that most users need. Each is loaded when it is f
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from aczerots.version import __version__ as __version__
 
 _HOMES = {
     "AczerotsError": "errors:AczerotsError",

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from aczerots.report.figures import SERIES, Curve, budget_figure, class_figure
+from aczerots.report.compare import Curve
+from aczerots.report.figures import SERIES, budget_figure, class_figure
 
 CURVES = [
     Curve("ours <$x$>", [0.0, 0.05, 0.2], [0.1, None, 0.3], [0.05, None, 0.2], [0.15, None, 0.4]),

@@ -98,13 +98,13 @@ def test_s4al_scores_the_best_quarter_of_regions():
     assert found.score[0] == pytest.approx(np.mean(regions), rel=1e-4)
 
 
-def test_discrepancy_is_the_divergence_to_the_disturbed_states():
+def test_discrepancy_is_the_divergence_to_the_dropout_posteriors():
     pool = pool_of([[[0.8, 0.2]], [[0.5, 0.5]]])
     other = np.array([[[0.5, 0.5]], [[0.5, 0.5]]], np.float32)
-    disturbed = dataclasses.replace(pool, samples=lambda: [other, pool.posterior()])
+    dropped = dataclasses.replace(pool, samples=lambda: [other, pool.posterior()])
     kl = 0.8 * math.log(0.8 / 0.5) + 0.2 * math.log(0.2 / 0.5)
-    assert discrepancy(disturbed).ravel().tolist() == pytest.approx([kl / 2, 0.0], abs=1e-6)
-    assert PbalStrategy().select(disturbed, 1, RNG).tiles.tolist() == [0]
+    assert discrepancy(dropped).ravel().tolist() == pytest.approx([kl / 2, 0.0], abs=1e-6)
+    assert PbalStrategy().select(dropped, 1, RNG).tiles.tolist() == [0]
     assert discrepancy(pool).max() == pytest.approx(0.0, abs=1e-6)
 
 

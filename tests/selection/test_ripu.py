@@ -25,11 +25,11 @@ def test_region_sums_agree_with_a_convolution():
 def test_impurity_and_uncertainty_by_hand():
     # A row of three cells predicting 0, 0, 1; regions of radius 1 hold (0, 0), (0, 0, 1) and (0, 1).
     posterior = np.array([[[[0.9, 0.1], [0.8, 0.2], [0.5 - 1e-9, 0.5 + 1e-9]]]])
-    impurity, doubt = impurity_and_uncertainty(posterior, np.ones((1, 1, 3), bool), 1)
+    impurity, uncertainty = impurity_and_uncertainty(posterior, np.ones((1, 1, 3), bool), 1)
     third = -(2 / 3 * math.log(2 / 3) + 1 / 3 * math.log(1 / 3)) / math.log(2)
     assert impurity.ravel().tolist() == pytest.approx([0.0, third, 1.0], abs=1e-6)
     h = [-(p * math.log(p) + (1 - p) * math.log(1 - p)) / math.log(2) for p in (0.9, 0.8, 0.5)]
-    assert doubt.ravel().tolist() == pytest.approx([(h[0] + h[1]) / 2, sum(h) / 3, (h[1] + h[2]) / 2], abs=1e-6)
+    assert uncertainty.ravel().tolist() == pytest.approx([(h[0] + h[1]) / 2, sum(h) / 3, (h[1] + h[2]) / 2], abs=1e-6)
 
 
 def test_cells_outside_the_tile_do_not_make_a_region_impure():

@@ -1,4 +1,4 @@
-"""Windows cover the slide, lie on one grid of cells, and every chunk finds the ones that it needs."""
+"""Windows cover the slide, their feature cells line up, and every chunk finds the ones that it needs."""
 
 import numpy as np
 import pytest

@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from aczerots import __version__
 from aczerots.cli.annotate_command import annotate
 from aczerots.cli.exchange_commands import export, import_, ingest
 from aczerots.cli.model_commands import evaluate, predict, report
@@ -19,6 +18,7 @@ from aczerots.cli.project_commands import fit, init, run, select, status
 from aczerots.cli.run_commands import demo, experiment, simulate
 from aczerots.cli.tool_commands import describe, doctor, embed
 from aczerots.errors import AczerotsError, InputError
+from aczerots.version import __version__
 
 app = typer.Typer(
     name="aczerots",

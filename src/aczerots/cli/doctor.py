@@ -10,11 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Literal
 
-from aczerots import __version__
 from aczerots.backbones.hub import MODELS, HubAnswer, hub_cache, hub_facts
 from aczerots.config import cache_folder
 from aczerots.errors import AczerotsError
 from aczerots.storage.machine import available_memory, folder_size, free_space, physical_memory, size_text
+from aczerots.version import __version__
 
 Status = Literal["ok", "info", "absent", "warning", "broken"]
 

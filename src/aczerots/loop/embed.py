@@ -44,13 +44,7 @@ class Embedded:
 
 @dataclass(frozen=True)
 class EmbedUnit:
-    """Tiles that become one shard.
-
-    Attributes:
-        store: Which of the job's stores.
-        positions: Which tiles of it.
-        shard: Name of the shard.
-    """
+    """Tiles at some positions of one of the job's stores, which become the shard of that name."""
 
     store: int
     positions: tuple[int, ...]
@@ -61,8 +55,7 @@ class EmbedUnit:
 class EmbedJob:
     """Filling stores; satisfies :class:`~aczerots.engine.base.Job`.
 
-    Attributes:
-        stores: Opens the stores on a device; a function that can be sent to another process.
+    ``stores`` opens them on a device; it must be a function that can be sent to another process.
     """
 
     stores: Callable[[str], Stores]

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots import __version__
 from aczerots.engine.progress import Progress
 from aczerots.errors import StorageError
 from aczerots.predict.blend import ChunkScores, WindowFeatures, blocks, box_scores
@@ -29,6 +28,7 @@ from aczerots.slides.windows import Chunk, WindowPlan
 from aczerots.storage.files import make_folder, write_text_atomic
 from aczerots.storage.remote import OutFolder
 from aczerots.taxonomy import IGNORE
+from aczerots.version import __version__
 
 
 @dataclass(frozen=True)

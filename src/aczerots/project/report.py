@@ -13,7 +13,8 @@ from aczerots.annotation.store.records import WITH_MASK
 from aczerots.project.agreement import agreement
 from aczerots.project.folder import Project
 from aczerots.project.status import class_rows, newest_metrics, round_rows
-from aczerots.report.figures import Curve, budget_figure
+from aczerots.report.compare import Curve
+from aczerots.report.figures import budget_figure
 from aczerots.report.images import overlay
 from aczerots.report.page import render
 from aczerots.report.pictures import Panel, data_uri

@@ -9,13 +9,13 @@ from typing import Literal
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from aczerots import __version__
 from aczerots.backbones.base import BackboneInfo
 from aczerots.errors import InputError
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import build_model, locate_preset
 from aczerots.storage.files import write_bytes_atomic
 from aczerots.taxonomy import Taxonomy
+from aczerots.version import __version__
 
 _LATER = ("scorer.bank.weight",)
 _FORMAT = 1

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aczerots.report.figures import Curve
 from aczerots.report.runs import Run
 
 # Left out of the differences that a label lists: repetitions differ in seed, and the label begins with strategy
@@ -17,15 +16,27 @@ _NOT_LISTED = frozenset({"seed", "strategy", "preset"})
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A mean over n seeds with its 95 % t-interval.
+class Curve:
+    """A score over the labelled fraction of the pool.
 
     Attributes:
-        mean: The mean.
-        low: Lower end; None for a single seed, which has no interval.
+        label: Name in the legend.
+        fraction: Labelled fraction, 0..1, ascending.
+        score: Score at each fraction, 0..1; None where undefined, which breaks the line.
+        low: Lower end of the interval at each fraction, or None for no band.
         high: Upper end.
-        n: Number of seeds.
     """
+
+    label: str
+    fraction: Sequence[float]
+    score: Sequence[float | None]
+    low: Sequence[float | None] | None = None
+    high: Sequence[float | None] | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over n seeds with its 95 % t-interval from ``low`` to ``high``; a single seed has none."""
 
     mean: float
     low: float | None
@@ -92,12 +103,7 @@ def final_hiou(run: Run) -> float | None:
 
 @dataclass(frozen=True)
 class SeedGroup:
-    """Runs that differ only in seed.
-
-    Attributes:
-        label: Strategy and preset, and what else tells it from the other groups of the dataset.
-        runs: The runs by seed.
-    """
+    """Runs that differ only in seed, ordered by it; ``label`` tells them from the other groups of the dataset."""
 
     label: str
     runs: tuple[Run, ...]

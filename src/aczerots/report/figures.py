@@ -11,15 +11,15 @@ import html
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from aczerots.report.compare import Curve, Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.typing import RcKeyType
 
-    from aczerots.report.compare import Estimate
 
 # Okabe and Ito's colours (Color Universal Design, 2008) without yellow, which is lost on white. Markers and
 # dashes differ too, so that no pair is told apart by colour alone.
@@ -42,25 +42,6 @@ _STYLE: dict[RcKeyType, Any] = {
     "axes.spines.right": False,
     "axes.linewidth": 0.8,
 }
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A score over the labelled fraction of the pool.
-
-    Attributes:
-        label: Name in the legend.
-        fraction: Labelled fraction, 0..1, ascending.
-        score: Score at each fraction, 0..1; None where undefined, which breaks the line.
-        low: Lower end of the interval at each fraction, or None for no band.
-        high: Upper end.
-    """
-
-    label: str
-    fraction: Sequence[float]
-    score: Sequence[float | None]
-    low: Sequence[float | None] | None = None
-    high: Sequence[float | None] | None = None
 
 
 def _numbers(values: Sequence[float | None]) -> list[float]:

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from aczerots.errors import SettingsError
 from aczerots.report.compare import (
+    Curve,
     Estimate,
     SeedGroup,
     area_under_curve,
@@ -18,7 +19,7 @@ from aczerots.report.compare import (
     group_runs,
     mean_defined,
 )
-from aczerots.report.figures import Curve, budget_figure, class_figure
+from aczerots.report.figures import budget_figure, class_figure
 from aczerots.report.pictures import Panel, chosen_rounds, example_panels
 from aczerots.report.runs import Run, read_run
 from aczerots.storage.files import write_text_atomic

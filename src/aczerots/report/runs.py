@@ -19,19 +19,13 @@ Score = Annotated[float | None, Field(allow_inf_nan=False)]
 
 
 class RunRecord(BaseModel):
-    """What ``run.json`` says. Keys it has beyond these are ignored.
+    """What ``run.json`` says; further keys are ignored.
 
     Attributes:
-        name: Name of the run.
-        dataset: Short name of the dataset.
-        strategy: Name of the strategy.
-        preset: Name of the preset.
-        seed: Seed of everything random.
         settings: Every setting by name, as JSON.
-        taxonomy: The classes.
         seconds: Wall-clock seconds by stage.
-        versions: Versions of libraries and of the program.
-        hashes: Hashes of data, backbone and model.
+        versions: Of libraries and of the program.
+        hashes: Of data, backbone and model.
         full_label: Scores of the model trained on the whole pool, by column of ``metrics.csv``.
         complete: Whether all rounds are done.
     """
@@ -56,12 +50,8 @@ class RunRecord(BaseModel):
 class Example:
     """Pictures of one test image, all of one size; None where one is missing.
 
-    Attributes:
-        name: Name of the image.
-        image: RGB.
-        truth: Label ids as palette index, 255 is IGNORE.
-        prediction: As truth.
-        uncertainty: 8-bit grey, 255 is most uncertain.
+    ``truth`` and ``prediction`` hold label ids as palette index, 255 is IGNORE; ``uncertainty`` is 8-bit grey, white
+    where most uncertain.
     """
 
     name: str

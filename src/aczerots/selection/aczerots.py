@@ -9,7 +9,7 @@ of its own it made results worse, because it stays high while the gain of covera
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -69,15 +69,15 @@ class AczerotsStrategy:
         if "uncertainty" in weights and "coverage" in weights:
             weights["uncertainty"] = 0.0
         greedy = LazyGreedy(weights, uncertain, diversity, coverage, pool.cost if self.per_cost else None)
-        utilities, chosen = greedy.run(pool.candidates, budget, pool.allowance())
-        full = {k: np.full(len(pool), np.nan) for k in self.TERMS}
-        for k, v in utilities.items():
-            full[k][pool.candidates] = v
-        full["seen_yield"] = np.where(pool.labelled, np.nan, pool.tile_mean(yield_seen).astype(np.float64))
-        tiles = np.array([c.tile for c in chosen], dtype=np.intp)
-        parts = {k: np.array([c.parts[k] for c in chosen], dtype=np.float64) for k in self.TERMS}
-        parts["seen_yield"] = full["seen_yield"][tiles]
-        return Selection(tiles, np.array([c.score for c in chosen], dtype=np.float64), full, parts)
+        by_key = np.argsort(pool.rank)
+        candidates = by_key[~pool.labelled[by_key]]
+        found = greedy.run(candidates, budget, pool.allowance())
+        seen_yield = np.where(pool.labelled, np.nan, pool.tile_mean(yield_seen).astype(np.float64))
+        return replace(
+            found,
+            utilities={**found.utilities, "seen_yield": seen_yield},
+            components={**found.components, "seen_yield": seen_yield[found.tiles]},
+        )
 
     def _states(
         self, pool: PoolView, posterior: Floats, spread: Floats, rng: np.random.Generator

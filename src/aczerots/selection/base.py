@@ -80,7 +80,7 @@ class PoolView:
 
     @property
     def rows_and_columns(self) -> tuple[int, int]:
-        """Shape of the grid of cells."""
+        """Rows and columns in which the cells of a tile lie."""
         cells = self.inside.shape[1]
         side = math.isqrt(cells)
         return self.grid or ((side, side) if side * side == cells else (1, cells))

@@ -3,48 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.selection.base import Floats
+from aczerots.selection.base import Floats, Selection
 from aczerots.selection.coverage import CoverageState, DiversityState
 from aczerots.selection.lazy import LazyMaximum
 from aczerots.selection.limits import Allowance
 
 
-@dataclass(frozen=True)
-class Choice:
-    """One chosen tile with its score and the scaled parts at that moment."""
-
-    tile: int
-    score: float
-    parts: dict[str, float]
-
-
+@dataclass
 class LazyGreedy:
     """Greedy maximisation of the weighted sum of terms, lazily: the answer is the same as with all gains computed.
 
-    Args:
+    Attributes:
         weights: Weight of each term in use.
         uncertain: Uncertainty of each tile, float [n].
         diversity: Distances with everything labelled already drawn.
         coverage: Coverage with everything labelled already drawn.
         cost: Annotation cost [n] by which gains are divided; None does not divide.
+        scale: Factor of each term.
     """
 
-    def __init__(
-        self,
-        weights: Mapping[str, float],
-        uncertain: NDArray[np.float64],
-        diversity: DiversityState,
-        coverage: CoverageState,
-        cost: Floats | None,
-    ) -> None:
-        self.weights, self.uncertain, self.cost = weights, uncertain, cost
-        self.diversity, self.coverage = diversity, coverage
-        self.scale = {"uncertainty": 1.0, "diversity": 1.0, "coverage": 1.0}
+    weights: Mapping[str, float]
+    uncertain: NDArray[np.float64]
+    diversity: DiversityState
+    coverage: CoverageState
+    cost: Floats | None
+    scale: dict[str, float] = field(default_factory=lambda: {"uncertainty": 1.0, "diversity": 1.0, "coverage": 1.0})
 
     def _parts(self, tiles: NDArray[np.intp]) -> dict[str, NDArray[np.float64]]:
         """Scaled parts of the gains of some tiles [b] given what is chosen, [b] each."""
@@ -62,10 +50,8 @@ class LazyGreedy:
             total += weight * parts[k]
         return total if self.cost is None else total / self.cost[tiles]
 
-    def run(
-        self, candidates: NDArray[np.intp], budget: int, allowance: Allowance
-    ) -> tuple[dict[str, NDArray[np.float64]], list[Choice]]:
-        """(scaled parts of all candidates at the start [len(candidates)] each, the chosen tiles in order)."""
+    def run(self, candidates: NDArray[np.intp], budget: int, allowance: Allowance) -> Selection:
+        """Choose tiles; of candidates of equal score the first one. Components are the scaled parts."""
         first = self._parts(candidates)
         for k in ("diversity", "coverage"):
             top = float(first[k].max(initial=0.0))
@@ -76,16 +62,20 @@ class LazyGreedy:
             tiles = candidates[positions]
             return self._score(tiles, self._parts(tiles))
 
-        # Ties go to the lower position.
         search = LazyMaximum(self._score(candidates, first), np.arange(len(candidates)), present)
-        chosen: list[Choice] = []
+        chosen, score, parts = list[int](), list[float](), list[dict[str, NDArray[np.float64]]]()
         while len(chosen) < budget and (found := search.take()) is not None:
-            tile = candidates[found[0]]
-            allowance.take(int(tile))
+            tile = int(candidates[found[0]])
+            allowance.take(tile)
             if allowance.limited:
                 search.only(allowance.open[candidates])
-            parts = self._parts(np.array([tile]))
-            chosen.append(Choice(int(tile), found[1], {k: float(v[0]) for k, v in parts.items()}))
-            self.diversity.add(int(tile))
-            self.coverage.add(int(tile))
-        return first, chosen
+            chosen.append(tile)
+            score.append(found[1])
+            parts.append(self._parts(np.array([tile])))
+            self.diversity.add(tile)
+            self.coverage.add(tile)
+        utilities = {k: np.full(len(self.uncertain), np.nan) for k in first}
+        for k, values in first.items():
+            utilities[k][candidates] = values
+        components = {k: np.array([p[k][0] for p in parts], dtype=np.float64) for k in first}
+        return Selection(np.array(chosen, dtype=np.intp), np.array(score, dtype=np.float64), utilities, components)

@@ -11,13 +11,13 @@ from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from aczerots import __version__
 from aczerots.errors import AczerotsError, ConflictError, InputError, NotFoundError, SettingsError, StorageError
 from aczerots.server.monai.datastore import images
 from aczerots.server.monai.inference import inference
 from aczerots.server.monai.routes import tasks
 from aczerots.server.routes import api
 from aczerots.server.served import ServedProject
+from aczerots.version import __version__
 
 WEB = Path(__file__).parent / "web"
 """The built page; made by ``make web``."""

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.security import HTTPBearer
 from numpy.typing import NDArray
 
-from aczerots import __version__
 from aczerots.annotation.formats.masks import decode_mask
 from aczerots.annotation.store.database import now_utc
 from aczerots.annotation.store.leases import LEASE
@@ -21,6 +20,7 @@ from aczerots.server.runs import check_drawable, decode_runs, encode_runs
 from aczerots.server.served import ServedProject
 from aczerots.slides.base import Tile
 from aczerots.taxonomy import IGNORE
+from aczerots.version import __version__
 
 User = Annotated[str, Depends(current_user)]
 PathPosition = Annotated[int, Path(ge=0, lt=2**31, description="Place of the tile in the pool.")]

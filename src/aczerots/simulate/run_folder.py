@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from aczerots import __version__
 from aczerots.annotation.store.records import RoundState
 from aczerots.annotation.store.store import ProjectStore
 from aczerots.config import SimulateSettings
@@ -31,6 +30,7 @@ from aczerots.simulate.shared import OpenDataset
 from aczerots.slides.base import Box
 from aczerots.storage.files import make_folder, write_bytes_atomic, write_text_atomic
 from aczerots.taxonomy import Taxonomy
+from aczerots.version import __version__
 
 MODEL = "model.safetensors"
 _EXAMPLES = 6

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aczerots import __version__
 from aczerots.backbones.locate import locate_backbone, locate_device
 from aczerots.backbones.options import BackboneOptions
 from aczerots.config import SimulateSettings
@@ -27,6 +26,7 @@ from aczerots.prozs.model import ProZS
 from aczerots.simulate.evaluation import Evaluation, check_truth, choose_classes, open_evaluation
 from aczerots.slides.tiling import common_mpp
 from aczerots.storage.files import make_folder, write_text_atomic
+from aczerots.version import __version__
 
 _OF_ONE_RUN = {"strategy", "without", "preset", "rounds", "initial", "budget", "first", "seed"}
 """Settings that touch neither pool nor evaluation."""

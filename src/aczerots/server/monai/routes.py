@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Body, Path, Query, Response
 
-from aczerots import __version__
 from aczerots.errors import NotFoundError
 from aczerots.server.models import JobInfo
 from aczerots.server.monai import labels, models
@@ -18,6 +17,7 @@ from aczerots.server.monai.common import MODEL, NAMED, gives, new_router
 from aczerots.server.monai.datastore import stats
 from aczerots.server.monai.images import find_image, patch_name
 from aczerots.server.routes import CLASH, MISSING, Served, User
+from aczerots.version import __version__
 
 tasks = new_router()
 

@@ -32,13 +32,7 @@ Failures = list[tuple[PlannedRun, str]]
 
 @dataclass(frozen=True)
 class ExperimentPlan:
-    """What there is to do.
-
-    Attributes:
-        runs: All runs.
-        done: Those that are finished.
-        jobs: Worker processes.
-    """
+    """All runs, those that are finished, and the number of worker processes for the others."""
 
     runs: Sequence[PlannedRun]
     done: Sequence[FinishedRun]
@@ -85,9 +79,7 @@ class ExperimentResult:
 class ExperimentJob:
     """Simulated runs as units of work; satisfies :class:`~aczerots.engine.base.Job`.
 
-    Attributes:
-        out: Folder of the experiment.
-        cache: Folder of cached features.
+    ``out`` is the folder of the experiment, ``cache`` that of cached features.
     """
 
     out: Path

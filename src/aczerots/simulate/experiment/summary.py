@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aczerots.report.compare import Estimate, SeedGroup, area_under_curve, estimate, mean_defined, paired_test
-from aczerots.report.figures import Curve
+from aczerots.report.compare import Curve, Estimate, SeedGroup, area_under_curve, estimate, mean_defined, paired_test
 from aczerots.simulate.experiment.table import FinishedRun
 
 GOAL = 0.97
