@@ -1,7 +1,7 @@
 """How the settings of the embedded backbone are chosen: without any mask of a real dataset and without a test split.
 
 ``python -m benchmarks.embedded_choices --data DATA [--set NAME=VALUE ...]`` trains with the settings of
-:class:`tools.train_embedded.fit.Recipe`, changed as told, and prints
+:class:`tools.train_embedded.fit.TrainingSettings`, changed as told, and prints
 
 - phantom: zero-shot mIoU on another seed, as it is and restained, with all descriptions and with looks only;
 - drawn: zero-shot mIoU over the drawn tissues;
@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from tools.train_embedded import cells as measured
 from tools.train_embedded.data import Source, crops, sources
-from tools.train_embedded.fit import Recipe, Trainer
+from tools.train_embedded.fit import Trainer, TrainingSettings
 from torch import Tensor
 
 from aczerots.text.descriptions import bundled_descriptions
@@ -118,7 +118,7 @@ def image_level(trainer: Trainer, task: Task, images: dict[str, Tensor]) -> floa
     vectors = texts(trainer, [*task.classes.values(), *task.others])
     recalls = []
     for i, source in enumerate(task.classes):
-        votes = (embedded(trainer, images[source]) @ vectors.T * trainer.recipe.kappa).softmax(-1).mean(1)
+        votes = (embedded(trainer, images[source]) @ vectors.T * trainer.settings.kappa).softmax(-1).mean(1)
         recalls.append((votes[:, : len(task.classes)].argmax(1) == i).float().mean().item())
     return float(np.mean(recalls))
 
@@ -147,19 +147,23 @@ def main() -> None:
     parser.add_argument("--held-out", action="store_true", help="also train without each organ and measure it")
     parser.add_argument("--quick", action="store_true", help="a run of seconds, to try the command")
     options = parser.parse_args()
-    recipe = Recipe(tiles=2, phantom=1, drawn=8, warm=20, steps=20) if options.quick else Recipe(tiles=80)
-    known = {name: type(value) for name, value in vars(recipe).items()}
+    settings = (
+        TrainingSettings(tiles=2, phantom=1, drawn=8, warm=20, steps=20)
+        if options.quick
+        else TrainingSettings(tiles=80)
+    )
+    known = {name: type(value) for name, value in vars(settings).items()}
     for pair in options.set:
         name, _, value = pair.partition("=")
         if name not in known:
             parser.error(f"no setting '{name}'; the settings are {', '.join(known)}")
-        recipe = replace(recipe, **{name: known[name](value)})
-    rng = np.random.default_rng(recipe.seed)
+        settings = replace(settings, **{name: known[name](value)})
+    rng = np.random.default_rng(settings.seed)
     found = sources(options.data)
-    real = measured.real_cells(found, recipe.tiles, rng, say)
+    real = measured.real_cells(found, settings.tiles, rng, say)
     drawn = [
-        (measured.phantom_cells(recipe.phantom, rng, say), recipe.phantom_share),
-        (measured.synthetic_cells(recipe.drawn, rng, say), recipe.drawn_share),
+        (measured.phantom_cells(settings.phantom, rng, say), settings.phantom_fraction),
+        (measured.synthetic_cells(settings.drawn, rng, say), settings.drawn_fraction),
     ]
     other = np.random.default_rng(77)
     few = 2 if options.quick else 60
@@ -168,7 +172,7 @@ def main() -> None:
     sheets = measured.synthetic_cells(few * 2, other, say)
 
     def trained(cells: measured.RealCells) -> Trainer:
-        trainer = Trainer(recipe, cells, drawn, lambda line: None)
+        trainer = Trainer(settings, cells, drawn, lambda line: None)
         trainer.warm_text()
         trainer.fit()
         return trainer

@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 from tools.train_embedded.attributes import attribute_matrix
-from tools.train_embedded.fit import Recipe, save
+from tools.train_embedded.fit import TrainingSettings, save
 from tools.train_embedded.lexicon import Lexicon, levels_vector
 from torch import Tensor
 
@@ -83,6 +83,6 @@ def all_systems() -> list[System]:
     image.scale.copy_(scale)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "untrained.safetensors"
-        save(image, TextTower(), Recipe(), file)
+        save(image, TextTower(), TrainingSettings(), file)
         untrained = EmbeddedBackbone(file)
     return [Towers("embedded", trained), Towers("untrained", untrained), Morphology(center, scale)]

@@ -1,7 +1,8 @@
 """The documents hold: examples run, and every command line that they show exists with its options.
 
-A block is run when the line before its fence is ``<!-- test: run -->``. Python that is not run must at least
-compile. Every ``aczerots`` line is parsed by the real command line, every ``make`` target must be in the Makefile.
+Python is run when the line before its fence is ``<!-- test: run -->``, else it must at least compile. Every
+``aczerots`` line is parsed by the real command line, those of the README are run. Every ``make`` target must be in the
+Makefile.
 """
 
 from __future__ import annotations
@@ -55,7 +56,6 @@ class Line:
     where: str
     text: str
     whole: bool
-    run: bool
 
 
 def blocks(document: str, name: str) -> Iterator[Block]:
@@ -72,10 +72,10 @@ def commands(document: str, name: str) -> Iterator[Line]:
             for text in block.text.replace("\\\n", " ").splitlines():
                 bare = text.strip().removeprefix("$ ")
                 if bare.startswith(("aczerots ", "make ")):
-                    yield Line(block.where, bare, whole=True, run=block.run)
+                    yield Line(block.where, bare, whole=True)
     text = FENCE.sub("", document)
     for match in INLINE.finditer(text):
-        yield Line(name, match[1], whole=False, run=False)
+        yield Line(name, match[1], whole=False)
 
 
 def all_blocks() -> list[Block]:
@@ -139,29 +139,22 @@ def test_command_lines_exist(line: Line) -> None:
     assert check(line) is None
 
 
-def run(line: Line, folder: Path) -> None:
-    """Run a command line in a folder as a user would."""
-    words = shlex.split(line.text, comments=True)
-    assert words[0] == "aczerots", "make is not run inside the tests"
-    code = "import sys; from aczerots.cli.app import main; main(sys.argv[1:])"
-    call = [sys.executable, "-c", code, *words[1:]]
-    done = subprocess.run(call, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert done.returncode == 0, f"{line.where}: {line.text}\n{done.stderr}"
-
-
-def test_tagged_command_lines_run_one_after_the_other(tmp_path: Path) -> None:
-    for line in all_commands():
-        if line.run:
-            run(line, tmp_path)
-
-
-def test_a_failing_command_line_is_seen(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="no such run"):
-        run(Line("made up", "aczerots report 'no such run'", whole=True, run=True), tmp_path)
-
-
 QUICK = {"simulate": ["--rounds", "1"], "experiment": ["--seeds", "1", "--strategy", "random", "--jobs", "1"]}
 """Options that are added to the commands of the README, so that they do not take minutes."""
+
+
+def run(line: Line) -> None:
+    """Run a command line in this folder as a user would."""
+    program, name, *words = shlex.split(line.text, comments=True)
+    assert program == "aczerots", "make is not run inside the tests"
+    with pytest.raises(SystemExit) as stop:
+        main([name, *words, *QUICK.get(name, ())])
+    assert not stop.value.code, f"{line.where}: {line.text}"
+
+
+def test_a_failing_command_line_is_seen() -> None:
+    with pytest.raises(AssertionError, match="no such run"):
+        run(Line("made up", "aczerots report 'no such run'", whole=True))
 
 
 def labelled_images(folder: Path) -> None:
@@ -188,18 +181,18 @@ def labelled_images(folder: Path) -> None:
 def annotate(project: Path, arguments: list[str]) -> None:
     """Serve the page as the command line does, answer for every tile of the round, and stop the server."""
     command = [sys.executable, "-m", "aczerots.cli.app", *arguments, "--port", "0", "--json"]
-    server = subprocess.Popen(command, cwd=project.parent, stdout=subprocess.PIPE, text=True)
-    assert server.stdout is not None
-    assert server.stdout.readline()
-    with open_project(project) as opened:
-        tiles = opened.store.rounds.tiles()
-        for pick in opened.store.rounds.picks(1):
-            mask = np.full((tiles[pick.tile].size,) * 2, IGNORE, np.uint8)
-            mask[tiles[pick.tile].inner] = pick.tile % 2
-            opened.store.answers.add(NewAnswer(pick.tile, 1, "ann", "page", AnswerKind.DRAWN, 0, mask))
-    server.terminate()
-    server.wait(timeout=PATIENCE)
-    server.stdout.close()
+    with subprocess.Popen(command, cwd=project.parent, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline()
+            with open_project(project) as opened:
+                tiles = opened.store.rounds.tiles()
+                for pick in opened.store.rounds.picks(1):
+                    mask = np.full((tiles[pick.tile].size,) * 2, IGNORE, np.uint8)
+                    mask[tiles[pick.tile].inner] = pick.tile % 2
+                    opened.store.answers.add(NewAnswer(pick.tile, 1, "ann", "page", AnswerKind.DRAWN, 0, mask))
+        finally:
+            server.terminate()
 
 
 @pytest.mark.usefixtures("short_fits")
@@ -207,19 +200,14 @@ def test_every_command_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Mo
     labelled_images(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ACZEROTS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(
-        "aczerots.cli.run_commands.DEMO", {"dataset": "phantom:4,size=64", "rounds": 1, "tile_size": 32}
-    )
+    small = {"dataset": "phantom:4,size=64", "rounds": 1, "tile_size": 32}
+    monkeypatch.setattr("aczerots.cli.run_commands.DEMO", small)
     for line in commands((ROOT / "README.md").read_text(encoding="utf-8"), "README.md"):
-        program, name, *words = shlex.split(line.text)
-        if program == "make":
-            continue
-        if name == "annotate":
-            annotate(tmp_path / words[0], [name, *words])
-            continue
-        with pytest.raises(SystemExit) as stop:
-            main([name, *words, *QUICK.get(name, ())])
-        assert not stop.value.code, line.text
+        program, *words = shlex.split(line.text)
+        if words[0] == "annotate":
+            annotate(tmp_path / words[1], words)
+        elif program != "make":
+            run(line)
     for output in ("demo/report.html", "comparison.html", "runs/mine/index.html", "lab/models/round-1.safetensors"):
         assert (tmp_path / output).exists(), output
     for output in ("runs/mydata/metrics.csv", "lab/report.html", "predictions/areas.csv", "descriptions.yaml"):

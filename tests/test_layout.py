@@ -157,6 +157,10 @@ def test_starts_light(module: str) -> None:
     assert not _loaded_by(module) & set(HEAVY)
 
 
+def test_the_command_line_loads_only_what_help_needs() -> None:
+    assert not _loaded_by("aczerots.cli.app") & {"numpy", "pydantic", "rich", "yaml"}
+
+
 def test_everything_that_is_no_code_is_shipped() -> None:
     facts = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
     patterns = facts["tool"]["setuptools"]["package-data"]["aczerots"]

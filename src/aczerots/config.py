@@ -74,9 +74,7 @@ class SimulateSettings(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _complain_as_options(
-        cls, values: Any, validate: ModelWrapValidatorHandler[SimulateSettings]
-    ) -> SimulateSettings:
+    def _name_the_option(cls, values: Any, validate: ModelWrapValidatorHandler[SimulateSettings]) -> SimulateSettings:
         try:
             return validate(values)
         except ValidationError as error:

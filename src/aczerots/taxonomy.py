@@ -1,4 +1,4 @@
-"""The ordered tissue classes of a project: names, colours, which are seen, how they look in words."""
+"""The ordered tissue classes of a project: names, colours, which are seen, and descriptions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TissueClass(BaseModel):
     Attributes:
         name: The field's own term, for example ``tumor epithelium``.
         color: RGB, 0-255 each, for overlays and palettes.
-        seen: Whether an expert draws this class. Unseen classes have words only.
+        seen: Whether an expert draws this class. Unseen classes have descriptions only.
         descriptions: Sentences on how the class looks; empty means "take the bundled ones".
     """
 

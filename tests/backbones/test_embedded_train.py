@@ -10,7 +10,7 @@ from PIL import Image
 from tools.train_embedded.attributes import ATTRIBUTES, attribute_matrix
 from tools.train_embedded.cells import DrawnCells
 from tools.train_embedded.data import crops, restain, sources
-from tools.train_embedded.fit import Recipe, save, train
+from tools.train_embedded.fit import TrainingSettings, save, train
 from tools.train_embedded.lexicon import Lexicon, levels_vector
 from tools.train_embedded.readings import fitted_readings
 
@@ -18,7 +18,7 @@ from aczerots.backbones.embedded import EmbeddedBackbone
 from aczerots.backbones.embedded.morphology import measurement_names
 from aczerots.errors import InputError
 
-TINY = Recipe(tiles=1, phantom=1, drawn=4, warm=3, steps=3, batch_tiles=8, batch_cells=8)
+TINY = TrainingSettings(tiles=1, phantom=1, drawn=4, warm=3, steps=3, batch_tiles=8, batch_cells=8)
 
 
 @pytest.fixture

@@ -125,7 +125,8 @@ def test_windows_with_a_rim_have_all_cells_that_a_chunk_needs(width: int, height
     for chunk in plan.chunks():
         for axis, (start, extent) in enumerate(((chunk.box.x, chunk.box.width), (chunk.box.y, chunk.box.height))):
             needed = range(*plan.needed(axis, start, extent))
-            has = {c for i in plan.covering(axis, start, extent) for c in range(i * plan.step, i * plan.step + 34)}
+            firsts = [i * plan.lines[axis].step for i in plan.covering(axis, start, extent)]
+            has = {cell for first in firsts for cell in range(first, first + 34)}
             assert set(needed) <= has
             if shift == (0, 0):
                 assert len(plan.covering(axis, start, extent)) == 1
@@ -151,13 +152,26 @@ def test_the_sample_of_a_slide_lies_on_its_tissue_whatever_the_windows(tissue: A
         assert 780 <= y <= 1620
 
 
+@pytest.mark.parametrize("length", [448, 450, 522, 775, 1700, 3000])
+def test_windows_of_an_image_stay_inside_it_but_for_a_few_cells(length: int) -> None:
+    plan = plan_windows(ArraySlide("a", np.zeros((224, length, 3), dtype=np.uint8)), 224, 14, None, chunk=512)
+    line, other = plan.lines
+    assert (other.origin, other.count) == (0, 1)
+    assert line.step <= 10, "at least a quarter in common"
+    last = line.origin + ((line.count - 1) * line.step + 14) * 16
+    beyond = -line.origin, last - length
+    assert all(0 <= b < 16 * line.count for b in beyond)
+    assert sum(beyond) < 16 * line.count
+    assert line.count == max(0, -(-(length - 224) // 160)) + 1, "no window more than needed"
+
+
 def test_labels_change_at_ends_of_windows_no_more_than_elsewhere(
     segmenter: Segmenter, tissue: ArraySlide, unshifted: np.ndarray
 ) -> None:
     plan = segmenter.plan(tissue, OVERLAP, 1024)
     change = (unshifted[:, 1:] != unshifted[:, :-1]).mean(axis=0)
     line = plan.lines[0]
-    starts = [line.origin + i * plan.step * plan.cell for i in range(line.count)]
+    starts = [line.origin + i * line.step * plan.cell for i in range(line.count)]
     ends = [int(e) for s in starts for e in (s, s + plan.tile) if 16 < e < len(change) - 16]
     near = np.concatenate([change[e - 2 : e + 1] for e in ends])
     assert near.mean() < 1.3 * change.mean() + 2 * change.std() / np.sqrt(len(near))

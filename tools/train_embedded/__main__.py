@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from aczerots.errors import AczerotsError
-from tools.train_embedded.fit import Recipe, save, train
+from tools.train_embedded.fit import TrainingSettings, save, train
 
 
 def main() -> None:
@@ -18,14 +18,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="a run of seconds, to try the command")
     options = parser.parse_args()
-    recipe = Recipe(seed=options.seed)
+    settings = TrainingSettings(seed=options.seed)
     if options.quick:
-        recipe = Recipe(seed=options.seed, tiles=2, phantom=1, drawn=8, warm=20, steps=20)
+        settings = TrainingSettings(seed=options.seed, tiles=2, phantom=1, drawn=8, warm=20, steps=20)
     try:
-        image, text = train(options.data, recipe, lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
+        image, text = train(options.data, settings, lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
     except AczerotsError as error:
         sys.exit(str(error))
-    save(image, text, recipe, options.out)
+    save(image, text, settings, options.out)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ class RealCells:
     Attributes:
         views: Float16 [v, tiles, cells, m]; view 0 is the image as it is, the others are restained.
         source: Number of the source of each tile, int [tiles].
-        mixes: Per source, name in the profile table to expected share.
+        mixes: Per source, name in the profile table to expected fraction.
         names: Short name of each source.
     """
 
@@ -58,7 +58,7 @@ class DrawnCells:
 
     Attributes:
         views: Float16 [v, tiles, cells, m], as in :class:`RealCells`.
-        truth: Float [tiles, cells, kinds], share of each kind in the cell.
+        truth: Float [tiles, cells, kinds], fraction of each kind in the cell.
         names: Per kind, the names in the profile table that fit it.
     """
 
@@ -98,7 +98,7 @@ def real_cells(sources: Sequence[Source], count: int, rng: np.random.Generator, 
     return RealCells(torch.cat(views, 1), torch.tensor(number), mixes, names)
 
 
-def _shares(labels: NDArray[np.integer], kinds: int) -> Tensor:
+def _fractions(labels: NDArray[np.integer], kinds: int) -> Tensor:
     """Share of each kind per cell, float [tiles, cells, kinds], of label maps [tiles, h, w]."""
     maps = torch.from_numpy(labels.astype(np.int64))
     planes = [F.avg_pool2d((maps == k).float()[:, None], STRIDE)[:, 0] for k in range(kinds)]
@@ -118,7 +118,7 @@ def phantom_cells(count: int, rng: np.random.Generator, say: Say, seed: int = PH
                 labels.append(truth[y : y + TILE, x : x + TILE])
     views = restained_views(tiles, 1, rng)
     say(f"measured {len(tiles)} phantom tiles")
-    return DrawnCells(views, _shares(np.stack(labels), len(PHANTOM_NAMES)), tuple((n,) for n in PHANTOM_NAMES))
+    return DrawnCells(views, _fractions(np.stack(labels), len(PHANTOM_NAMES)), tuple((n,) for n in PHANTOM_NAMES))
 
 
 def synthetic_cells(count: int, rng: np.random.Generator, say: Say) -> DrawnCells:
@@ -127,4 +127,4 @@ def synthetic_cells(count: int, rng: np.random.Generator, say: Say) -> DrawnCell
     views = restained_views([image for image, _ in drawn], 1, rng)
     say(f"measured {count} drawn tiles")
     names = tuple(names for _, names in synthetic.PAINTERS.values())
-    return DrawnCells(views, _shares(np.stack([labels for _, labels in drawn]), len(names)), names)
+    return DrawnCells(views, _fractions(np.stack([labels for _, labels in drawn]), len(names)), names)

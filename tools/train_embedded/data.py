@@ -27,7 +27,7 @@ class Source:
     Attributes:
         name: Short name.
         files: The images.
-        tissues: Name in the profile table to its expected share of the cells.
+        tissues: Name in the profile table to its expected fraction of the cells.
         sides: Smallest and largest side in pixels of the square that becomes a tile.
     """
 
@@ -38,10 +38,10 @@ class Source:
 
 
 def _mix(text: str) -> dict[str, float]:
-    """``name share;name share`` as a mapping with shares that sum to 1."""
+    """``name fraction;name fraction`` as a mapping with fractions that sum to 1."""
     pairs = [part.rsplit(" ", 1) for part in text.split(";")]
-    total = sum(float(share) for _, share in pairs)
-    return {name: float(share) / total for name, share in pairs}
+    total = sum(float(fraction) for _, fraction in pairs)
+    return {name: float(fraction) / total for name, fraction in pairs}
 
 
 _FOLDERS = {

@@ -2,7 +2,7 @@
 
 1. Measure crops of real images, phantom slides and drawn tissues, as they are and restained.
 2. Build the attribute space and teach the text tower to turn sentences into profiles in it.
-3. Guess the tissue of every real cell: the text it is nearest to, among those its source may hold, with shares
+3. Guess the tissue of every real cell: the text it is nearest to, among those its source may hold, with fractions
    drawn towards the expected ones. Phantom and drawn cells are known.
 4. Teach both towers to agree on these cells, the text tower also to keep its profiles; repeat 3 on the way.
 """
@@ -37,7 +37,7 @@ from tools.train_embedded.readings import fitted_readings
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingSettings:
     """Settings of a training run; the defaults made the bundled weights."""
 
     seed: int = 0
@@ -57,8 +57,8 @@ class Recipe:
     guess_every: int = 300
     batch_tiles: int = 64
     batch_cells: int = 40
-    phantom_share: float = 0.2
-    drawn_share: float = 0.3
+    phantom_fraction: float = 0.2
+    drawn_fraction: float = 0.3
 
 
 _WEIGHT = {"luad": 4.0, "her2st": 2.0, "skin": 1.5, "lung_n": 0.5, "lung_fields": 0.8}
@@ -69,16 +69,18 @@ class Trainer:
     """Holds what the steps share.
 
     Args:
-        recipe: Settings.
+        settings: How to train.
         real: Cells of real images.
-        drawn: Phantom and drawn cells with their shares of a batch.
+        drawn: Phantom and drawn cells with their fractions of a batch.
         say: Takes progress.
     """
 
-    def __init__(self, recipe: Recipe, real: RealCells, drawn: list[tuple[DrawnCells, float]], say: Say) -> None:
-        self.recipe, self.real, self.say = recipe, real, say
-        torch.manual_seed(recipe.seed)
-        self.rng = random.Random(recipe.seed)
+    def __init__(
+        self, settings: TrainingSettings, real: RealCells, drawn: list[tuple[DrawnCells, float]], say: Say
+    ) -> None:
+        self.settings, self.real, self.say = settings, real, say
+        torch.manual_seed(settings.seed)
+        self.rng = random.Random(settings.seed)
         self.members = [(real.source == i).nonzero()[:, 0] for i in range(len(real.mixes))]
         sample = torch.cat([real.views[0][m[:80]][:, ::3].flatten(0, 1) for m in self.members]).float()
         group = torch.cat(
@@ -86,7 +88,7 @@ class Trainer:
         )
         self.lexicon = Lexicon()
         center, scale = sample.mean(0), sample.std(0) + 1e-6
-        matrix = fitted_readings([cells for cells, _ in drawn], self.lexicon, center, scale, recipe.pull)
+        matrix = fitted_readings([cells for cells, _ in drawn], self.lexicon, center, scale, settings.pull)
         self.space: Space = attribute_space(((sample - center) / scale).clamp(-3, 3), group, center, scale, matrix)
         self.image, self.text = ImageTower(sample.shape[1]), TextTower()
         _prepare(self.image, self.space, sample)
@@ -95,21 +97,21 @@ class Trainer:
         self.concepts = sorted({self.lexicon.first(n) for n in held})
         self.spread, related = relations(self.concepts)
         self.masked = related | _alike(self.lexicon, self.concepts)
-        self.prior = torch.stack([self._shares(mix) for mix in real.mixes])
-        self.drawn = [(cells.views, cells.truth @ self._kinds(cells), share) for cells, share in drawn]
+        self.prior = torch.stack([self._fractions(mix) for mix in real.mixes])
+        self.drawn = [(cells.views, cells.truth @ self._kinds(cells), fraction) for cells, fraction in drawn]
 
-    def _shares(self, mix: dict[str, float]) -> Tensor:
+    def _fractions(self, mix: dict[str, float]) -> Tensor:
         out = torch.zeros(len(self.concepts))
-        for name, share in mix.items():
-            out[self.concepts.index(self.lexicon.first(name))] += share
+        for name, fraction in mix.items():
+            out[self.concepts.index(self.lexicon.first(name))] += fraction
         return out
 
     def _kinds(self, cells: DrawnCells) -> Tensor:
-        return torch.stack([self._shares({n: 1 / len(names) for n in names}) for names in cells.names])
+        return torch.stack([self._fractions({n: 1 / len(names) for n in names}) for names in cells.names])
 
     def warm_text(self) -> None:
         """Teach the text tower the profiles."""
-        steps = self.recipe.warm
+        steps = self.settings.warm
         optimizer = torch.optim.Adam(self.text.parameters(), lr=3e-3)
         for step in range(steps):
             loss = self._profile_loss(96)
@@ -138,53 +140,53 @@ class Trainer:
             parts.append(
                 F.normalize(self.image.reading(z) + self.image.correct(self.image.hidden(z)), dim=-1) @ texts.T
             )
-        scores = torch.cat(parts) * self.recipe.kappa
-        grid = scores.view(-1, SIDE, SIDE, len(self.concepts)).permute(0, 3, 1, 2)
-        near = F.avg_pool2d(grid, 3, 1, 1, count_include_pad=False)
-        return (0.5 * near + 0.5 * grid).flatten(2).transpose(1, 2)
+        scores = torch.cat(parts) * self.settings.kappa
+        maps = scores.view(-1, SIDE, SIDE, len(self.concepts)).permute(0, 3, 1, 2)
+        near = F.avg_pool2d(maps, 3, 1, 1, count_include_pad=False)
+        return (0.5 * near + 0.5 * maps).flatten(2).transpose(1, 2)
 
     @torch.no_grad()
     def guess(self, scores: Tensor) -> Tensor:
-        """Posterior of the concepts that each source may hold, its shares half drawn to the expected ones."""
+        """Posterior of the concepts that each source may hold, its fractions half drawn to the expected ones."""
         out = torch.zeros_like(scores)
         for i, members in enumerate(self.members):
             active = (self.prior[i] > 0).nonzero()[:, 0]
             wanted, bias = self.prior[i][active], torch.zeros(len(active))
             for _ in range(8):
                 posterior = (scores[members][:, :, active] + bias).softmax(-1)
-                share = posterior.mean((0, 1))
-                bias = bias + 0.7 * ((0.5 * wanted + 0.5 * share) / (share + 1e-4)).log()
+                fraction = posterior.mean((0, 1))
+                bias = bias + 0.7 * ((0.5 * wanted + 0.5 * fraction) / (fraction + 1e-4)).log()
             full = torch.zeros(*posterior.shape[:2], len(self.concepts))
             full[:, :, active] = posterior
             out[members] = full
         return out
 
     def batch(self, truth: Tensor) -> tuple[Tensor, Tensor]:
-        """Standardised cells [n, m] and their concept shares [n, c]: real, phantom and drawn."""
-        r = self.recipe
-        counts = [int(r.batch_tiles * share) for _, _, share in self.drawn]
+        """Standardised cells [n, m] and their concept fractions [n, c]: real, phantom and drawn."""
+        r = self.settings
+        counts = [int(r.batch_tiles * fraction) for _, _, fraction in self.drawn]
         weights = [_WEIGHT.get(name, 1.0) for name in self.real.names]
         picked = self.rng.choices(range(len(self.members)), weights=weights, k=r.batch_tiles - sum(counts))
         tiles = torch.tensor([int(m[self.rng.randrange(len(m))]) for m in (self.members[i] for i in picked)])
         parts = [(self.real.views, truth, tiles)]
-        for (views, shares, _), count in zip(self.drawn, counts, strict=True):
-            parts.append((views, shares, torch.randint(len(shares), (count,))))
+        for (views, fractions, _), count in zip(self.drawn, counts, strict=True):
+            parts.append((views, fractions, torch.randint(len(fractions), (count,))))
         cells, labels = [], []
-        for views, shares, index in parts:
+        for views, fractions, index in parts:
             view = views[self.rng.randrange(len(views))]
             where = torch.randint(0, SIDE**2, (len(index), r.batch_cells))
             cells.append(view[index[:, None], where].flatten(0, 1))
-            labels.append(shares[index[:, None], where].flatten(0, 1))
+            labels.append(fractions[index[:, None], where].flatten(0, 1))
         z = self.standard(torch.cat(cells))
         return z + r.noise * torch.randn_like(z), torch.cat(labels)
 
-    def loss(self, z: Tensor, shares: Tensor) -> Tensor:
+    def loss(self, z: Tensor, fractions: Tensor) -> Tensor:
         """Cross-entropy over concepts that are fair opponents, plus what keeps both towers near the profiles."""
-        r = self.recipe
+        r = self.settings
         change = self.image.correct(F.dropout(self.image.hidden(z), 0.1))
         aligned = F.normalize(self.image.reading(z) + change, dim=-1)
         texts = self.text([self.lexicon.say(n, self.rng) for n in self.concepts])
-        target = torch.multinomial((shares @ self.spread).clamp_min(0) + 1e-9, 1)[:, 0]
+        target = torch.multinomial((fractions @ self.spread).clamp_min(0) + 1e-9, 1)[:, 0]
         scores = (aligned @ texts.T * r.kappa).masked_fill(self.masked[target], -1e4)
         k = len(self.space.mean) + 2
         keep = r.keep_profile * self._profile_loss(48) + r.keep_reading * change[:, :k].square().sum(1).mean()
@@ -193,7 +195,7 @@ class Trainer:
 
     def fit(self) -> None:
         """Train both towers."""
-        r = self.recipe
+        r = self.settings
         groups: list[dict[str, Any]] = [
             {"params": [p for n, p in self.image.named_parameters() if n.split(".")[0] in {"enter", "mix", "correct"}]},
             {"params": self.image.reading.parameters(), "lr": 0.1 * r.rate},
@@ -245,35 +247,35 @@ def _alike(lexicon: Lexicon, concepts: list[str]) -> Tensor:
     return (v @ v.T > 0.85) & ~torch.eye(len(concepts), dtype=torch.bool)
 
 
-def save(image: ImageTower, text: TextTower, recipe: Recipe, file: Path) -> None:
+def save(image: ImageTower, text: TextTower, settings: TrainingSettings, file: Path) -> None:
     """Write the weights, float16 where that loses nothing that matters."""
     from safetensors.torch import save_file
 
     state = {f"image.{k}": v.contiguous() for k, v in image.state_dict().items()}
     state |= {f"text.{k}": v.half().contiguous() for k, v in text.state_dict().items()}
-    facts = {"format": FORMAT, "logit_scale": str(recipe.kappa), "recipe": str(asdict(recipe))}
+    facts = {"format": FORMAT, "logit_scale": str(settings.kappa), "recipe": str(asdict(settings))}
     file.parent.mkdir(parents=True, exist_ok=True)
     save_file(state, file, metadata=facts)
 
 
-def train(data: Path, recipe: Recipe, say: Say) -> tuple[ImageTower, TextTower]:
+def train(data: Path, settings: TrainingSettings, say: Say) -> tuple[ImageTower, TextTower]:
     """Both towers, trained.
 
     Args:
         data: Folder with ``pretrain``, ``luad``, ``ebhi``, ``glas``, ``her2st`` and ``slides``.
-        recipe: Settings.
+        settings: How to train.
         say: Takes lines of progress.
 
     Raises:
         InputError: No training image is there, or one cannot be read.
     """
-    rng = np.random.default_rng(recipe.seed)
-    real = real_cells(sources(data), recipe.tiles, rng, say)
+    rng = np.random.default_rng(settings.seed)
+    real = real_cells(sources(data), settings.tiles, rng, say)
     drawn = [
-        (phantom_cells(recipe.phantom, rng, say), recipe.phantom_share),
-        (synthetic_cells(recipe.drawn, rng, say), recipe.drawn_share),
+        (phantom_cells(settings.phantom, rng, say), settings.phantom_fraction),
+        (synthetic_cells(settings.drawn, rng, say), settings.drawn_fraction),
     ]
-    trainer = Trainer(recipe, real, drawn, say)
+    trainer = Trainer(settings, real, drawn, say)
     trainer.warm_text()
     trainer.fit()
     return trainer.image, trainer.text

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from aczerots.backbones.base import BackboneInfo, DenseFeatures
-from aczerots.backbones.dense import ImageTower
+from aczerots.backbones.dense import DenseTower
 from aczerots.backbones.locator import Locator
 from aczerots.backbones.preprocess import CLIP, Preprocessing, Statistics
 from aczerots.backbones.tokenizers import split_text
@@ -44,7 +44,7 @@ class Towers:
     """
 
     module: Any
-    image: ImageTower
+    image: DenseTower
     text: Callable[[torch.Tensor], torch.Tensor]
     tokens: Callable[[str], list[int]]
     context: int

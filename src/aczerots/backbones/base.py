@@ -100,19 +100,3 @@ class Backbone(Protocol):
 
     def to(self, device: torch.device | str) -> Backbone:
         """The same backbone on another device."""
-
-
-@runtime_checkable
-class SlideBackbone(Backbone, Protocol):
-    """A backbone that can be made to give the same features for a place of a slide in whichever window it lies."""
-
-    @property
-    def reach(self) -> int:
-        """Pixels around a feature cell, on every side, that its features depend on; what lies farther hardly counts."""
-
-    def on_slide(self, sample: torch.Tensor) -> Backbone:
-        """The same backbone for one slide: what must be equal all over it, as the stain, is measured on a sample.
-
-        Args:
-            sample: RGB uint8 [n, 3, h, w], tiles of the slide's tissue at the resolution that it is read at.
-        """

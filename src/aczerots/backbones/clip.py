@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from aczerots.backbones.aligned import Towers
-from aczerots.backbones.dense import ImageTower, LastBlock
+from aczerots.backbones.dense import DenseTower, LastBlock
 from aczerots.backbones.preprocess import Statistics
 
 
@@ -29,8 +29,8 @@ def clip_towers(model: Any, tokenizer: Any, statistics: Statistics) -> Towers:
 
 def hf_image_tower(
     model: Any, alone: Callable[[torch.Tensor], torch.Tensor], prefix: int, gathers: bool = False
-) -> ImageTower:
-    """The image tower of a CLIP or SigLIP; the arguments after ``model`` are attributes of :class:`ImageTower`."""
+) -> DenseTower:
+    """The image tower of a CLIP or SigLIP; the arguments after ``model`` are attributes of :class:`DenseTower`."""
     vision, config = model.vision_model, model.config.vision_config
     layer = vision.encoder.layers[-1]
     attention = layer.self_attn
@@ -49,7 +49,7 @@ def hf_image_tower(
         out=attention.out_proj,
         feed_forward=lambda y: layer.mlp(layer.layer_norm2(y)),
     )
-    return ImageTower(states, last, alone, prefix, config.hidden_size, config.patch_size, config.image_size, gathers)
+    return DenseTower(states, last, alone, prefix, config.hidden_size, config.patch_size, config.image_size, gathers)
 
 
 def token_ids(tokenizer: Any, sentence: str) -> list[int]:

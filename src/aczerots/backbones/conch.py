@@ -21,7 +21,7 @@ from torch import nn
 
 from aczerots.backbones.aligned import AlignedBackbone, Towers
 from aczerots.backbones.checkpoints import State, fill, read_state
-from aczerots.backbones.dense import ImageTower, gather_alone
+from aczerots.backbones.dense import DenseTower, gather_alone
 from aczerots.backbones.locator import Locator
 from aczerots.backbones.model_files import find_model, need
 from aczerots.backbones.tokenizers import read_tokenizer
@@ -70,7 +70,7 @@ class Visual(nn.Module):
         self.ln_contrast = nn.LayerNorm(dim)
         self.proj_contrast = nn.Parameter(torch.empty(dim, dim))
 
-    def tower(self) -> ImageTower:
+    def tower(self) -> DenseTower:
         """The tower for the dense methods; the contrastive pool gathers the image embedding."""
         return self.trunk.tower(self._alone, gathers=True)
 

@@ -64,7 +64,7 @@ class LastBlock:
 
 
 @dataclass(frozen=True)
-class ImageTower:
+class DenseTower:
     """A vision transformer as the dense methods need it.
 
     Attributes:

@@ -16,7 +16,7 @@ from torch import nn
 
 from aczerots.backbones.aligned import AlignedBackbone, Towers
 from aczerots.backbones.checkpoints import State, fill, read_state
-from aczerots.backbones.dense import ImageTower
+from aczerots.backbones.dense import DenseTower
 from aczerots.backbones.hf_files import read_config
 from aczerots.backbones.locator import Locator
 from aczerots.backbones.model_files import find_model, first_file, need
@@ -49,7 +49,7 @@ class Keep(nn.Module):
         self.text = text
         self.logit_scale = nn.Parameter(torch.empty(()))
 
-    def image_tower(self) -> ImageTower:
+    def image_tower(self) -> DenseTower:
         """The image tower for the dense methods."""
         return self.visual.tower(alone=lambda tokens: self.visual_head(self.visual.norm(tokens)))
 

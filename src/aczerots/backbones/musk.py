@@ -17,7 +17,7 @@ from torch import nn
 
 from aczerots.backbones.aligned import AlignedBackbone, Towers
 from aczerots.backbones.checkpoints import State, fill, read_state
-from aczerots.backbones.dense import ImageTower, block_states, resize_positions
+from aczerots.backbones.dense import DenseTower, block_states, resize_positions
 from aczerots.backbones.locator import Locator
 from aczerots.backbones.model_files import find_model, first_file, need
 from aczerots.backbones.preprocess import HALF
@@ -97,10 +97,10 @@ class Musk(nn.Module):
         self.image, self.text = image, text
         self.logit_scale = nn.Parameter(torch.empty(()))
 
-    def image_tower(self) -> ImageTower:
+    def image_tower(self) -> DenseTower:
         """The image tower for the dense methods."""
         last, side = cast("Block", self.image.blocks[-1]).parts(), self.side * self.patch
-        return ImageTower(self.image_states, last, self.image.project, 1, self.width, self.patch, side)
+        return DenseTower(self.image_states, last, self.image.project, 1, self.width, self.patch, side)
 
     def image_states(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         """Image tokens that enter the first block and leave each, float [b, 1 + gh * gw, width].

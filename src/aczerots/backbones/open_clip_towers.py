@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from aczerots.backbones.dense import (
-    ImageTower,
+    DenseTower,
     LastBlock,
     block_states,
     gather_alone,
@@ -24,7 +24,7 @@ from aczerots.backbones.dense import (
 from aczerots.errors import InputError
 
 
-def image_tower(model: Any, where: str) -> ImageTower:
+def image_tower(model: Any, where: str) -> DenseTower:
     """The image tower of an open_clip model; refuses kinds without patch tokens or with other blocks."""
     visual = model.visual
     if isinstance(visual, importlib.import_module("open_clip.timm_model").TimmModel):
@@ -35,7 +35,7 @@ def image_tower(model: Any, where: str) -> ImageTower:
     if visual.attn_pool is not None and visual.attn_pool_contrastive is not None:
         fix = "Choose a CoCa model with one pool, as coca_ViT-B-32"
         raise InputError("its two attention pools are not supported", where=where, fix=fix)
-    return ImageTower(
+    return DenseTower(
         states=partial(_states, visual),
         last=_last(visual, where),
         alone=partial(_alone, visual),
@@ -83,7 +83,7 @@ def _alone(visual: Any, tokens: torch.Tensor) -> torch.Tensor:
     return out
 
 
-def _timm_tower(trunk: Any, head: Callable[[torch.Tensor], torch.Tensor], where: str) -> ImageTower:
+def _timm_tower(trunk: Any, head: Callable[[torch.Tensor], torch.Tensor], where: str) -> DenseTower:
     """A ``timm.models.VisionTransformer`` followed by a head; other models are refused.
 
     Args:
@@ -103,7 +103,7 @@ def _timm_tower(trunk: Any, head: Callable[[torch.Tensor], torch.Tensor], where:
             normed = trunk.attn_pool(normed.flatten(0, 1)[:, None]).reshape(*normed.shape[:2], -1)
         return head(trunk.head(trunk.fc_norm(normed)))
 
-    return ImageTower(
+    return DenseTower(
         states=states,
         last=last,
         alone=alone,

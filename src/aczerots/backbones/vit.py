@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from aczerots.backbones.dense import ImageTower, LastBlock, block_states, project_part, resize_positions
+from aczerots.backbones.dense import DenseTower, LastBlock, block_states, project_part, resize_positions
 
 EPSILON = 1e-6
 """Of the layer norms in the trunk, as timm sets it."""
@@ -140,11 +140,11 @@ class VisionTransformer(nn.Module):
             scaled=f"{prefix}blocks.0.ls1.gamma" in state,
         )
 
-    def tower(self, alone: Callable[[torch.Tensor], torch.Tensor], gathers: bool = False) -> ImageTower:
-        """The trunk for the dense methods; the arguments are attributes of :class:`ImageTower`."""
+    def tower(self, alone: Callable[[torch.Tensor], torch.Tensor], gathers: bool = False) -> DenseTower:
+        """The trunk for the dense methods; the arguments are attributes of :class:`DenseTower`."""
         last = cast("Block", self.blocks[-1]).parts()
         side = self.side * self.patch
-        return ImageTower(self.states, last, alone, 1, self.width, self.patch, side, gathers)
+        return DenseTower(self.states, last, alone, 1, self.width, self.patch, side, gathers)
 
     def states(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         """Tokens that enter the first block and leave each.

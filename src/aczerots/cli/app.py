@@ -50,39 +50,29 @@ def _common(
     del version
 
 
-class _Stop:
-    """Handler of Ctrl-C and of SIGTERM: ends the work, wherever it is, and remembers that it did.
-
-    It raises no KeyboardInterrupt: if one passes through ``exec``, as in many imports, Python kills itself at the end
-    whatever the exit code.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __call__(self, number: int, frame: object) -> None:
-        """Interrupt what is running."""
-        del number, frame
-        self.asked = True
-        raise SystemExit(_INTERRUPTED)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Exit code 0 only if all of it worked; deliberate errors are one line."""
-    stop = _Stop()
+    asked: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        # No KeyboardInterrupt: if one passes through exec, as in many imports, Python ignores the exit code.
+        del frame
+        asked.append(number)
+        raise SystemExit(_INTERRUPTED)
+
     # A shell makes what it runs in the background ignore Ctrl-C, and that stays so.
     kinds = (signal.SIGTERM, signal.SIGINT)
     before = {n: signal.signal(n, stop) for n in kinds if signal.getsignal(n) is not signal.SIG_IGN}
     try:
         code, message = _run(arguments)
     except BaseException:
-        if not stop.asked:
+        if not asked:
             raise
         code, message = _INTERRUPTED, ""
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if stop.asked and code:
+    if asked and code:
         # A library that is interrupted at a bad moment may turn the interrupt into an error of its own.
         code, message = _INTERRUPTED, "stopped; what was saved stays, and the same command goes on from there"
     if message:

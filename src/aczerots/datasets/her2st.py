@@ -48,9 +48,9 @@ def her2st_dataset(path: Path, seed: int = 0) -> Dataset:
 
     A spot is a disc of 100 um; everything else is IGNORE, and so are ``undetermined`` spots. Images may be
     reduced; the resolution follows from the spot array, to which they are cut. Sections are split 70/30 by
-    patient, the letter of the section name. A single patient cannot be split so: then each of its sections is
-    cut into two halves through the median spot, the first half pool, the second test, each a slide of its own
-    that does not see across the cut. Such a test part is not independent, and its samples state no patient.
+    patient, the letter of the section name. With a single patient each section is cut through the median spot into two
+    slides of their own, the first for the pool, the second for the test. Such a test part is not independent, and its
+    samples state no patient.
     """
     existing_folder(path)
     tables = sorted(path.glob(f"*{_TABLE}"))

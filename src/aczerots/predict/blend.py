@@ -136,12 +136,13 @@ def box_scores(model: ProZS, plan: WindowPlan, features: WindowFeatures, box: Bo
         InputError: The slide cannot be read.
     """
     (left, right), (top, bottom) = plan.needed(0, box.x, box.width), plan.needed(1, box.y, box.height)
-    places = {plan.window(i, j): (i * plan.step - left, j * plan.step - top) for i, j in windows_of(plan, box)}
+    x, y = plan.lines
+    places = {plan.window(i, j): (i * x.step - left, j * y.step - top) for i, j in windows_of(plan, box)}
     places = {tile: place for tile, place in places.items() if tissue.any(_grown(tile.box))}
     total = torch.zeros(len(model.text), bottom - top, right - left)
     weight = torch.zeros(bottom - top, right - left)
-    ramp = window_weights(plan.cells, plan.step)
-    window = ramp[:, None] * ramp
+    across, down = (window_weights(plan.cells, line.step) for line in plan.lines)
+    window = down[:, None] * across
     for tile, scores in _window_scores(model, features, list(places), plan.rim):
         (x0, x1), (y0, y1) = (
             (max(0, p), min(n, p + plan.cells)) for p, n in zip(places[tile], weight.shape[::-1], strict=True)

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from aczerots.backbones.base import Backbone, SlideBackbone
+from aczerots.backbones.base import Backbone
+from aczerots.backbones.embedded import EmbeddedBackbone
 from aczerots.backbones.loader import read_tiles
 from aczerots.slides.base import Box, Slide, Tile
 from aczerots.slides.image import ImageSlide
@@ -30,12 +31,11 @@ def feature_windows(
 ) -> WindowPlan:
     """The windows of a slide in feature cells of the backbone; they are the same for every model on that backbone.
 
-    Plain images and slides of at most one :data:`TIFF_TILE` are read in windows of the tile size with
-    :data:`OVERLAP`. Whole slides are read in large windows
-    with a rim if the backbone is a :class:`SlideBackbone`: their cells see all that they need, so that it cannot be
-    told where windows lie. The middle part of such a window is a tile of the files that are written, which chunks are
-    made of. A cell around it serves to interpolate, and is shared with the next window; the rim around that is
-    dropped.
+    Plain images, and slides of at most :data:`TIFF_TILE` pixels a side, are read in windows of the tile size that
+    overlap by :data:`OVERLAP`. Larger slides are read in large windows with a rim if the backbone is the built-in
+    one: their cells see all the pixels that they need, so that the map does not show where windows lie. The middle of
+    such a window is a tile of the files that are written, which chunks are made of. One cell around it serves to
+    interpolate and is shared with the next window; the rim around that is dropped.
 
     Args:
         backbone: The backbone.
@@ -51,7 +51,7 @@ def feature_windows(
     stride = backbone.info.stride
     # A rim would be larger than a small slide.
     small = isinstance(slide, ImageSlide) or max(slide.size) <= TIFF_TILE
-    if overlap is None and isinstance(backbone, SlideBackbone) and not small:
+    if overlap is None and isinstance(backbone, EmbeddedBackbone) and not small:
         tile = TIFF_TILE + 2 * stride
         rim, shared = round(backbone.reach / stride), 2 * stride / tile
         cells = math.ceil(tile / stride)
@@ -73,7 +73,7 @@ def slide_backbone(backbone: Backbone, slide: Slide, plan: WindowPlan, tissue: T
     Raises:
         InputError: The slide cannot be read.
     """
-    if not plan.rim or not isinstance(backbone, SlideBackbone):
+    if not plan.rim or not isinstance(backbone, EmbeddedBackbone):
         return backbone
     return backbone.on_slide(read_tiles(sample_tiles(slide, plan, tissue), {slide.id: slide}))
 

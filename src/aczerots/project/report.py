@@ -54,7 +54,8 @@ def write_project_report(project: Project, out: Path) -> None:
     """
     progress = project.store.progress()
     rounds = [r for r in round_rows(project, progress) if r["asked"] or r["state"] != "proposed"]
-    metrics = {r.number: r.metrics or {} for r in project.store.rounds.all()}
+    found = {r.number: r.metrics for r in project.store.rounds.all() if r.metrics}
+    measured = {number: metrics for number, metrics in found.items() if metrics.get("measured_tiles")}
     settings = project.settings.model_dump(mode="json", exclude={"classes", "database"})
     values = {
         "title": project.folder.resolve().name,
@@ -65,9 +66,12 @@ def write_project_report(project: Project, out: Path) -> None:
         "rounds": rounds,
         "newest": newest_metrics(project),
         "minutes": sum(r["minutes"] for r in rounds),
-        "curve": _curve(metrics, progress.tiles),
-        "classes": _classes(class_rows(project, progress), metrics),
-        "measured": sorted(n for n, m in metrics.items() if m.get("measured_tiles")),
+        "curve": _curve(list(measured.values()), progress.tiles),
+        "classes": [
+            {**row, "ious": [metrics.get(f"iou:{row['class']}") for metrics in measured.values()]}
+            for row in class_rows(project, progress)
+        ],
+        "measured": list(measured),
         "people": _annotators(project),
         "agreement": [_without_nan(vars(a)) for a in agreement(project) if a.tiles],
         "sightings": _pictures(project),
@@ -76,19 +80,12 @@ def write_project_report(project: Project, out: Path) -> None:
     write_text_atomic(out, render("project.html", values))
 
 
-def _curve(metrics: Mapping[int, Mapping[str, Any]], tiles: int) -> str:
+def _curve(measured: Sequence[Mapping[str, Any]], tiles: int) -> str:
     """Mean IoU of seen classes over the drawn fraction of the pool; empty with fewer than two measured rounds."""
-    points = [(m["drawn_tiles"] / tiles, m["miou_seen"]) for _, m in sorted(metrics.items()) if m.get("measured_tiles")]
-    if len(points) < 2:
+    if len(measured) < 2:
         return ""
-    fraction, score = zip(*points, strict=True)
-    return budget_figure([Curve("", fraction, score)], score="mIoU of drawn classes")
-
-
-def _classes(rows: Sequence[dict[str, Any]], metrics: Mapping[int, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of the table of classes, with the IoU of every measured round."""
-    measured = [m for _, m in sorted(metrics.items()) if m.get("measured_tiles")]
-    return [{**row, "ious": [m.get(f"iou:{row['class']}") for m in measured]} for row in rows]
+    fractions, scores = zip(*((m["drawn_tiles"] / tiles, m["miou_seen"]) for m in measured), strict=True)
+    return budget_figure([Curve("", fractions, scores)], score="mIoU of drawn classes")
 
 
 def _annotators(project: Project) -> list[Annotator]:

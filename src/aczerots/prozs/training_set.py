@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 
 from aczerots.backbones.base import DenseFeatures
-
-
-class FeatureSource(Protocol):
-    """Dense features of a list of tiles, by position."""
-
-    def __len__(self) -> int:
-        """Number of tiles."""
-
-    def __getitem__(self, index: Sequence[int]) -> DenseFeatures:
-        """Features of the tiles at these positions, float32."""
+from aczerots.backbones.cache import FeatureStore
 
 
 @dataclass(frozen=True)
@@ -35,7 +25,7 @@ class TrainingSet:
             cross-validation.
     """
 
-    features: FeatureSource
+    features: FeatureStore
     labelled: Sequence[int]
     labels: torch.Tensor
     unlabelled: Sequence[int] = ()

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from aczerots.backbones.base import DenseFeatures
+from aczerots.backbones.cache import FeatureStore
 from aczerots.prozs.losses import soft_targets
 from aczerots.prozs.model import ProZS
-from aczerots.prozs.training_set import FeatureSource
 from aczerots.selection.annotation_cost import annotation_cost
 from aczerots.selection.base import PoolView
 from aczerots.slides.base import Tile
@@ -30,7 +30,7 @@ _HELD = 2**30
 @torch.no_grad()
 def view_pool(  # what is looked at, with what, knowing what
     model: ProZS,
-    source: FeatureSource,
+    source: FeatureStore,
     tiles: Sequence[Tile],
     drawn: Mapping[int, NDArray[np.uint8]],
     taxonomy: Taxonomy,
@@ -87,7 +87,7 @@ def view_pool(  # what is looked at, with what, knowing what
 
 
 @torch.no_grad()
-def changed_fraction(before: ProZS, after: ProZS, features: FeatureSource, tiles: Sequence[Tile]) -> float:
+def changed_fraction(before: ProZS, after: ProZS, features: FeatureStore, tiles: Sequence[Tile]) -> float:
     """Fraction of the feature cells inside the tiles whose class differs between two models."""
     changed = inside = start = 0
     for part in _batches(before, features):
@@ -100,7 +100,7 @@ def changed_fraction(before: ProZS, after: ProZS, features: FeatureSource, tiles
     return changed / inside
 
 
-def _batches(model: ProZS, features: FeatureSource) -> Iterator[DenseFeatures]:
+def _batches(model: ProZS, features: FeatureStore) -> Iterator[DenseFeatures]:
     """All features in their order, a few at a time, where the model is."""
     for start in range(0, len(features), _BATCH):
         yield features[list(range(start, min(start + _BATCH, len(features))))].to(model.text.device)
@@ -120,7 +120,7 @@ def _cell_labels(
 
 @torch.no_grad()
 def dropout_posteriors(
-    model: ProZS, features: FeatureSource, number: int = DROPOUT_STATES, seed: int = 0
+    model: ProZS, features: FeatureStore, number: int = DROPOUT_STATES, seed: int = 0
 ) -> Iterator[NDArray[np.float32]]:
     """Class posteriors of the pool with dropout on, one array per state (Gal and Ghahramani, 2016).
 

@@ -35,9 +35,9 @@ class Box:
 class Tile:
     """The unit of selection: a part of a slide that an expert may be asked to draw.
 
-    The tiles of a slide partition it: every pixel lies in the ``box`` of exactly one tile. The backbone sees
-    the ``window``, a square that contains the box and lends it context. Slides that are no multiple of the
-    tile size thus need neither slivers nor pixels that are drawn and counted twice.
+    The tiles of a slide partition it: every pixel lies in the ``box`` of exactly one tile. The backbone sees the
+    ``window``, a square that contains the box and adds context. So no pixel is drawn or counted twice, and no tile is a
+    narrow strip, where the side of a slide is no multiple of the tile size.
 
     Attributes:
         slide: Id of the slide.

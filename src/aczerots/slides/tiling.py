@@ -59,7 +59,7 @@ def common_mpp(tiles: Sequence[Tile]) -> float | None:
     """The resolution at which tiles are read: their median micrometres per pixel.
 
     Returns:
-        None where a tile has none, or where they differ by more than 10 %: then pixels are taken as they are.
+        None where a tile has none, or where they differ by more than 10 %; then pixels are not resampled.
     """
     known = sorted(t.mpp for t in tiles if t.mpp is not None)
     if not known or len(known) < len(tiles) or known[-1] > 1.1 * known[0]:

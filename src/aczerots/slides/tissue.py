@@ -49,14 +49,8 @@ class TissueMask:
 
     def any(self, box: Box) -> bool:
         """Whether any tissue lies in a box (level-0 pixels, may reach beyond the slide)."""
-        (y0, y1), (x0, x1) = (
-            _cover(start, extent, length, count)
-            for start, extent, length, count in zip(
-                (box.y, box.x), (box.height, box.width), self.size[::-1], self.mask.shape, strict=True
-            )
-        )
-        if y1 <= y0 or x1 <= x0:
-            return False
+        y0, y1 = _cover(box.y, box.height, self.size[1], self.mask.shape[0])
+        x0, x1 = _cover(box.x, box.width, self.size[0], self.mask.shape[1])
         return bool(self._sums[y1, x1] - self._sums[y0, x1] - self._sums[y1, x0] + self._sums[y0, x0])
 
     def read(self, box: Box, size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -69,7 +63,7 @@ class TissueMask:
 
 def _cover(start: int, extent: int, length: int, count: int) -> tuple[int, int]:
     """Half-open range of the mask's pixels that a stretch of level-0 pixels touches."""
-    first = max(0, start) * count // length
+    first = min(count, max(0, start) * count // length)
     last = -(-min(length, start + extent) * count // length)
     return first, max(first, last)
 

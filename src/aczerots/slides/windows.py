@@ -43,10 +43,12 @@ class Line:
     Attributes:
         origin: Where cell 0 begins, map pixels; negative where windows reach beyond the slide.
         count: Number of windows.
+        step: Cells from one window to the next.
     """
 
     origin: float
     count: int
+    step: int
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,6 @@ class WindowPlan:
         mpp: Micrometres per map pixel, None where the slide states none.
         tile: Side of a window in map pixels.
         cells: Feature cells of a window along each axis.
-        step: Cells from one window to the next.
         lines: Windows along x and y.
         chunk: Side of a chunk in map pixels, a multiple of :data:`TIFF_TILE`.
         rim: Cells that are read around a window as context and then dropped. With a rim, windows overlap only as far
@@ -76,7 +77,6 @@ class WindowPlan:
     mpp: float | None
     tile: int
     cells: int
-    step: int
     lines: tuple[Line, Line]
     chunk: int
     rim: int = 0
@@ -93,14 +93,14 @@ class WindowPlan:
             factor: Cells of the model per cell of this plan.
             chunk: Side of a chunk in map pixels, a multiple of :data:`TIFF_TILE`.
         """
-        cells, step, rim = self.cells * factor, self.step * factor, self.rim * factor
-        return replace(self, cells=cells, step=step, rim=rim, chunk=chunk)
+        x, y = (replace(line, step=line.step * factor) for line in self.lines)
+        return replace(self, cells=self.cells * factor, lines=(x, y), rim=self.rim * factor, chunk=chunk)
 
     def window(self, column: int, row: int) -> Tile:
         """The window of a column and row; its box is the window itself, without the rim."""
         # Whole numbers first, so that the windows of a refined plan are the same to the last digit.
         corner = [
-            line.origin + i * self.step * self.tile / self.cells
+            line.origin + i * line.step * self.tile / self.cells
             for line, i in zip(self.lines, (column, row), strict=True)
         ]
 
@@ -118,15 +118,17 @@ class WindowPlan:
             first, stop = self.needed(axis, start, extent)
             return self.meeting(axis, first, stop)
         # The overlap serves interpolation only; the window in whose middle part a pixel lies decides it.
-        line, step = self.lines[axis], self.step * self.cell
+        line = self.lines[axis]
+        step = line.step * self.cell
         inner = line.origin + (self.tile - step) / 2
         first, last = (math.floor((p - inner) / step) for p in (start + 0.5, start + extent - 0.5))
         return range(min(max(0, first), line.count - 1), min(last, line.count - 1) + 1)
 
     def meeting(self, axis: int, start: int, stop: int) -> range:
         """Windows along an axis (0 is x) that have any of the cells ``start`` .. ``stop``."""
-        first = max(0, (start - self.cells) // self.step + 1)
-        last = min(self.lines[axis].count, -(-stop // self.step))
+        line = self.lines[axis]
+        first = max(0, (start - self.cells) // line.step + 1)
+        last = min(line.count, -(-stop // line.step))
         return range(first, max(first, last))
 
     def needed(self, axis: int, start: int, extent: int) -> tuple[int, int]:
@@ -134,7 +136,7 @@ class WindowPlan:
         line = self.lines[axis]
         first = math.floor((start + 0.5 - line.origin) / self.cell - 0.5)
         last = math.floor((start + extent - 0.5 - line.origin) / self.cell - 0.5) + 2
-        return max(0, first), min((line.count - 1) * self.step + self.cells, last)
+        return max(0, first), min((line.count - 1) * line.step + self.cells, last)
 
     def chunks(self) -> Iterator[Chunk]:
         """All chunks in reading order."""
@@ -170,7 +172,8 @@ def plan_windows(  # noqa: PLR0913  # one per fact that decides a plan
 ) -> WindowPlan:
     """Windows that cover a slide.
 
-    The fewest windows with that overlap; they reach beyond the slide equally far at both ends, where it is mirrored.
+    The fewest windows with at least that overlap, which are spread evenly. They reach beyond the slide, where it is
+    mirrored, by a few cells at most, unless it is smaller than a window or they have a rim.
 
     Args:
         slide: The slide.
@@ -178,7 +181,7 @@ def plan_windows(  # noqa: PLR0913  # one per fact that decides a plan
         cells: Cells that the model gives for a window along each axis.
         mpp: Micrometres per pixel to read at; None reads level-0 pixels as they are.
         chunk: Side of a chunk in map pixels, a multiple of :data:`TIFF_TILE`.
-        overlap: Fraction of its side that a window has in common with the next, 0 to below 1.
+        overlap: Fraction of its side that a window has in common with the next at least, 0 to below 1.
         shift: Map pixels (x, y) >= 0 by which all windows are moved left and up, to measure how much it matters.
         rim: Cells that are read around a window and dropped.
 
@@ -195,21 +198,23 @@ def plan_windows(  # noqa: PLR0913  # one per fact that decides a plan
     line = _line if rim == 0 else _aligned
     x, y = (line(n, tile, cells, step, cell, moved) for n, moved in zip((width, height), shift, strict=True))
     own = None if slide.mpp is None else slide.mpp * scale
-    return WindowPlan(slide.id, (width, height), scale, own, tile, cells, step, (x, y), chunk, rim)
+    return WindowPlan(slide.id, (width, height), scale, own, tile, cells, (x, y), chunk, rim)
 
 
 def _line(length: int, tile: int, cells: int, step: int, cell: float, moved: int) -> Line:
     """Windows along an axis of ``length`` map pixels."""
     count = max(0, math.ceil((length - tile) / (step * cell) - 1e-9)) + 1
+    if count > 1:
+        step = math.ceil((length - tile) / ((count - 1) * cell) - 1e-9)
     spare = ((count - 1) * step + cells) * cell - length
     # Whole cells before the slide, so that a slide of the size of a tile has the same cells as that tile.
     before = math.floor(spare / cell / 2) * cell
     more = math.ceil(max(0.0, moved - (spare - before)) / (step * cell))
-    return Line(-before - moved, count + more)
+    return Line(-before - moved, count + more, step)
 
 
 def _aligned(length: int, tile: int, cells: int, step: int, cell: float, moved: int) -> Line:
     """Windows with a rim along an axis: their middle parts begin at 0, so that chunks end where middle parts end."""
     before = (cells - step) // 2 * cell + moved
     count = max(0, math.ceil((length + before - tile) / (step * cell) - 1e-9)) + 1
-    return Line(-before, count)
+    return Line(-before, count, step)
