@@ -6,10 +6,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import uvicorn
 from numpy.typing import NDArray
@@ -32,6 +33,9 @@ from aczerots.slides.base import Box, Slide
 from aczerots.slides.open import open_slide
 from aczerots.slides.tiling import cut_tiles
 from tests.patience import PATIENCE, wait_until
+
+http_get = partial(httpx.get, timeout=PATIENCE, verify=False)
+http_post = partial(httpx.post, timeout=PATIENCE, verify=False)
 
 TOKENS = {"ada": "token-of-ada", "ben": "token-of-ben"}
 PICKS = [1, 2, 5]

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -19,7 +18,7 @@ from aczerots.annotation.formats.masks import decode_mask
 from aczerots.annotation.store.records import AnswerKind, RoundState
 from aczerots.taxonomy import IGNORE
 from tests.patience import PATIENCE, wait_until
-from tests.server.small_project import TOKENS, SmallProject, serving
+from tests.server.small_project import TOKENS, SmallProject, http_post, serving
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PICKS = [5, 9, 21]
@@ -411,7 +410,7 @@ def test_somebody_elses_answer_is_looked_at_before_it_is_replaced(
         mine = ada.share(0)
         answer = {"key": "key-of-ben", "version": 0, "verdict": "drawn", "mask": [2, 224 * 224], "seconds": 5.0}
         header = {"Authorization": f"Bearer {TOKENS['ben']}"}
-        httpx.post(f"{address}/api/tiles/{PICKS[0]}/answer", json=answer, headers=header).raise_for_status()
+        http_post(f"{address}/api/tiles/{PICKS[0]}/answer", json=answer, headers=header).raise_for_status()
         page.click("#hand-in")
         ada.reads("#notice-text", "ben has handed in")
         page.click("#notice-action")

@@ -66,7 +66,7 @@ def test_the_top_level_shows_the_slide_itself() -> None:
 def test_a_real_slide_can_be_zoomed_into(shared_data: Path, name: str) -> None:
     slide = open_slide(shared_data / "slides" / name, 0.5)
     zoom, top = DeepZoom(), top_level(slide)
-    for level in range(top + 1):
+    for level in (4, *range(8, top + 1)):  # up to level 8 the slide is one tile
         side = 2 ** (top - level) * TILE
         last = [(n - 1) // side for n in slide.size]
         for column, row in {(0, 0), (last[0], last[1]), (last[0] // 2, last[1] // 2)}:
