@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -66,12 +66,13 @@ def postgres() -> Iterator[str]:
 
 @pytest.fixture
 def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fits of three steps: which model is fitted to what can be seen, and nobody waits."""
-    from aczerots.prozs.presets import Preset, locate_preset
+    """Fits of three steps: who is fitted to what still shows."""
+    shorten_fits(monkeypatch)
 
-    def shortened(name: str) -> Preset:
-        preset = locate_preset(name)
-        return preset if preset.recipe is None else replace(preset, recipe=replace(preset.recipe, steps=3))
 
-    for module in ("project.rounds", "simulate.simulate"):
-        monkeypatch.setattr(f"aczerots.{module}.locate_preset", shortened)
+def shorten_fits(patch: pytest.MonkeyPatch) -> None:
+    """Let every model that is trained in this process take three steps."""
+    from aczerots.prozs.fit import fit
+
+    patch.setattr("aczerots.prozs.train.fit", partial(fit, steps=3))
+    patch.setattr("aczerots.prozs.prototype_weight.STEPS", 3)
