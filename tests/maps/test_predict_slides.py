@@ -102,7 +102,8 @@ def test_options_that_make_no_sense(model_file: Path, svs: Path, tmp_path: Path)
     assert run("predict", model_file, svs, "--out", tmp_path, "--add-class", "necrosis") == 1
 
 
-def test_a_killed_prediction_goes_on(model_file: Path, svs: Path, tmp_path: Path) -> None:
+def test_a_killed_prediction_goes_on(model_file: Path, pixels: np.ndarray, tmp_path: Path) -> None:
+    svs = write_svs(tmp_path / "section.svs", pixels[300:900], (4,))  # six chunks
     code = (
         "import sys; from pathlib import Path; from aczerots.predict.slides import predict_slides;"
         "from aczerots.predict.slide_map import MapOptions;"
