@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests.postgres import find_binaries, server
+from tests.quick import shorten_fits
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
@@ -68,11 +68,3 @@ def postgres() -> Iterator[str]:
 def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fits of three steps: who is fitted to what still shows."""
     shorten_fits(monkeypatch)
-
-
-def shorten_fits(patch: pytest.MonkeyPatch) -> None:
-    """Let every model that is trained in this process take three steps."""
-    from aczerots.prozs.fit import fit
-
-    patch.setattr("aczerots.prozs.train.fit", partial(fit, steps=3))
-    patch.setattr("aczerots.prozs.prototype_weight.STEPS", 3)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
-from tests.conftest import shorten_fits
 from tests.experiment.killed_once import KilledOnce
+from tests.quick import shorten_fits
 
 from aczerots.cli.app import main
 from aczerots.config import SimulateSettings
