@@ -73,5 +73,5 @@ def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
         preset = locate_preset(name)
         return preset if preset.recipe is None else replace(preset, recipe=replace(preset.recipe, steps=3))
 
-    for module in ("project.rounds", "simulate.simulate"):
+    for module in ("project.rounds", "simulation.simulate"):
         monkeypatch.setattr(f"aczerots.{module}.locate_preset", shortened)

@@ -30,7 +30,7 @@ LEVELS: dict[str, int] = {
             ("selection",),
             ("predict",),
             ("loop",),
-            ("project", "simulate"),
+            ("project", "simulation"),
             ("server",),
             ("cli",),
         )
