@@ -19,7 +19,7 @@ from aczerots.loop.pool import Pool, open_pool
 from aczerots.predict.segmenter import Segmenter
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import Preset
-from aczerots.simulate.evaluation import Evaluation, check_truth, open_evaluation
+from aczerots.simulation.evaluation import Evaluation, check_truth, open_evaluation
 from aczerots.slides.tiling import common_mpp
 from aczerots.taxonomy import Taxonomy
 from aczerots.text.descriptions import describe_taxonomy

@@ -12,7 +12,7 @@ from aczerots.cli.app import main
 from aczerots.config import SimulateSettings
 from aczerots.errors import SettingsError, StorageError
 from aczerots.loop.embed import embed_dataset
-from aczerots.simulate.simulate import simulate
+from aczerots.simulation.simulate import simulate
 
 DATA = "phantom:6,size=64"
 SMALL = SimulateSettings(dataset=DATA, tile_size=32)

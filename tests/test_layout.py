@@ -31,7 +31,7 @@ LEVELS: dict[str, int] = {
             ("selection",),
             ("predict",),
             ("loop",),
-            ("project", "simulate"),
+            ("project", "simulation"),
             ("server",),
             ("cli",),
         )

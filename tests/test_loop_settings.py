@@ -7,8 +7,8 @@ import pytest
 from aczerots.annotation.store.store import ProjectStore
 from aczerots.config import SimulateSettings
 from aczerots.errors import SettingsError
-from aczerots.simulate.run_folder import RunFolder
-from aczerots.simulate.simulate import _same_run
+from aczerots.simulation.run_folder import RunFolder
+from aczerots.simulation.simulate import _same_run
 
 
 @pytest.fixture

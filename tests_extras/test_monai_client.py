@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.server.desks import PICKS, TOKENS, SmallProject, serving, small_round, wait_until
+from tests.server.small_project import PICKS, TOKENS, SmallProject, serving, small_round, wait_until
 
 from aczerots.taxonomy import IGNORE
 

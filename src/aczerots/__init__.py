@@ -16,15 +16,17 @@ _HOMES = {
     "ProZS": "prozs.model:ProZS",
     "SimulateSettings": "config:SimulateSettings",
     "Taxonomy": "taxonomy:Taxonomy",
-    "evaluate_model": "simulate.evaluation:evaluate_model",
+    "evaluate_model": "simulation.evaluation:evaluate_model",
     "find_tissue": "slides.tissue:find_tissue",
+    "fit": "project.rounds:fit_round",
     "load_segmenter": "predict.segmenter:load_segmenter",
     "open_project": "project.folder:open_project",
     "open_slide": "slides.open:open_slide",
     "predict_slides": "predict.slides:predict_slides",
-    "run_simulation": "simulate.simulate:simulate",
+    "select": "project.rounds:propose_round",
+    "simulate": "simulation.simulate:simulate",
 }
-"""Module and name behind each public name. ``simulate`` is taken by the package of that name."""
+"""Module and name behind each public name."""
 
 __all__ = [
     "AczerotsError",
@@ -35,11 +37,13 @@ __all__ = [
     "Taxonomy",
     "evaluate_model",
     "find_tissue",
+    "fit",
     "load_segmenter",
     "open_project",
     "open_slide",
     "predict_slides",
-    "run_simulation",
+    "select",
+    "simulate",
 ]
 
 if TYPE_CHECKING:
@@ -48,9 +52,11 @@ if TYPE_CHECKING:
     from aczerots.predict.segmenter import load_segmenter
     from aczerots.predict.slides import predict_slides
     from aczerots.project.folder import open_project
+    from aczerots.project.rounds import fit_round as fit
+    from aczerots.project.rounds import propose_round as select
     from aczerots.prozs.model import ProZS
-    from aczerots.simulate.evaluation import evaluate_model
-    from aczerots.simulate.simulate import simulate as run_simulation
+    from aczerots.simulation.evaluation import evaluate_model
+    from aczerots.simulation.simulate import simulate
     from aczerots.slides.base import Box
     from aczerots.slides.image import ArraySlide
     from aczerots.slides.open import open_slide

@@ -9,8 +9,10 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, inspect, text
+from tests.annotation.first_tables import make_first_tables
 from tests.postgres import new_database
 
 from aczerots.annotation.store.schema import MIGRATIONS
@@ -34,10 +36,14 @@ def differences(engine: Engine) -> list[Any]:
 
 
 def make(engine: Engine, revision: str) -> None:
+    """Tables as a program of that revision left them."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     with engine.begin() as connection:
+        with Operations.context(MigrationContext.configure(connection)):
+            make_first_tables()
         config.attributes["connection"] = connection
+        command.stamp(config, "0001")
         command.upgrade(config, revision)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from aczerots.simulate.experiment.planned import PlannedRun
-from aczerots.simulate.experiment.run import ExperimentJob
+from aczerots.simulation.experiment.planned import PlannedRun
+from aczerots.simulation.experiment.run import ExperimentJob
 
 
 @dataclass(frozen=True)

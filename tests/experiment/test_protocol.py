@@ -9,8 +9,8 @@ from tests.datasets.layouts import make_bcss, make_voc
 from aczerots.datasets.locate import locate_dataset
 from aczerots.errors import InputError, SettingsError
 from aczerots.selection.locate import STRATEGIES
-from aczerots.simulate.experiment.planned import plan_runs
-from aczerots.simulate.experiment.protocol import locate_protocol, narrowed, packaged_protocols, parse_protocol
+from aczerots.simulation.experiment.planned import plan_runs
+from aczerots.simulation.experiment.protocol import locate_protocol, narrowed, packaged_protocols, parse_protocol
 
 SMALL = """
 name = "small"

@@ -17,11 +17,11 @@ from aczerots.engine.local import HereEngine, ProcessEngine
 from aczerots.engine.progress import Silent
 from aczerots.engine.threads import use_threads
 from aczerots.prozs.checkpoint import load_model
-from aczerots.simulate.experiment.planned import plan_runs
-from aczerots.simulate.experiment.protocol import parse_protocol
-from aczerots.simulate.experiment.run import ExperimentJob, run_experiment, run_on
-from aczerots.simulate.shared import Sharing
-from aczerots.simulate.simulate import simulate
+from aczerots.simulation.experiment.planned import plan_runs
+from aczerots.simulation.experiment.protocol import parse_protocol
+from aczerots.simulation.experiment.run import ExperimentJob, run_experiment, run_on
+from aczerots.simulation.shared import Sharing
+from aczerots.simulation.simulate import simulate
 
 TINY = """
 name = "tiny"

@@ -13,11 +13,11 @@ from tests.report.fake import write_fake_run
 from aczerots.config import SimulateSettings
 from aczerots.report.compare import area_under_curve, paired_test
 from aczerots.report.runs import read_run
-from aczerots.simulate.experiment.page import write_pages
-from aczerots.simulate.experiment.planned import PlannedRun
-from aczerots.simulate.experiment.protocol import Protocol
-from aczerots.simulate.experiment.summary import Scenario, crossing, overall, summarise
-from aczerots.simulate.experiment.table import FinishedRun, finished, rows_of, write_table
+from aczerots.simulation.experiment.page import write_pages
+from aczerots.simulation.experiment.planned import PlannedRun
+from aczerots.simulation.experiment.protocol import Protocol
+from aczerots.simulation.experiment.summary import Scenario, crossing, overall, summarise
+from aczerots.simulation.experiment.table import FinishedRun, finished, rows_of, write_table
 
 NORMAL, STROMA = "normal lung tissue", "tumor-associated stroma"
 
@@ -100,7 +100,7 @@ def test_over_sets_the_fraction_is_a_mean_of_those_that_reach_the_goal(
 ):
     (first, *_) = overall(summarise(done, "random"))
     assert (first.fractions, first.reached, first.fraction) == ((None, None), 0, None)
-    monkeypatch.setattr("aczerots.simulate.experiment.summary.GOAL", 0.6)
+    monkeypatch.setattr("aczerots.simulation.experiment.summary.GOAL", 0.6)
     scenarios = summarise(done, "random")
     ours = next(o for o in overall(scenarios) if o.label == "aczerots")
     fractions = [next(a.fraction for a in s.arms if a.strategy == "aczerots") for s in scenarios]

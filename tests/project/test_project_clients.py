@@ -13,10 +13,10 @@ from aczerots.backbones.locate import locate_backbone
 from aczerots.datasets.locate import locate_dataset
 from aczerots.errors import NotFoundError
 from aczerots.predict.segmenter import load_segmenter
-from aczerots.project.bench import Running
 from aczerots.project.folder import Project, init_project, open_project
 from aczerots.project.regions import RegionSegmenter
 from aczerots.project.rounds import propose_round
+from aczerots.project.running import Running
 from aczerots.project.settings import make_settings
 from aczerots.slides.base import Box
 

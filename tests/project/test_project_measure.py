@@ -15,11 +15,11 @@ from aczerots.engine.progress import Silent
 from aczerots.errors import InputError, SettingsError
 from aczerots.loop.expert import draw
 from aczerots.predict.segmenter import Segmenter
-from aczerots.project.bench import Running, open_project_pool
 from aczerots.project.folder import Project, newest_model
 from aczerots.project.measure import cross_validate, split_folds
 from aczerots.project.report import write_project_report
 from aczerots.project.rounds import fit_round, measure_round, propose_round
+from aczerots.project.running import Running, open_project_pool
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import locate_preset
 from aczerots.selection.aczerots import covered_fraction

@@ -10,6 +10,7 @@ import torch
 from tests.patience import wait_until
 from tests.project.conftest import UNSEEN, tissue_project
 
+import aczerots as az
 from aczerots.annotation.formats.masks import decode_mask
 from aczerots.annotation.store.records import AnswerKind, NewAnswer, RoundState
 from aczerots.datasets.base import Dataset
@@ -18,9 +19,9 @@ from aczerots.errors import InputError, SettingsError
 from aczerots.loop.answers import drawn_masks
 from aczerots.loop.expert import draw
 from aczerots.project import rounds
-from aczerots.project.bench import Running, open_project_pool
 from aczerots.project.folder import Project, init_project, open_project
 from aczerots.project.rounds import fit_round, go_round, propose_round
+from aczerots.project.running import Running, open_project_pool
 from aczerots.project.status import class_rows, round_rows
 from aczerots.prozs.checkpoint import load_model
 from aczerots.taxonomy import IGNORE, NO_SEEN
@@ -57,7 +58,7 @@ def test_a_round_from_the_proposal_to_the_model(project: Project, tissue: Datase
     assert sorted(p.readings for p in proposal.picks) == [1, 1, 2, 2]
     assert {"uncertainty", "diversity", "coverage"} <= set(proposal.picks[0].components)
     assert project.model_file(0).exists()
-    again = propose_round(project, RUNNING)
+    again = az.select(project)
     assert (again.number, again.new, again.picks) == (1, False, proposal.picks)
     assert "aczerots export" in project.next_step()
 

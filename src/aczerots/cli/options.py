@@ -12,7 +12,7 @@ from aczerots.cli.console import ConsoleProgress
 
 if TYPE_CHECKING:
     from aczerots.engine.base import Engine
-    from aczerots.project.bench import Running
+    from aczerots.project.running import Running
 
 Device = Annotated[str, Option(help="Where to compute: cpu, auto, cuda, cuda:1, mps.")]
 Compile = Annotated[bool, Option("--compile", help="Compile the backbone: slow start, then faster.")]
@@ -35,7 +35,7 @@ class Computing:
 
     def running(self) -> "Running":
         """The same for the functions of a project, with progress on the console."""
-        from aczerots.project.bench import Running
+        from aczerots.project.running import Running
 
         return Running(**asdict(self), progress=ConsoleProgress())
 

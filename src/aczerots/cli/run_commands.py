@@ -17,7 +17,7 @@ DEMO = {"dataset": "phantom:40", "unseen": ("necrosis",), "rounds": 4, "initial"
 
 def demo(out: Annotated[Path, Option(help="Output folder.")] = Path("demo"), seed: Seed = 0) -> None:
     """Run the loop on procedural tissue; needs no data and no download."""
-    rows = az.run_simulation(az.SimulateSettings(**DEMO, seed=seed), out, progress=ConsoleProgress())
+    rows = az.simulate(az.SimulateSettings(**DEMO, seed=seed), out, progress=ConsoleProgress())
     without_classes = [{k: v for k, v in row.items() if not k.startswith("iou:")} for row in rows]
     show_rows(without_classes, "Rounds on the phantom, necrosis unseen")
     echo(f"\nWritten: {out / 'metrics.csv'}, {out / 'report.html'}")
@@ -57,7 +57,7 @@ def simulate(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads
         first=first,
         budget=budget,
     )
-    rows = az.run_simulation(settings, out, progress=ConsoleProgress(), **asdict(computing))
+    rows = az.simulate(settings, out, progress=ConsoleProgress(), **asdict(computing))
     if as_json:
         show_json(rows)
         return
@@ -77,8 +77,8 @@ def experiment(  # noqa: PLR0913, PLR0917  # one parameter per option: typer rea
     as_json: Json = False,
 ) -> None:
     """A grid of simulated runs: table, figures, page with intervals and paired tests."""
-    from aczerots.simulate.experiment.protocol import locate_protocol, narrowed
-    from aczerots.simulate.experiment.run import plan_experiment, run_experiment
+    from aczerots.simulation.experiment.protocol import locate_protocol, narrowed
+    from aczerots.simulation.experiment.run import plan_experiment, run_experiment
 
     wanted = narrowed(locate_protocol(protocol), seeds=seeds, strategies=strategy or ())
     if dry_run:

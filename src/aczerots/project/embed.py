@@ -10,8 +10,8 @@ from aczerots.backbones.storage import FeatureCache
 from aczerots.engine.base import Engine
 from aczerots.engine.progress import Progress
 from aczerots.loop.embed import Embedded, embed_with
-from aczerots.project.bench import Running, open_backbone
 from aczerots.project.folder import open_project
+from aczerots.project.running import Running, open_backbone
 
 
 def embed_project(

@@ -13,8 +13,8 @@ from aczerots.annotation.formats.masks import decode_mask, paste_tile
 from aczerots.annotation.store.store import ProjectStore
 from aczerots.errors import NotFoundError
 from aczerots.predict.segmenter import Segmenter, load_segmenter
-from aczerots.project.bench import Running
 from aczerots.project.folder import Project
+from aczerots.project.running import Running
 from aczerots.slides.base import Box, Slide
 from aczerots.taxonomy import IGNORE
 

@@ -12,16 +12,17 @@ from aczerots.loop.answers import count_drawn, drawn_masks
 from aczerots.loop.expert import People
 from aczerots.loop.pool import Masks, Pool
 from aczerots.loop.rounds import OPEN, Ask, Loop, train_or_zero_shot
-from aczerots.project.bench import Running, open_project_pool
 from aczerots.project.drafts import make_drafts
 from aczerots.project.folder import Project
 from aczerots.project.measure import cross_validate
 from aczerots.project.patients import round_limits
+from aczerots.project.running import Running, open_project_pool
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import locate_preset
 from aczerots.selection.aczerots import covered_fraction
 from aczerots.selection.locate import locate_strategy
 
+_HERE = Running()
 _LOOK_EVERY = 5.0
 """Seconds between looks at the answers, where nobody says otherwise."""
 
@@ -131,7 +132,7 @@ def project_loop(project: Project, running: Running, every: float = _LOOK_EVERY)
 
 def propose_round(  # keyword-only: each stands in for a setting of the project
     project: Project,
-    running: Running,
+    running: Running = _HERE,
     *,
     strategy: str | None = None,
     budget: int | None = None,
@@ -166,7 +167,7 @@ def propose_round(  # keyword-only: each stands in for a setting of the project
     return Proposal(picks[0].round, picks, new=True)
 
 
-def fit_round(project: Project, running: Running, *, measure: bool = True, loop: Loop | None = None) -> Fitted:
+def fit_round(project: Project, running: Running = _HERE, *, measure: bool = True, loop: Loop | None = None) -> Fitted:
     """Fit the newest round to all answers there are; again with newer answers if it is fitted already.
 
     Args:

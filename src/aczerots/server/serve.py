@@ -16,9 +16,9 @@ from urllib.parse import urlencode
 from aczerots.annotation.store import people
 from aczerots.engine.progress import Progress
 from aczerots.errors import MissingExtraError, SettingsError
-from aczerots.project.bench import Running
 from aczerots.project.folder import Project, open_project
 from aczerots.project.rounds import fit_round, measure_round, propose_round
+from aczerots.project.running import Running
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp

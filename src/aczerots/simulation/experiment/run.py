@@ -15,13 +15,13 @@ from aczerots.engine.base import Engine, Failure, Job
 from aczerots.engine.local import HereEngine, ProcessEngine
 from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import AczerotsError, SettingsError
-from aczerots.simulate.experiment.page import write_pages
-from aczerots.simulate.experiment.planned import PlannedRun, plan_runs
-from aczerots.simulate.experiment.protocol import Protocol
-from aczerots.simulate.experiment.summary import summarise
-from aczerots.simulate.experiment.table import FinishedRun, finished, rows_of, write_table
-from aczerots.simulate.shared import Sharing, open_dataset
-from aczerots.simulate.simulate import simulate
+from aczerots.simulation.experiment.page import write_pages
+from aczerots.simulation.experiment.planned import PlannedRun, plan_runs
+from aczerots.simulation.experiment.protocol import Protocol
+from aczerots.simulation.experiment.summary import summarise
+from aczerots.simulation.experiment.table import FinishedRun, finished, rows_of, write_table
+from aczerots.simulation.shared import Sharing, open_dataset
+from aczerots.simulation.simulate import simulate
 from aczerots.storage.files import alone_in, make_folder
 
 _ROUND_SECONDS = 5.0

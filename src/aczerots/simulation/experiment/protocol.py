@@ -104,7 +104,7 @@ class Protocol(_Section):
     grid: tuple[Grid, ...] = Field(min_length=1)
 
 
-_PACKAGED = resources.files("aczerots.simulate.experiment") / "protocols"
+_PACKAGED = resources.files("aczerots.simulation.experiment") / "protocols"
 
 
 def packaged_protocols() -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aczerots.config import SimulateSettings
 from aczerots.errors import SettingsError
-from aczerots.simulate.experiment.protocol import Budget, DatasetChoice, Grid, Protocol, StrategyChoice
+from aczerots.simulation.experiment.protocol import Budget, DatasetChoice, Grid, Protocol, StrategyChoice
 
 
 @dataclass(frozen=True)

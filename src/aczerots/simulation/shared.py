@@ -23,7 +23,7 @@ from aczerots.errors import InputError
 from aczerots.loop.pool import Pool, open_pool
 from aczerots.prozs.checkpoint import ModelCard, load_model, save_model
 from aczerots.prozs.model import ProZS
-from aczerots.simulate.evaluation import Evaluation, check_truth, choose_classes, open_evaluation
+from aczerots.simulation.evaluation import Evaluation, check_truth, choose_classes, open_evaluation
 from aczerots.slides.tiling import common_mpp
 from aczerots.storage.files import make_folder, write_text_atomic
 from aczerots.version import __version__

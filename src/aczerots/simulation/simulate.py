@@ -26,8 +26,8 @@ from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import locate_preset
 from aczerots.selection.limits import Limit, tile_limits
 from aczerots.selection.locate import locate_strategy
-from aczerots.simulate.run_folder import MODEL, RunFolder
-from aczerots.simulate.shared import OpenDataset, Sharing, open_dataset
+from aczerots.simulation.run_folder import MODEL, RunFolder
+from aczerots.simulation.shared import OpenDataset, Sharing, open_dataset
 from aczerots.storage.files import alone_in
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from aczerots.report.compare import mean_defined
 from aczerots.report.figures import budget_figure, difference_figure
 from aczerots.report.page import render
-from aczerots.simulate.experiment.planned import PlannedRun
-from aczerots.simulate.experiment.protocol import Protocol
-from aczerots.simulate.experiment.summary import GOAL, Scenario, overall
-from aczerots.simulate.experiment.table import FinishedRun
+from aczerots.simulation.experiment.planned import PlannedRun
+from aczerots.simulation.experiment.protocol import Protocol
+from aczerots.simulation.experiment.summary import GOAL, Scenario, overall
+from aczerots.simulation.experiment.table import FinishedRun
 from aczerots.storage.files import make_folder, write_text_atomic
 
 _SHOWN = 6

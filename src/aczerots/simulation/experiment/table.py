@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aczerots.report.runs import Run, read_run
-from aczerots.simulate.experiment.planned import PlannedRun
+from aczerots.simulation.experiment.planned import PlannedRun
 from aczerots.storage.files import write_bytes_atomic, write_text_atomic
 
 Row = dict[str, Any]

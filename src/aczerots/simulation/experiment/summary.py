@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from aczerots.report.compare import Curve, Estimate, SeedGroup, area_under_curve, estimate, mean_defined, paired_test
-from aczerots.simulate.experiment.table import FinishedRun
+from aczerots.simulation.experiment.table import FinishedRun
 
 GOAL = 0.97
 """Fraction of the full-label hIoU that label efficiency asks for."""

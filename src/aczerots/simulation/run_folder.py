@@ -25,8 +25,8 @@ from aczerots.loop.pool import Pool
 from aczerots.predict.segmenter import Segmenter
 from aczerots.report import write_report
 from aczerots.report.images import write_palette_png, write_png
-from aczerots.simulate.evaluation import Evaluation
-from aczerots.simulate.shared import OpenDataset
+from aczerots.simulation.evaluation import Evaluation
+from aczerots.simulation.shared import OpenDataset
 from aczerots.slides.base import Box
 from aczerots.storage.files import make_folder, write_bytes_atomic, write_text_atomic
 from aczerots.taxonomy import Taxonomy
