@@ -78,6 +78,7 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_run_leaves_everything_that_is_promised(finished: Path):
     rows = table(finished / "metrics.csv")
     head = ["round", "labelled_tiles", "labelled_fraction", "pacc", "miou_seen", "miou_unseen", "hiou"]
@@ -99,6 +100,7 @@ def test_a_run_leaves_everything_that_is_promised(finished: Path):
     assert (finished / "model.safetensors").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_the_same_command_again_does_nothing_and_says_the_same(
     dataset: Path, finished: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -109,6 +111,7 @@ def test_the_same_command_again_does_nothing_and_says_the_same(
     assert (finished / "metrics.csv").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_another_run_is_not_mixed_into_the_same_folder(
     dataset: Path, finished: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -125,6 +128,7 @@ def test_a_second_run_is_kept_out_while_the_first_is_at_work(
     assert [p.name for p in tmp_path.iterdir()] == [".lock"]
 
 
+@pytest.mark.slow
 def test_what_a_run_measures_is_what_predict_delivers(dataset: Path, finished: Path, tmp_path: Path):
     """Metrics worked out from the masks that ``predict`` writes are those of the last round, to the last digit."""
     images = [dataset / "images" / f"s{i}.png" for i in (4, 5)]
@@ -141,6 +145,7 @@ def test_what_a_run_measures_is_what_predict_delivers(dataset: Path, finished: P
             assert float(last[f"iou:{name}"]) == pytest.approx(iou, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_does_not_go_on_over_changed_images(
     dataset: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -177,6 +182,7 @@ def quickly_finished(dataset: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_fits")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_run_resumes_and_ends_with_the_same_numbers(
@@ -203,6 +209,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_numbers(
         assert (out / name).read_bytes() == (quickly_finished / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_predict_writes_a_mask_and_an_overlay_per_image(
     dataset: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -217,6 +224,7 @@ def test_predict_writes_a_mask_and_an_overlay_per_image(
     assert list(rows[0].values())[1:] == pytest.approx(share.tolist())
 
 
+@pytest.mark.slow
 def test_predict_reports_a_broken_image_and_finishes_the_others(
     dataset: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -228,6 +236,7 @@ def test_predict_reports_a_broken_image_and_finishes_the_others(
     assert not (tmp_path / "broken.mask.png").exists()
 
 
+@pytest.mark.slow
 def test_evaluate_agrees_with_the_last_row_of_the_run(
     dataset: Path, finished: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -238,6 +247,7 @@ def test_evaluate_agrees_with_the_last_row_of_the_run(
         assert found[name] == pytest.approx(float(last[name]), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_full_draws_the_whole_pool_and_agrees_with_the_line_of_the_run(dataset: Path, finished: Path, tmp_path: Path):
     full = tmp_path / "full"
     assert run("simulate", f"folder:{dataset}", "--unseen", UNSEEN, "--out", full, "--tile-size", 64, "--full") == 0
@@ -260,6 +270,7 @@ def test_every_strategy_runs_and_the_pool_may_run_out(
     assert [r["labelled_tiles"] for r in table(tmp_path / "metrics.csv")] == ["0", "2", "4"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_fits")
 def test_the_paper_preset_runs(dataset: Path, tmp_path: Path):
     options = ["--tile-size", 64, "--rounds", 1, "--initial", 0.1, "--preset", "paper", "--strategy", "paper"]
@@ -354,6 +365,7 @@ def test_usage_errors_are_one_line(capsys: pytest.CaptureFixture[str]):
     assert "--nonsense" in error
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_fits")
 def test_a_full_disk_is_one_clear_error_and_saved_rounds_stay(dataset: Path, tmp_path: Path, repository: Path):
     """A file-size limit stands in for the full disk: every write beyond it fails as it would there."""

@@ -122,6 +122,7 @@ def check(line: Line) -> str | None:
     return check_aczerots(words, line.whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [b for b in all_blocks() if b.language == "python"], ids=lambda b: b.where)
 def test_python_examples(block: Block, tmp_path: Path) -> None:
     compile(block.text, block.where, "exec")
@@ -195,6 +196,7 @@ def annotate(project: Path, arguments: list[str]) -> None:
             server.terminate()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_fits")
 def test_every_command_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     labelled_images(tmp_path)

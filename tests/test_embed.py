@@ -90,6 +90,7 @@ def test_it_goes_on_after_an_interrupt(tmp_path: Path, count: list[int]):
     assert sum(count) == 24
 
 
+@pytest.mark.slow
 def test_simulate_uses_what_was_embedded(tmp_path: Path, count: list[int]):
     for mode in ("dense", "pooled"):
         embed_dataset(SimulateSettings(**RUN, cache=mode), cache=tmp_path / mode)
@@ -113,11 +114,13 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list]:
     return out
 
 
+@pytest.mark.slow
 def test_dense_and_off_give_the_same_numbers_and_off_writes_nothing(rows):
     assert str(rows["dense"]) == str(rows["off"])  # as text, since an undefined number does not equal itself
     assert not (rows["folder"] / "cache-off").exists()
 
 
+@pytest.mark.slow
 def test_a_run_may_go_on_in_memory_but_not_pooled(rows):
     folder, cache = rows["folder"] / "dense", rows["folder"] / "cache-dense"
     again = simulate(SimulateSettings(**RUN, cache="off"), folder, cache=cache)
@@ -126,6 +129,7 @@ def test_a_run_may_go_on_in_memory_but_not_pooled(rows):
         simulate(SimulateSettings(**RUN, cache="pooled"), folder, cache=cache)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_fits")
 def test_pooled_computes_whole_grids_only_of_what_a_fit_sees(tmp_path: Path, monkeypatch):
     monkeypatch.setattr("aczerots.loop.pool.CONTEXT", 1)

@@ -111,6 +111,7 @@ def test_type_checkers_see_the_public_names_that_the_root_package_loads() -> Non
     assert aczerots.__all__ == sorted(seen)
 
 
+@pytest.mark.slow
 def test_every_public_name_can_be_loaded_whatever_was_imported_before() -> None:
     code = "import aczerots as az, aczerots.predict.slides; print(*(getattr(az, name) is None for name in dir(az)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

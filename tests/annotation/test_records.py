@@ -496,6 +496,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("_run", range(2))
 def test_a_kill_in_the_middle_of_an_answer_loses_nothing_acknowledged(store: ProjectStore, url: str, _run: int):
     begin(store, [4])

@@ -62,6 +62,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
+@pytest.mark.slow
 def test_a_download_is_pinned_and_takes_only_what_is_used(hub: HubServer):
     assert load().info.revision == COMMIT
     assert hub.sent(WEIGHTS) == [None]
@@ -139,6 +140,7 @@ def test_a_hub_that_is_down_without_and_with_a_copy(hub: HubServer):
     assert load().info.revision == COMMIT
 
 
+@pytest.mark.slow
 def test_the_variables_of_the_hubs_library_count(hub: HubServer, tmp_path: Path):
     """In a process of its own, since the library reads them when it is imported."""
     code = "import sys; from aczerots.cli.app import main; main(sys.argv[1:])"

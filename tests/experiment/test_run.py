@@ -23,6 +23,8 @@ from aczerots.simulation.experiment.run import ExperimentJob, run_experiment, ru
 from aczerots.simulation.shared import Sharing
 from aczerots.simulation.simulate import simulate
 
+pytestmark = pytest.mark.slow
+
 TINY = """
 name = "tiny"
 title = "Tiny"

@@ -91,6 +91,7 @@ def test_a_pyramid_does_not_depend_on_the_chunks(side: int, tmp_path: Path) -> N
     assert folder.find(Chunk(0, 0, Box(0, 0, 1, 1))) is None, "a damaged chunk is computed again"
 
 
+@pytest.mark.slow
 def test_both_pyramids_open_and_agree(mapped: Path, segmenter: Segmenter, svs: Path) -> None:
     with tifffile.TiffFile(mapped / "section.labels.ome.tif") as file:
         assert file.is_ome
@@ -166,6 +167,7 @@ class Stops(Silent):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [4])
 def test_interrupted_work_goes_on_and_ends_with_the_same_bytes(
     after: int, mapped: Path, segmenter: Segmenter, svs: Path, tmp_path: Path

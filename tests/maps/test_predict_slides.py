@@ -18,6 +18,8 @@ from aczerots.cli.app import main
 from aczerots.predict.slide_map import MapOptions
 from aczerots.predict.slides import predict_slides
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: object) -> int:
     """Exit code of the command in this process."""

@@ -103,6 +103,7 @@ def test_a_round_from_the_proposal_to_the_model(project: Project, tissue: Datase
     assert sum(r["share_of_drawn"] for r in by_class.values()) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_the_model_is_that_of_the_loop_and_does_not_depend_on_interruptions(project: Project, tissue: Dataset):
     propose_round(project, RUNNING)
     for pick in project.store.rounds.picks(1):

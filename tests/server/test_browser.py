@@ -41,7 +41,7 @@ SETTLED = """async () => {
   await frame();
 }"""
 """Ends when all pixels of the slide are on the screen."""
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 
 
 class Person:

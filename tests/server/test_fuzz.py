@@ -18,6 +18,8 @@ from aczerots.server.app import make_app
 from tests.patience import PATIENCE
 from tests.server.small_project import TOKENS, SmallProject, serving
 
+pytestmark = pytest.mark.slow
+
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 MODES = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]
 EXAMPLES = 15

@@ -10,6 +10,8 @@ from benchmarks.annotators import Log, annotate_all, check, run, summary
 from tests.postgres import new_database
 from tests.server.small_project import SmallProject, serving
 
+pytestmark = pytest.mark.slow
+
 TILES = 80
 PEOPLE = 20
 

@@ -61,6 +61,7 @@ def test_the_top_level_shows_the_slide_itself() -> None:
     assert 'Width="700" Height="523"' in describe(slide)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["cmu-1-small-region.svs", "tcga-cr-7395-01a-01-ts1.svs"])
 def test_a_real_slide_can_be_zoomed_into(shared_data: Path, name: str) -> None:

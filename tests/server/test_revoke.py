@@ -40,6 +40,7 @@ def annotate(*arguments: object) -> int:
     return int(stop.value.code or 0)
 
 
+@pytest.mark.slow
 def test_a_revoked_link_ends_on_a_running_server(
     project: Path, tokens: dict[str, str], address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

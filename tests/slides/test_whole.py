@@ -254,6 +254,7 @@ def test_what_is_no_slide_is_said(tmp_path: Path) -> None:
         open_slide(tmp_path / "bare.svs", 400)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "given"), [("tcga-cr-7395-01a-01-ts1.svs", 0.5), ("small_HE_levels.tiff", 0.5)])
 def test_levels_of_real_files_agree_with_level_0(name: str, given: float, shared_data: Path) -> None:

@@ -234,6 +234,7 @@ def test_a_model_that_talks_nonsense_is_told_so_once(server: ChatServer, tmp_pat
     assert len(list((tmp_path / "descriptions").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_file_that_a_run_reads(server: ChatServer, tmp_path: Path):
     server.answers = [completion(LIST)]
     out = tmp_path / "words.yaml"
