@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.postgres import find_binaries, server
 from tests.quick import shorten_fits
@@ -26,7 +26,8 @@ os.environ["NO_COLOR"] = "1"
 os.environ["COLUMNS"] = "100"
 os.environ.pop("FORCE_COLOR", None)
 
-settings.register_profile("aczerots", deadline=None, derandomize=IN_CI)
+quiet = [HealthCheck.too_slow]  # which on a busy machine says nothing about the test
+settings.register_profile("aczerots", deadline=None, derandomize=IN_CI, suppress_health_check=quiet)
 settings.load_profile("aczerots")
 
 
