@@ -28,7 +28,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True)
 class Link:
-    """The address of a user, token included: for the browser, and for QuPath and other clients of MONAI Label."""
+    """The addresses of a user, with the token: for the browser, and for QuPath and other clients of MONAI Label."""
 
     user: str
     url: str
