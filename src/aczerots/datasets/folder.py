@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aczerots.datasets.base import Dataset, Sample, Split
-from aczerots.datasets.pairs import existing_folder, images_in, require_masks, some_names
+from aczerots.datasets.pairs import images_in, require_folder, require_masks, some_names
 from aczerots.datasets.split import seeded_split
 from aczerots.errors import InputError, SettingsError
 from aczerots.slides.labels import MaskFile
@@ -44,7 +44,7 @@ def folder_dataset(path: Path, seed: int = 0) -> Dataset:
     optionally ``patient``; others are ignored, and so are images that it does not list. Without it, 70 % of
     the images are the pool.
     """
-    existing_folder(path)
+    require_folder(path)
     description = _read_description(path / "dataset.yaml")
     taxonomy, codes = _without_void(description.classes, path / "dataset.yaml")
     images, masks = images_in(path / "images"), images_in(path / "masks")

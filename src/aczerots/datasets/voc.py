@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aczerots.datasets.base import Dataset, Sample, Split
-from aczerots.datasets.pairs import existing_folder, images_in, require_masks, some_names
+from aczerots.datasets.pairs import images_in, require_folder, require_masks, some_names
 from aczerots.datasets.split import seeded_split
 from aczerots.errors import InputError
 from aczerots.slides.image import ImageSlide
@@ -29,7 +29,7 @@ def voc_dataset(path: Path, seed: int = 0) -> Dataset:
     ``ImageSets/Segmentation/`` the lists ``train_aug.txt`` or ``train.txt`` (pool) and ``val.txt`` (test).
     Without lists every image that has a mask is used, 70 % of them as the pool.
     """
-    existing_folder(path)
+    require_folder(path)
     images = images_in(path / "JPEGImages")
     augmented = path / "SegmentationClassAug"
     folder = augmented if augmented.is_dir() else path / "SegmentationClass"

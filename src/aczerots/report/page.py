@@ -50,12 +50,7 @@ def _seconds(value: float) -> str:
 
 
 def render(template: str, values: Mapping[str, object]) -> str:
-    """Fill a template of this package. In HTML everything is escaped, so that no name from a file can become markup.
-
-    Args:
-        template: Name of the template.
-        values: What it needs.
-    """
+    """Fill a template of this package. In HTML everything is escaped, so that no name from a file can become markup."""
     environment = Environment(
         loader=PackageLoader("aczerots.report", "."),
         autoescape=select_autoescape(["html"]),
@@ -89,12 +84,6 @@ def _class_rows(run: Run) -> list[ClassRow]:
     return rows
 
 
-def _run_curve(run: Run) -> str:
-    """The hIoU of one run over the labelled fraction, with its zero-shot and full-label levels."""
-    curve = Curve(run.record.name, [r.labelled_fraction for r in run.rounds], [r.hiou for r in run.rounds])
-    return budget_figure([curve], run.zero_shot_hiou, run.full_hiou)
-
-
 @dataclass(frozen=True)
 class GroupRow:
     """A group in the comparison; its final hIoU and area under the curve minus the reference's."""
@@ -121,11 +110,15 @@ def _group_row(group: SeedGroup, reference: SeedGroup) -> GroupRow:
     return GroupRow(group, *(estimate(group.differences(reference, s)) for s in (final_hiou, area_under_curve)))
 
 
+def _by_dataset(groups: Sequence[SeedGroup]) -> list[tuple[str, list[SeedGroup]]]:
+    names = dict.fromkeys(group.dataset for group in groups)
+    return [(name, [group for group in groups if group.dataset == name]) for name in names]
+
+
 def _comparisons(groups: Sequence[SeedGroup]) -> list[Comparison]:
     """One comparison per dataset; its reference is random selection if that was run, else the first group."""
     result = []
-    for dataset in dict.fromkeys(group.dataset for group in groups):
-        members = [group for group in groups if group.dataset == dataset]
+    for dataset, members in _by_dataset(groups):
         curved = [group for group in members if not group.all_labels]
         random = (g for g in curved if g.runs[0].record.strategy == "random")
         reference = next(random, (curved or members)[0])
@@ -143,8 +136,7 @@ def _comparisons(groups: Sequence[SeedGroup]) -> list[Comparison]:
 def _shared_examples(groups: Sequence[SeedGroup]) -> list[tuple[str, list[Panel]]]:
     """Examples that all groups of a dataset have: image and truth once, one prediction per group."""
     result = []
-    for dataset in dict.fromkeys(group.dataset for group in groups):
-        members = [group for group in groups if group.dataset == dataset]
+    for dataset, members in _by_dataset(groups):
         runs = [group.runs[0] for group in members]
         found = [{e.name: e for e in run.examples} for run in runs]
         for name in sorted(set.intersection(*map(set, found))):
@@ -157,11 +149,12 @@ def _shared_examples(groups: Sequence[SeedGroup]) -> list[tuple[str, list[Panel]
 
 def _single(run: Run) -> dict[str, object]:
     """What the template needs for one run."""
+    curve = Curve(run.record.name, [r.labelled_fraction for r in run.rounds], [r.hiou for r in run.rounds])
     return {
         "title": run.record.name,
         "run": run,
         "area": area_under_curve(run),
-        "curve": _run_curve(run),
+        "curve": budget_figure([curve], run.zero_shot_hiou, run.full_hiou),
         "classes": _class_rows(run),
         "examples": [(e.name, example_panels(e, run.record.taxonomy)) for e in run.examples],
         "chosen": chosen_rounds(run),
@@ -181,11 +174,7 @@ def _several(runs: Sequence[Run]) -> dict[str, object]:
 
 
 def write_report(runs: Sequence[Path], out: Path) -> None:
-    """Write the report of one run, or the comparison of several.
-
-    Args:
-        runs: Run folders, at least one.
-        out: The HTML file, self-contained; replaced if there.
+    """Write the report of one run folder, or the comparison of several, as a self-contained HTML file.
 
     Raises:
         SettingsError: No run is given.

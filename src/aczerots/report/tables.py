@@ -117,14 +117,7 @@ def _rows(path: Path, required: tuple[str, ...]) -> Iterator[_Row]:
 
 
 def read_metrics(path: Path, classes: tuple[str, ...]) -> tuple[Metrics, ...]:
-    """Read ``metrics.csv``.
-
-    Args:
-        path: The file.
-        classes: Class names in label order; each must have a column ``iou:<class>``.
-
-    Returns:
-        One entry per round, rounds ascending.
+    """The rounds of ``metrics.csv``, ascending; each class must have a column ``iou:<class>``.
 
     Raises:
         InputError: Unreadable, a column or value missing or no number, rounds out of order, no round.
@@ -145,10 +138,7 @@ def read_metrics(path: Path, classes: tuple[str, ...]) -> tuple[Metrics, ...]:
 
 
 def read_selections(path: Path) -> tuple[Selected, ...]:
-    """Read ``selections.csv``; every column beyond tile, round, rank and score is a component.
-
-    Returns:
-        The chosen tiles by round, then rank.
+    """The chosen tiles of ``selections.csv`` by round, then rank; further columns are components of the score.
 
     Raises:
         InputError: Unreadable, a column or value missing or no number.

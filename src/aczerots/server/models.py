@@ -33,7 +33,7 @@ class Verdict(StrEnum):
 
 
 class _Model(BaseModel):
-    """Strict and unchangeable: what is not described is refused."""
+    """Frozen; unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

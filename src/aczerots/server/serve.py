@@ -28,13 +28,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True)
 class Link:
-    """Where a user enters.
-
-    Attributes:
-        user: Name of the user.
-        url: Address with the token, for the browser.
-        clients: The same for QuPath and other clients of MONAI Label.
-    """
+    """The addresses of a user, with the token: for the browser, and for QuPath and other clients of MONAI Label."""
 
     user: str
     url: str

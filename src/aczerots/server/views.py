@@ -1,4 +1,4 @@
-"""From records of the store to what the page is told."""
+"""Turns records of the store into answers to the page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aczerots.annotation.store.records import AnswerKind, LeasedTile
 from aczerots.server import models
 from aczerots.server.runs import encode_runs
 from aczerots.server.served import ServedProject
-from aczerots.slides.base import Box, Tile
+from aczerots.slides.base import Box
 
 OVERLAYS = 12
 """Pictures per unseen class in the results view."""
@@ -31,7 +31,7 @@ MEANINGS = {
 
 
 def finite(value: float | None) -> float | None:
-    """The value, None where JSON has no word for it."""
+    """The value, None where JSON cannot hold it: NaN or infinite."""
     return None if value is None or not math.isfinite(value) else float(value)
 
 
@@ -58,7 +58,7 @@ def _rectangle(box: Box) -> models.Rectangle:
 
 def tile_info(served: ServedProject, position: int) -> models.TileInfo:
     """Where a tile lies."""
-    tile: Tile = served.tile(position)
+    tile = served.tile(position)
     rows, columns = tile.inner
     inner = Box(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
     return models.TileInfo(

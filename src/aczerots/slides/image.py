@@ -113,11 +113,7 @@ class ImageSlide:
         return digest.hexdigest()
 
     def read(self, box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Pixels of ``box`` (in the frame of the part) resampled to ``size``: RGB uint8 [height, width, 3].
-
-        Raises:
-            InputError: The file cannot be decoded, or has another size than when it was opened.
-        """
+        """Pixels of ``box`` (in the frame of the part) resampled to ``size``: RGB uint8 [height, width, 3]."""
         p = self._part
         pixels = self._cache.get(("image", self.path), self._decode)
         if p.y + p.height > pixels.shape[0] or p.x + p.width > pixels.shape[1]:
@@ -159,5 +155,5 @@ class ArraySlide:
         return digest.hexdigest()
 
     def read(self, box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Pixels of ``box`` resampled to ``size``, mirrored beyond the edge: RGB uint8 [height, width, 3]."""
+        """Pixels of ``box`` resampled to ``size``: RGB uint8 [height, width, 3]."""
         return resample(crop_mirrored(self._pixels, box), size)

@@ -49,13 +49,9 @@ class MaskFile:
                 mask, slide = ("{} x {}".format(*s) for s in (image.size, self._slide.size))
                 raise InputError(f"the mask is {mask} but its image is {slide}", where=self.path)
             if len(image.getbands()) != 1 or image.mode == "F":
-                raise InputError(
-                    f"the mask is a picture of mode {image.mode}",
-                    where=self.path,
-                    fix="Save one id per pixel as a grey or palette PNG",
-                )
-            codes = np.asarray(image).astype(np.int64)
-        return self._mapped(codes)
+                fix = "Save one id per pixel as a grey or palette PNG"
+                raise InputError(f"the mask is a picture of mode {image.mode}", where=self.path, fix=fix)
+            return self._mapped(np.asarray(image).astype(np.int64))
 
     def _mapped(self, codes: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Taxonomy positions uint8 [h, w] of the codes in the file."""
@@ -68,11 +64,8 @@ class MaskFile:
             y, x = (int(v) for v in np.argwhere(wrong)[0])
             code = int(codes[y, x])
             count = int((codes == code).sum())
-            known = ", ".join(str(c) for c in sorted(self._codes))
             pixels = "pixel has" if count == 1 else "pixels have"
-            raise InputError(
-                f"{count} {pixels} the id {code}, which no class has, first at x={x}, y={y}",
-                where=self.path,
-                fix=f"Known ids are {known}",
-            )
+            what = f"{count} {pixels} the id {code}, which no class has, first at x={x}, y={y}"
+            known = ", ".join(str(c) for c in sorted(self._codes))
+            raise InputError(what, where=self.path, fix=f"Known ids are {known}")
         return labels.astype(np.uint8)

@@ -109,11 +109,7 @@ class TiffSlide:
         return fingerprint_files([self.path])
 
     def read(self, box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Pixels of ``box`` (level-0 pixels) resampled to ``size``: RGB uint8 [height, width, 3].
-
-        Raises:
-            InputError: A part of the file is damaged.
-        """
+        """Pixels of ``box`` resampled to ``size``: RGB uint8 [height, width, 3]."""
         return read_levels(self.levels, self._fetch, box, size)
 
     def _fetch(self, level: int, box: Box) -> Patch:

@@ -34,11 +34,6 @@ class TissueMask:
     mask: NDArray[np.bool_]
     size: tuple[int, int]
 
-    @property
-    def fraction(self) -> float:
-        """Fraction of the slide that is tissue, 0 to 1."""
-        return float(self.mask.mean())
-
     @cached_property
     def _sums(self) -> NDArray[np.int64]:
         """Integral image int64 [h + 1, w + 1]."""
@@ -83,19 +78,13 @@ def find_tissue(slide: Slide) -> TissueMask:
     return TissueMask(tissue_of(pixels, mpp), slide.size)
 
 
-def thumbnail(slide: Slide, longest: int = THUMBNAIL, finest: float = FINEST) -> tuple[NDArray[np.uint8], float | None]:
-    """A small picture of a slide.
+def thumbnail(slide: Slide, finest: float = FINEST) -> tuple[NDArray[np.uint8], float | None]:
+    """A small picture of a slide: (RGB uint8 [h, w, 3], its micrometres per pixel or None).
 
-    Args:
-        slide: The slide.
-        longest: Maximum of its longer side in pixels.
-        finest: Minimum of its micrometres per pixel, where the slide's are known.
-
-    Returns:
-        (RGB uint8 [h, w, 3], its micrometres per pixel or None).
+    Its longer side has at most :data:`THUMBNAIL` pixels, of at least ``finest`` micrometres if known.
     """
     width, height = slide.size
-    factor = max(1.0, max(width, height) / longest, finest / slide.mpp if slide.mpp else 1.0)
+    factor = max(1.0, max(width, height) / THUMBNAIL, finest / slide.mpp if slide.mpp else 1.0)
     size = max(1, round(width / factor)), max(1, round(height / factor))
     return slide.read(Box(0, 0, width, height), size), None if slide.mpp is None else slide.mpp * width / size[0]
 

@@ -10,15 +10,10 @@ from aczerots.errors import InputError
 
 
 def read_rows(path: Path, columns: Sequence[str], delimiter: str = ",") -> Iterator[tuple[str, dict[str, str]]]:
-    """(file and line for messages, row without outer blanks) of each line of a table with a head.
-
-    Args:
-        path: UTF-8 text.
-        columns: Those that it must have.
-        delimiter: Between columns.
+    """(file and line for messages, row without outer blanks) of each line of a UTF-8 table with a head.
 
     Raises:
-        InputError: It cannot be read, or lacks a column.
+        InputError: It cannot be read, or lacks one of ``columns``.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:

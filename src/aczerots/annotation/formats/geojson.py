@@ -31,13 +31,7 @@ MAX_COORDINATE = 1e7
 
 @dataclass(frozen=True)
 class Drawing:
-    """A classified outline.
-
-    Attributes:
-        number: Its place in the file, from 1.
-        label: Label id of its class.
-        geometry: Valid, in level-0 pixels.
-    """
+    """A classified outline: its place in the file, from 1, label id, and valid geometry in level-0 pixels."""
 
     number: int
     label: int
@@ -46,12 +40,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Unused:
-    """A valid feature that is not used.
-
-    Attributes:
-        number: Its place in the file, from 1.
-        reason: Why.
-    """
+    """A valid feature that is not used: its place in the file, from 1, and why."""
 
     number: int
     reason: str

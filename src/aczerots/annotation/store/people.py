@@ -12,17 +12,13 @@ from sqlalchemy.orm import Session
 
 from aczerots.annotation.store.database import Database, now_utc
 from aczerots.annotation.store.records import Event
-from aczerots.annotation.store.rows import event_of
+from aczerots.annotation.store.rows import record_of
 from aczerots.annotation.store.tables import EventRow, UserRow, table
 from aczerots.errors import InputError
 
 
 class People:
-    """Who may annotate, and who did what.
-
-    Args:
-        database: Of the project.
-    """
+    """Who may annotate, and who did what."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -76,7 +72,7 @@ class People:
         if what is not None:
             query = query.where(EventRow.what == what)
         with self._database.reading() as s:
-            return [event_of(row) for row in s.scalars(query)]
+            return [record_of(Event, row) for row in s.scalars(query)]
 
 
 def log(session: Session, user: str, what: str, about: Mapping[str, Any]) -> None:
