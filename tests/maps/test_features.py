@@ -15,7 +15,11 @@ from aczerots.slides.base import Box, Tile
 from aczerots.slides.image import ArraySlide
 
 
-@pytest.fixture(scope="module", params=[(300, 500), (600, 560)], ids=["overlapping windows", "windows with a rim"])
+OVERLAPPING = pytest.param((300, 500), id="overlapping windows")
+WITH_RIM = pytest.param((530, 520), id="windows with a rim", marks=pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", params=[OVERLAPPING, WITH_RIM])
 def slide(request: pytest.FixtureRequest, pixels: np.ndarray) -> ArraySlide:
     height, width = request.param
     return ArraySlide("a", pixels[200 : 200 + height, 200 : 200 + width], 0.5)
