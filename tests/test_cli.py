@@ -25,6 +25,8 @@ from aczerots.config import SimulateSettings
 from aczerots.datasets.locate import locate_dataset
 from aczerots.project.settings import make_settings
 from aczerots.slides.base import Box
+from tests.patience import PATIENCE, wait_until
+from tests.quick import shorten_fits
 
 SMALL = ["--tile-size", "64", "--rounds", "2", "--initial", "0.3", "--budget", "0.3"]
 UNSEEN = "fibrous stroma"
@@ -165,28 +167,40 @@ def test_a_run_of_an_older_version_is_refused_in_one_sentence(
     assert "an older version began this run, and this one cannot go on with it" in capsys.readouterr().err
 
 
+@pytest.fixture(scope="session")
+def quickly_finished(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Output folder of a finished run whose fits took three steps."""
+    out = tmp_path_factory.mktemp("quick") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        shorten_fits(patch)
+        assert run("simulate", f"folder:{dataset}", "--unseen", UNSEEN, "--out", out, *SMALL) == 0
+    return out
+
+
+@pytest.mark.usefixtures("short_fits")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_run_resumes_and_ends_with_the_same_numbers(
-    how: signal.Signals, dataset: Path, finished: Path, tmp_path: Path
+    how: signal.Signals, dataset: Path, quickly_finished: Path, tmp_path: Path, repository: Path
 ):
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "aczerots.cli.app", "simulate", f"folder:{dataset}", "--unseen", UNSEEN]
+    arguments = ["simulate", f"folder:{dataset}", "--unseen", UNSEEN, "--out", str(out), *SMALL]
+    command = [sys.executable, "-m", "tests.quick", *arguments]
     # A shell that runs the tests in the background makes its children ignore Ctrl-C; a user's does not.
     asked = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    process = subprocess.Popen([*command, "--out", str(out), *SMALL], stderr=subprocess.PIPE, text=True)
+    hang = os.environ | {"HANG_AT": f"{out / 'metrics.csv'}:3"}  # after two rows and the head
+    process = subprocess.Popen(command, cwd=repository, env=hang, stderr=subprocess.PIPE, text=True)
     signal.signal(signal.SIGINT, asked)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and len(table(out / "metrics.csv") if (out / "metrics.csv").exists() else []) < 2:
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.01)
+    rows = out / "metrics.csv"
+    wait_until(lambda: rows.exists() and len(table(rows)) >= 2, lambda: process.poll() is None)
     process.send_signal(how)
-    message = process.communicate(timeout=60)[1]
+    message = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == (-how if how is signal.SIGKILL else 130)
     assert "Traceback" not in message
     assert how is signal.SIGKILL or "the same command goes on" in message
-    assert subprocess.run([*command, "--out", str(out), *SMALL], check=False, capture_output=True).returncode == 0
-    assert (out / "metrics.csv").read_bytes() == (finished / "metrics.csv").read_bytes()
-    assert (out / "selections.csv").read_bytes() == (finished / "selections.csv").read_bytes()
+    assert not (out / "run.json").exists()
+    assert run(*arguments) == 0
+    for name in ("metrics.csv", "selections.csv"):
+        assert (out / name).read_bytes() == (quickly_finished / name).read_bytes()
 
 
 def test_predict_writes_a_mask_and_an_overlay_per_image(
@@ -340,26 +354,23 @@ def test_usage_errors_are_one_line(capsys: pytest.CaptureFixture[str]):
     assert "--nonsense" in error
 
 
-def test_a_full_disk_is_one_clear_error_and_saved_rounds_stay(dataset: Path, tmp_path: Path):
+@pytest.mark.usefixtures("short_fits")
+def test_a_full_disk_is_one_clear_error_and_saved_rounds_stay(dataset: Path, tmp_path: Path, repository: Path):
     """A file-size limit stands in for the full disk: every write beyond it fails as it would there."""
     out = tmp_path / "out"
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY));"
-        "from aczerots.cli.app import main; main(sys.argv[2:])"
+        "sys.argv[1:] = sys.argv[2:]; import runpy; runpy.run_module('tests.quick', run_name='__main__')"
     )
     arguments = ["simulate", f"folder:{dataset}", "--unseen", UNSEEN, "--out", str(out), *SMALL]
-    small = subprocess.run(
-        [sys.executable, "-c", code, "60000", *arguments], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", code, "60000", *arguments]
+    small = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
     assert small.returncode == 1
     assert "Traceback" not in small.stderr
     assert small.stderr.strip().splitlines()[-1].startswith("error: ")
     assert not list(out.glob("*.tmp*"))
-    whole = subprocess.run(
-        [sys.executable, "-c", code, str(2**30), *arguments], capture_output=True, text=True, check=False
-    )
-    assert whole.returncode == 0, whole.stderr
+    assert run(*arguments) == 0
 
 
 def test_the_options_have_the_defaults_of_the_settings():
@@ -392,7 +403,7 @@ def test_an_interrupt_that_comes_out_as_another_error_is_still_one(
     def broken(**_: object) -> None:
         try:
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
+            time.sleep(PATIENCE)
         except SystemExit:
             raise RuntimeError("callback failed") from None
 
@@ -409,7 +420,7 @@ def test_work_that_ends_in_spite_of_an_interrupt_is_finished(
     def deaf(**_: object) -> None:
         with contextlib.suppress(SystemExit):
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
+            time.sleep(PATIENCE)
 
     monkeypatch.setattr("aczerots.cli.app.app", deaf)
     assert run("doctor") == 0

@@ -28,6 +28,7 @@ from aczerots.datasets.locate import locate_dataset
 from aczerots.project.folder import open_project
 from aczerots.slides.base import Box
 from aczerots.taxonomy import IGNORE
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -128,7 +129,7 @@ def test_python_examples(block: Block, tmp_path: Path) -> None:
         script = tmp_path / "example.py"
         script.write_text(block.text, encoding="utf-8")
         done = subprocess.run(
-            [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False
+            [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
         assert done.returncode == 0, done.stderr
 

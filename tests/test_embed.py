@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from aczerots.cli.app import main
 from aczerots.config import SimulateSettings
 from aczerots.errors import SettingsError, StorageError
 from aczerots.loop.embed import embed_dataset
-from aczerots.prozs.fit import fit
 from aczerots.simulation.simulate import simulate
 
 DATA = "phantom:6,size=64"
@@ -128,9 +126,9 @@ def test_a_run_may_go_on_in_memory_but_not_pooled(rows):
         simulate(SimulateSettings(**RUN, cache="pooled"), folder, cache=cache)
 
 
+@pytest.mark.usefixtures("short_fits")
 def test_pooled_computes_whole_grids_only_of_what_a_fit_sees(tmp_path: Path, monkeypatch):
     monkeypatch.setattr("aczerots.loop.pool.CONTEXT", 1)
-    monkeypatch.setattr("aczerots.prozs.train.fit", partial(fit, steps=2))
     progress = Spoken()
     settings = SimulateSettings(
         **RUN | {"dataset": "phantom:10,size=64", "tile_size": 64, "rounds": 1, "initial": 0.3, "preset": "prozs"}

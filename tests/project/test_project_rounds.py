@@ -1,13 +1,13 @@
 """The loop of a project on procedural tissue, with the built-in backbone."""
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.patience import wait_until
 from tests.project.conftest import UNSEEN, tissue_project
 
 import aczerots as az
@@ -184,15 +184,14 @@ def test_drawings_that_exist_before_the_first_round_make_its_model(project: Proj
 
 def test_the_loop_waits_for_people(project: Project, tissue: Dataset):
     def annotate() -> None:
-        while project.store.rounds.newest().number == 0:  # type: ignore[union-attr]  # round 0 is there
-            time.sleep(0.02)
+        wait_until(lambda: project.store.rounds.newest().number > 0)  # type: ignore[union-attr]  # round 0 is there
         for user in ("ann", "bob"):
             while (work := project.store.leases.lease(user)) is not None:
                 new = expert(project, tissue, work.pick.tile, 1, user)
                 answer = NewAnswer(new.tile, 1, user, "page", new.kind, work.version, new.mask, reading=work.reading)
                 project.store.answers.add(answer)
 
-    person = threading.Thread(target=annotate)
+    person = threading.Thread(target=annotate, daemon=True)
     person.start()
     fitted = go_round(project, RUNNING, every=0.05)
     person.join()

@@ -15,6 +15,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from aczerots.server.app import make_app
+from tests.patience import PATIENCE
 from tests.server.small_project import TOKENS, SmallProject, serving
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -42,7 +43,7 @@ def address(small: SmallProject) -> Iterator[str]:
 @pytest.mark.parametrize("mode", MODES, ids=lambda m: str(m.value))
 def test_no_request_is_a_server_error(small: SmallProject, address: str, mode: schemathesis.GenerationMode) -> None:
     schema = schemathesis.openapi.from_dict(make_app(small.served).openapi())
-    asked = 0
+    asked, header = 0, {"Authorization": f"Bearer {TOKENS['ada']}"}
     for found in schema.get_all_operations():
         operation = found.ok()
 
@@ -56,7 +57,7 @@ def test_no_request_is_a_server_error(small: SmallProject, address: str, mode: s
         def ask(case: schemathesis.Case) -> None:
             nonlocal asked
             asked += 1
-            answer = case.call(base_url=address, headers={"Authorization": f"Bearer {TOKENS['ada']}"})
+            answer = case.call(base_url=address, headers=header, timeout=PATIENCE)
             if (answer.status_code, answer.content) == MALFORMED:
                 return
             case.validate_response(answer, checks=CHECKS)

@@ -141,7 +141,8 @@ def test_a_bad_answer_is_one_clear_error(server: ChatServer, answers: list, mess
 
 
 def test_a_server_that_is_too_slow(server: ChatServer):
-    server.delay, server.answers = 0.6, [completion("late")]
+    server.may_answer.clear()
+    server.answers = [completion("late")]
     with pytest.raises(InputError, match=r"no answer within 0\.2 seconds.*--timeout"):
         ask(Endpoint(server.url, "m", timeout=0.2), [])
 

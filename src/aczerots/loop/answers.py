@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.annotation.formats.masks import decode_mask
+from aczerots.annotation.formats.masks import decode_mask, only_seen
 from aczerots.annotation.store.records import AnswerKind
 from aczerots.annotation.store.store import ProjectStore
 from aczerots.loop.pool import Masks
@@ -18,14 +18,11 @@ def drawn_masks(store: ProjectStore, up_to: int, taxonomy: Taxonomy) -> dict[int
     Pixels of unseen classes are IGNORE. Tiles of which an expert says that no seen class is there are NO_SEEN inside
     their box.
     """
-    keep = np.zeros(256, dtype=bool)
-    keep[list(taxonomy.seen_ids)] = True
     tiles, out = store.rounds.tiles(), {}
     for answer in store.answers.counting(up_to):
         tile = tiles[answer.tile]
         if answer.mask is not None:
-            mask = decode_mask(answer.mask)
-            out[answer.tile] = np.where(keep[mask], mask, np.uint8(IGNORE))
+            out[answer.tile] = only_seen(decode_mask(answer.mask), taxonomy)
         elif answer.kind is AnswerKind.NO_SEEN_CLASS:
             out[answer.tile] = np.full((tile.size, tile.size), IGNORE, dtype=np.uint8)
             out[answer.tile][tile.inner] = NO_SEEN

@@ -9,12 +9,13 @@ from typing import Protocol, final
 import numpy as np
 from numpy.typing import NDArray
 
+from aczerots.annotation.formats.masks import only_inside, only_seen
 from aczerots.annotation.store.records import AnswerKind, NewAnswer
 from aczerots.annotation.store.store import ProjectStore
 from aczerots.engine.progress import Progress
 from aczerots.errors import InputError
 from aczerots.slides.base import LabelMap, Tile
-from aczerots.taxonomy import IGNORE, Taxonomy
+from aczerots.taxonomy import Taxonomy
 
 EXPERT = "simulated expert"
 
@@ -90,15 +91,9 @@ class People:
 
 def read_truth(truth: LabelMap, tile: Tile) -> NDArray[np.uint8]:
     """Label ids uint8 [size, size] in the frame of the tile's window; IGNORE outside the tile's box."""
-    labels = truth.read(tile.window, (tile.size, tile.size))
-    out = np.full_like(labels, IGNORE)
-    out[tile.inner] = labels[tile.inner]
-    return out
+    return only_inside(truth.read(tile.window, (tile.size, tile.size)), tile)
 
 
 def draw(truth: LabelMap, tile: Tile, taxonomy: Taxonomy) -> NDArray[np.uint8]:
     """Label ids uint8 [size, size] of the seen classes in the frame of the tile's window; IGNORE elsewhere."""
-    labels = read_truth(truth, tile)
-    keep = np.zeros(256, dtype=bool)
-    keep[list(taxonomy.seen_ids)] = True
-    return np.where(keep[labels], labels, np.uint8(IGNORE))
+    return only_seen(read_truth(truth, tile), taxonomy)
