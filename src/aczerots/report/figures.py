@@ -151,7 +151,7 @@ def budget_figure(
 
 
 def difference_figure(rows: Sequence[tuple[str, Estimate]], reference: str) -> str:
-    """Differences (label, difference) to a reference with their intervals, one line each, the best on top, as SVG.
+    """Rows (label, difference to a reference) with their intervals, one line each, the best on top, as SVG.
 
     Lines whose interval leaves out zero are in the first colour with a disc, others in grey with a ring.
     """

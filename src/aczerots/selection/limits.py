@@ -41,9 +41,9 @@ def tile_limits(
     per_slide: int | None = None,
     per_patient: int | None = None,
 ) -> tuple[Limit, ...]:
-    """The limits of a round on the tiles of each slide and patient, from the slide of each tile, [n].
+    """The limits of a round: so many tiles per slide and per patient at most.
 
-    A slide that is not in ``patients`` counts as a patient of its own.
+    ``slides`` is the slide of each tile, [n]; a slide that is not in ``patients`` counts as a patient of its own.
 
     Raises:
         SettingsError: A limit below one, or one per patient where no patient is known.

@@ -107,7 +107,7 @@ class Gate:
         if scope["type"] != "http":  # there are no web sockets
             return
         send = _with_safety(send)
-        # Only the page itself can be a link; other requests are spared the way to another thread.
+        # Only the page itself can be a link; other requests need no switch to another thread.
         answer = await run_in_threadpool(self._link, scope) if scope["path"] == "/" else None
         if answer is not None:
             await answer(scope, receive, send)
@@ -117,7 +117,7 @@ class Gate:
             token = self._token(Headers(scope=scope))
         user = None
         if token is not None:
-            # Another thread may wait for the database, and the way to it costs more than most requests.
+            # Tokens not seen lately need the database and so another thread, which costs more than most requests.
             user = self._tokens.recent(token) or await run_in_threadpool(self._tokens.user, token)
         if user is None:
             await _refusal(scope)(scope, receive, send)

@@ -45,7 +45,7 @@ JPEG: Responses = {200: {"content": {"image/jpeg": {}}, "description": "JPEG."}}
 XML: Responses = {200: {"content": {"application/xml": {}}, "description": "DZI."}}
 
 
-# Asked for with every request: as a coroutine it is spared the way to another thread.
+# Runs with every request; a coroutine needs no switch to another thread.
 async def _served(request: Request) -> ServedProject:
     served: ServedProject = request.app.state.served
     return served

@@ -104,7 +104,7 @@ def listen(host: str, port: int) -> socket.socket:
         SettingsError: The port is taken or the address is not of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Said to be TCP, or the event loop leaves Nagle's algorithm on and every reply waits 40 ms for an acknowledgement.
+    # Without the protocol, the event loop leaves Nagle's algorithm on and every reply waits 40 ms.
     made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         # A server that was killed leaves its port waiting; the next one may take it at once.

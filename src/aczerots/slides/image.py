@@ -22,7 +22,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 """File name endings that count as images, lower case."""
 
 MAX_PIXELS = 178_000_000
-"""Largest plain image in pixels (534 MB decoded); beyond it lies the work of a whole-slide reader."""
+"""Largest plain image in pixels (534 MB decoded); larger files need a whole-slide reader."""
 
 
 @contextmanager
@@ -34,8 +34,8 @@ def open_image(path: Path) -> Iterator[Image.Image]:
     """
     try:
         with warnings.catch_warnings():
-            # Pillow warns of damaged TIFF tags, without which it either can or cannot read the pixels, and from
-            # 89 Mpx on; section scans are larger and MAX_PIXELS is checked below.
+            # Pillow warns of damaged TIFF tags, which do not matter if it can read the pixels, and of more than 89
+            # Mpx; section scans are larger and MAX_PIXELS is checked below.
             warnings.simplefilter("ignore", UserWarning)
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:

@@ -149,10 +149,10 @@ def matching(pattern: str) -> list[str]:
 
 
 def copy_slide(place: str, folder: Path) -> Path:
-    """Copy a slide from a URL to a folder, with whatever files belong to it.
+    """Copy a slide from a URL to a folder, with the files that belong to it.
 
     Raises:
-        InputError: It is not there, or the server does not give it.
+        InputError: It is not there, or the server does not deliver it.
         StorageError: The disk is too full for it.
         MissingExtraError: The library for this protocol is not installed.
     """

@@ -43,7 +43,7 @@ def read_features(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 class _Walker:
-    """A place in a JSON text."""
+    """Walks through a JSON text from value to value."""
 
     def __init__(self, text: str, path: Path) -> None:
         self.text, self.path, self.place = text, path, 0

@@ -147,8 +147,9 @@ class Answers:
 
     def refused(self) -> list[RefusedAnswer]:
         """Answers that came too late, oldest first."""
+        query = select(RefusedRow).order_by(RefusedRow.id)
         with self._database.reading() as s:
-            return [record_of(RefusedAnswer, r) for r in s.scalars(select(RefusedRow).order_by(RefusedRow.id))]
+            return [record_of(RefusedAnswer, r, kind=AnswerKind(r.kind)) for r in s.scalars(query)]
 
 
 def _lock_tile(session: Session, position: int) -> None:

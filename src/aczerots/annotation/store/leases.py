@@ -118,7 +118,7 @@ def _leased_tile(session: Session, user: str, number: int, choice: tuple[int, in
     )
 
 
-# These run with every request and are slow to put together, so they are put together once.
+# These run with every request; building them is slow, so they are built once.
 _LEASES, _SKETCHES = table(LeaseRow), table(SketchRow)
 _TILE = select(TileRow.position).where(TileRow.position == bindparam("at"))
 _SKETCH = update(_SKETCHES).where(_SKETCHES.c.author == bindparam("who"), _SKETCHES.c.tile == bindparam("at"))

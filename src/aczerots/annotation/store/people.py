@@ -90,6 +90,6 @@ def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-# These run with every request and are slow to put together, so they are put together once.
+# These run with every request; building them is slow, so they are built once.
 _ENTRY = insert(table(EventRow))
 _ACTIVE_USER = select(UserRow.name).where(UserRow.token_hash == bindparam("hash"), UserRow.active)

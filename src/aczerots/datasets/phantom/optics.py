@@ -25,7 +25,7 @@ _UNIT_DENSITY = 0.62
 class Stains:
     """Amounts of stain along the light path, float [h, w]; 1 is about what a lymphocyte nucleus takes up.
 
-    Hemoglobin is the own colour of red cells.
+    Hemoglobin is the colour that red cells have without a stain.
     """
 
     hematoxylin: Field
