@@ -154,6 +154,21 @@ def test_one_plain_page_stays_a_plain_image(tmp_path: Path) -> None:
     assert slide.size == (400, 300)
 
 
+def test_a_stack_that_is_one_page_for_other_programs_is_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([SCAN[..., 0]] * 5), photometric="minisblack", truncate=True)
+    with pytest.raises(InputError, match="5 pictures of the same size"):
+        open_slide(tmp_path / "a.tif", 0.5)
+
+
+@pytest.mark.parametrize("codec", ["webp", "jpegxl", "jpeg2000", "lzma", "zstd"])
+@pytest.mark.parametrize("options", [{}, TILED])
+def test_compressions_that_one_reader_lacks_are_left_to_another(
+    codec: str, options: dict[str, object], tmp_path: Path
+) -> None:
+    slide = open_slide(write(tmp_path / "a.tif", (SCAN, {"compression": codec} | options | HALF_MICRON)))
+    assert np.abs(slide.read(Box(0, 0, 400, 300), (400, 300)).astype(int) - SCAN).mean() < 1
+
+
 def test_a_compression_that_cannot_be_read_is_named_and_no_copy_advised(tmp_path: Path) -> None:
     path = write(tmp_path / "a.ome.tif", named("20x", SCAN, **SIZE), ome=True)
     data = bytearray(path.read_bytes())

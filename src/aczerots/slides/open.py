@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ SLIDE_SUFFIXES = (".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".svslide", 
 """File name endings that only whole slides have, lower case."""
 
 _TILE_WIDTH, _SUB_IFDS, _DESCRIPTION, _PHOTOMETRIC, _SAMPLES = 322, 330, 270, 262, 277
+_OPENSLIDE_CODECS = (1, 2, 3, 4, 5, 7, 8, 32773, 32946, 50000)
+"""Compressions of TIFF that OpenSlide's libtiff decodes; tifffile knows more."""
+
 _GREY = (0, 1)
 """Photometric interpretations of grey, either way round."""
 
@@ -130,11 +134,15 @@ def _tiled(path: Path, name: str, mpp: float | None) -> WholeSlide | TiffSlide:
         # TiffSlide refuses pixels of more than 8 bits, which OpenSlide would convert silently.
         simple = not tiff.is_ome and tiff.pages[0].dtype == "uint8" and tiff.pages[0].bitspersample == 8
         maker = vendor(path) if simple else None
-        # OpenSlide takes the first picture of a TIFF that no scanner wrote, and one sample of what is called grey.
-        first = tiff.pages[0]
-        grey = _colours_in_grey({_PHOTOMETRIC: first.photometric, _SAMPLES: first.samplesperpixel})
-        other = maker == "generic-tiff" and (grey or _page_of(scan_of(tiff, path)) != 0)
-    return TiffSlide(path, name, mpp) if maker is None or other else WholeSlide(path, name, mpp)
+        ours = maker is None or (maker == "generic-tiff" and not _suits_openslide(tiff, path))
+    return TiffSlide(path, name, mpp) if ours else WholeSlide(path, name, mpp)
+
+
+def _suits_openslide(tiff: Any, path: Path) -> bool:
+    """Whether OpenSlide reads the scan of a TIFF that no scanner wrote: it takes the first picture, whatever it is."""
+    first = tiff.pages[0]
+    grey = _colours_in_grey({_PHOTOMETRIC: first.photometric, _SAMPLES: first.samplesperpixel})
+    return first.compression in _OPENSLIDE_CODECS and not grey and _page_of(scan_of(tiff, path)) == 0
 
 
 def _colours_in_grey(tags: Mapping[int, Any]) -> bool:
@@ -156,10 +164,13 @@ def _plain_page(path: Path) -> int | None:
     try:
         with open_image(path) as image:
             tags = getattr(image, "tag_v2", {})
+            text = str(tags.get(_DESCRIPTION, ""))
             plain = image.mode in MODES and not ({_TILE_WIDTH, _SUB_IFDS} & set(tags))
-            if not plain or "<OME" in str(tags.get(_DESCRIPTION, "")) or _colours_in_grey(tags):
+            if not plain or "<OME" in text or _colours_in_grey(tags) or image.info.get("compression") == "webp":
                 return None
-            if getattr(image, "n_frames", 1) == 1:
+            # ImageJ and tifffile may keep a stack in one page.
+            stack = ("images=" in text or '"shape"' in text) and find_spec("tifffile") is not None
+            if getattr(image, "n_frames", 1) == 1 and not stack:
                 return 0
     except InputError:
         # Too large, or unknown to Pillow: the other readers decide.
@@ -173,9 +184,7 @@ def _plain_page(path: Path) -> int | None:
 
 def _plain_stated(path: Path) -> Stated | None:
     """What a plain TIFF states; None where tifffile is not there to ask, or does not understand it."""
-    try:
-        import tifffile  # noqa: F401  # only whether it is there
-    except ImportError:
+    if find_spec("tifffile") is None:
         return None
     try:
         with open_tiff(path) as tiff, understood(path):
