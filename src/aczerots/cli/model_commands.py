@@ -20,7 +20,7 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
     out: Annotated[str, Option(help="Output folder or URL (s3://...); interrupted work goes on there.")],
     workers: Workers,
     computing: Computing,
-    mpp: Annotated[float | None, Option(help="Micrometres per pixel of files that state none.")] = None,
+    mpp: Annotated[float | None, Option(help="Micrometres per pixel of all slides, whatever files state.")] = None,
     add_class: Annotated[list[str] | None, Option(help="A further class: 'name' or 'name: description'.")] = None,
     probabilities: Annotated[bool, Option("--probabilities", help="Write class probabilities too.")] = False,
     everywhere: Annotated[bool, Option("--everywhere", help="Label glass too, not only tissue.")] = False,
