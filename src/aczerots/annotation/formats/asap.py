@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.annotation.formats.geojson import MAX_COORDINATE, Drawing, Drawings, Unused
-from aczerots.annotation.formats.qupath_classes import locate_class
+from aczerots.annotation.formats.qupath_classes import locate_class, xml_text
 from aczerots.errors import InputError, extra_needed
 from aczerots.taxonomy import IGNORE, Taxonomy
 
@@ -155,9 +155,12 @@ def write_asap(regions: Iterable[tuple[str, tuple[int, int, int], Polygon]], nam
         corner: What is written as the origin; corners of polygons stay those of level 0, as MONAI Label writes them.
     """
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<ASAP_Annotations>"]
-    lines.append(f'<Annotations Name={quoteattr(name)} Description="aczerots" X="{corner[0]}" Y="{corner[1]}">')
+    lines.append(
+        f'<Annotations Name={quoteattr(xml_text(name))} Description="aczerots" X="{corner[0]}" Y="{corner[1]}">'
+    )
     groups: dict[str, str] = {}
-    for title, color, polygon in regions:
+    for given, color, polygon in regions:
+        title = xml_text(given)
         groups[title] = hexed = "#{:02x}{:02x}{:02x}".format(*color)
         head = f'<Annotation Name={quoteattr(title)} Type="Polygon" PartOfGroup={quoteattr(title)} Color="{hexed}">'
         for piece in without_holes(polygon):
