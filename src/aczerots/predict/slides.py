@@ -52,7 +52,8 @@ def predict_slides(  # noqa: PLR0913  # keyword-only: each names something a use
         trust_remote_code: Let the backbone's repository run Python code that it brings along.
 
     Returns:
-        (a row per finished slide: its file name and the area fraction of each class, errors of the others).
+        (a row per finished slide: its file name as ``image`` and the area fraction of each class by name, errors of
+        the others). A class that is named "image" is called "class image" there.
 
     Raises:
         AczerotsError: The model cannot be used, two slides share a stem, ``mpp`` is no resolution of a slide, or the
@@ -85,7 +86,8 @@ def predict_slides(  # noqa: PLR0913  # keyword-only: each names something a use
     taxonomy = Taxonomy(classes=(*taxonomy.classes, *extra))
     make_folder(open_folder(job.out).local)
     maps, failures = SlideBatch(places, job, taxonomy, areas, progress).run(engine)
-    rows = [{"image": name_of(p)} | dict(zip(taxonomy.names, m.fractions, strict=True)) for p, m in maps.items()]
+    names = [f"class {name}" if name == "image" else name for name in taxonomy.names]
+    rows = [{"image": name_of(p)} | dict(zip(names, m.fractions, strict=True)) for p, m in maps.items()]
     return rows, failures
 
 

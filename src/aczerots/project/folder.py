@@ -68,7 +68,7 @@ class Project:
             InputError: There is no such slide.
         """
         known = [record.id for record in self.store.rounds.slides()]
-        name = given if given is not None else slide_name(path)
+        name = given if given is not None else slide_name(_unpacked_name(path))
         if name not in known:
             fix = f"Name the file as its slide ({', '.join(sorted(known)[:5])}, ...); ingest takes --slide too"
             raise InputError(f"there is no slide {name!r}", where=path, fix=fix)
@@ -122,6 +122,14 @@ def newest_model(path: Path) -> Path:
     if not fitted:
         raise InputError("has no model yet", where=path, fix=f"Run: aczerots select {path}")
     return path / fitted[-1]
+
+
+def _unpacked_name(path: Path) -> Path:
+    """The name that a file has without compression: ``a.geojson`` for ``a.geojson.gz`` and for ``a.zip``."""
+    if path.suffix.lower() not in {".gz", ".zip"}:
+        return path
+    inner = path.with_suffix("")
+    return inner if inner.suffix.lower() in {".geojson", ".json"} else inner.with_name(f"{inner.name}.geojson")
 
 
 def is_project(path: Path | str) -> bool:
