@@ -163,6 +163,42 @@ def test_a_run_does_not_go_on_over_changed_images(
     assert (tmp_path / "run" / "metrics.csv").read_bytes() == before
 
 
+@pytest.mark.parametrize(("part", "name"), [("masks", "s0.png"), ("masks", "s5.png"), ("images", "s5.png")])
+def test_a_run_does_not_go_on_over_changed_masks_or_test_images(
+    part: str, name: str, dataset: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    shutil.copytree(dataset, tmp_path / "data")
+    shutil.copytree(finished, tmp_path / "run")
+    shutil.copy(dataset / part / "s1.png", tmp_path / "data" / part / name)
+    arguments = [f"folder:{tmp_path / 'data'}", "--unseen", UNSEEN, "--out", tmp_path / "run", *SMALL]
+    with sqlite3.connect(tmp_path / "run" / "run.db") as database:
+        database.execute("UPDATE facts SET value = replace(value, ?, ?)", (str(dataset), str(tmp_path / "data")))
+    assert run("simulate", *arguments) == 1
+    assert f"{'masks' if part == 'masks' else 'test'} changed since this run began" in capsys.readouterr().err
+    # A run of a version that kept no hash of them goes on; from then on they are watched.
+    with sqlite3.connect(tmp_path / "run" / "run.db") as database:
+        (text,) = database.execute("SELECT value FROM facts WHERE key = 'hashes'").fetchone()
+        old = {k: v for k, v in json.loads(text).items() if k not in {"masks", "test"}}
+        database.execute("UPDATE facts SET value = ? WHERE key = 'hashes'", (json.dumps(old),))
+    assert run("simulate", *arguments) == 0
+    shutil.copy(dataset / part / name, tmp_path / "data" / part / name)
+    assert run("simulate", *arguments) == 1
+
+
+def test_classes_without_a_pixel_are_said(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    shutil.copytree(dataset, tmp_path / "data")
+    for i in range(6):
+        binary = np.repeat(np.uint8([0, 255]), 64 * 128).reshape(128, 128)
+        Image.fromarray(binary).save(tmp_path / "data" / "masks" / f"s{i}.png")
+    (tmp_path / "data" / "dataset.yaml").write_text("name: x\nclasses: [{name: tissue}, {name: tumor}]")
+    arguments = ["simulate", f"folder:{tmp_path / 'data'}", "--out", tmp_path / "out", *SMALL, "--rounds", 0]
+    assert run(*arguments) == 0
+    assert "no mask has a pixel of tumor; 50 % of all pixels have no class" in capsys.readouterr().err
+    (tmp_path / "data" / "dataset.yaml").write_text("name: x\nclasses: [{name: rest, void: true}, {name: tumor}]")
+    assert run(*arguments, "--out", tmp_path / "other") == 1
+    assert "no pixel of the masks has a class" in capsys.readouterr().err
+
+
 def test_a_run_of_an_older_version_is_refused_in_one_sentence(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

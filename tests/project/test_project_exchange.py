@@ -13,6 +13,7 @@ from shapely.geometry import Polygon, mapping, shape
 from tests.project.conftest import ask_for
 
 from aczerots.annotation.store.records import AnswerKind, NewAnswer, NewDraft, PickRecord, RoundState
+from aczerots.engine.progress import Silent
 from aczerots.errors import InputError
 from aczerots.project.agreement import agreement
 from aczerots.project.folder import Project
@@ -266,6 +267,17 @@ def test_label_images_out_and_in(project: Project, tmp_path: Path, form: str):
     assert newest is not None
     assert (newest.author, newest.tool, newest.version) == ("bob", "import", 3)
     np.testing.assert_array_equal(project.store.answers.masks()[4], masks[4])
+
+
+def test_classes_that_imported_masks_lack_are_said(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    said: list[str] = []
+    progress = Silent()
+    monkeypatch.setattr(progress, "say", said.append)
+    Image.fromarray(np.repeat(np.uint8([0, 255]), 32 * 64).reshape(64, 64)).save(tmp_path / "b.png")
+    assert import_masks(project, [tmp_path / "b.png"], "bob", progress) == 1
+    assert said == [
+        "no mask has a pixel of stroma, lymphocytes, necrosis; 50 % of all pixels have no class (255 or void)"
+    ]
 
 
 def test_an_ome_tiff_states_axes_and_pixel_size(project: Project, tmp_path: Path):

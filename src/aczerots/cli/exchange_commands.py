@@ -39,7 +39,7 @@ def import_(
     with az.open_project(project) as opened:
         images = find_files(slides or (), project / COPIES, console)
         added = add_slides(opened, images, console)
-        imported = import_masks(opened, label_images, who)
+        imported = import_masks(opened, label_images, who, console)
         reports = ingest_files(opened, outlines, Intake(who, "import", everywhere=True), progress=console)
         drawn = sum(r.answers for r in reports)
         answered = imported + drawn

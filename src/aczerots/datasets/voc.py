@@ -11,6 +11,7 @@ from aczerots.errors import InputError
 from aczerots.slides.image import ImageSlide
 from aczerots.slides.labels import MaskFile
 from aczerots.slides.pixels import PixelCache
+from aczerots.storage.text_file import read_text
 from aczerots.taxonomy import IGNORE, Taxonomy, TissueClass
 
 _NAMES = (
@@ -59,11 +60,7 @@ def _listed(folder: Path) -> dict[str, Split] | None:
     split: dict[str, Split] = {}
     parts: tuple[tuple[Path, Split], ...] = ((pool, "train"), (test, "test"))
     for file, part in parts:
-        try:
-            names = file.read_text(encoding="utf-8").split()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot be read as a list of images ({error})", where=file) from None
-        for name in names:
+        for name in read_text(file).split():
             if name in split:
                 raise InputError(f"image '{name}' is listed twice", where=file)
             split[name] = part
