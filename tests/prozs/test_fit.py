@@ -79,6 +79,7 @@ def test_a_fit_learns_the_seen_classes(preset: str):
     assert after > max(0.8 if preset == "prozs" else 0.5, before)
 
 
+@pytest.mark.slow
 def test_prozs_keeps_unseen_classes_alive():
     data, truth, text = make_set()
     model = model_for(text, "prozs", [True, True, False])
@@ -86,6 +87,7 @@ def test_prozs_keeps_unseen_classes_alive():
     assert accuracy(model, data, truth, [2]) > 0.2
 
 
+@pytest.mark.slow
 def test_tiles_without_a_seen_class_teach_the_unseen_one():
     data, truth, text = make_set()
     told = data.labels.clone()

@@ -16,6 +16,7 @@ def blank(width: int, height: int, mpp: float | None = None) -> ArraySlide:
     return ArraySlide("a", np.zeros((height, width, 3), dtype=np.uint8), mpp)
 
 
+@pytest.mark.slow
 @given(sizes, sizes, st.integers(1, 14), st.integers(16, 230), st.floats(0, 0.75), st.integers(0, 90))
 def test_windows_cover_the_map_and_no_more_than_needed(
     width: int, height: int, cells: int, tile: int, overlap: float, shift: int
@@ -48,7 +49,7 @@ def test_cells_and_windows_of_a_stretch(start: int, extent: int, cells: int, ove
 def test_a_plan_by_hand() -> None:
     plan = plan_windows(blank(1000, 100, 0.25), 224, 14, 0.5, chunk=512, overlap=0.25)
     assert (plan.size, plan.scale, plan.mpp, plan.cell) == ((500, 50), 2.0, 0.5, 16.0)
-    # 500 map pixels need 1 + ceil((500 - 224) / 160) = 3 windows, spread over ceil((500 - 224) / 2 / 16) = 9 cells each:
+    # 500 pixels need 1 + ceil((500 - 224) / 160) = 3 windows, spread over ceil((500 - 224) / 2 / 16) = 9 cells each:
     # 512 pixels, of which 12 are too many and less than a cell at either end.
     assert plan.lines == (Line(0.0, 3, 9), Line(-80.0, 1, 10))
     window = plan.window(1, 0)
