@@ -122,6 +122,7 @@ def test_no_seen_pixel_is_one_clear_error():
         fit(model_for(text, "prozs", [True, True, False]), empty, PRESETS["prozs"].recipe, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [False, True])
 def test_gamma_gives_undrawn_classes_the_share_of_the_pool_that_zero_shot_gives_them(whole: bool):
     """Also when nothing is left to draw, where nearly all cells without an answer are of undrawn classes."""
