@@ -99,6 +99,23 @@ def test_a_blank_slide_has_no_area(model_file: Path, tmp_path: Path, capsys: pyt
     assert json.loads((tmp_path / "out" / "blank.geojson").read_text())["features"] == []
 
 
+def test_a_wrong_resolution_in_a_file_can_be_corrected_and_it_is_told_once(
+    model_file: Path, pixels: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = write_svs(tmp_path / "right.svs", pixels[300:700, 400:800], (4,), mpp=0.5)
+    wrong = write_svs(tmp_path / "wrong.svs", pixels[300:700, 400:800], (4,), mpp=0.05)
+    assert run("predict", model_file, right, wrong, "--out", tmp_path / "out", "--mpp", 0.5) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("as given") == 1
+    assert "0.5 micrometres per pixel are used, as given; the file states 0.05" in said
+    with (tmp_path / "out" / "areas.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    areas = {s: [(r["class"], r["mm2"]) for r in rows if r["slide"] == s] for s in ("right", "wrong")}
+    assert areas["right"] == areas["wrong"]
+    assert run("predict", model_file, right, "--out", tmp_path / "out", "--mpp", 500) == 1
+    assert "500 micrometres per pixel are no resolution" in capsys.readouterr().err
+
+
 def test_options_that_make_no_sense(model_file: Path, svs: Path, tmp_path: Path) -> None:
     assert run("predict", model_file, svs, "--out", tmp_path, "--overlap", 1) == 1
     assert run("predict", model_file, svs, "--out", tmp_path, "--add-class", "necrosis") == 1

@@ -1,5 +1,6 @@
 """Drawings leave for QuPath and come back; masks likewise; nothing hostile changes anything."""
 
+import gzip
 import json
 import uuid
 from pathlib import Path
@@ -218,6 +219,16 @@ def test_a_hostile_file_changes_nothing_though_another_is_fine(
     assert "a.geojson, feature 2" in str(caught.value)
     assert project.store.answers.counting() == []
     assert project.store.people.events() == events
+
+
+@pytest.mark.parametrize("name", ["b.geojson.gz", "b.json.GZ", "b.gz"])
+def test_a_compressed_file_is_named_as_its_slide(project: Project, tmp_path: Path, name: str):
+    ask_for(project, [4])
+    plain = written(tmp_path, "plain", outline("tumor", square(5, 5, 9)), outline("tumor", square(5, 5, 0)))
+    (tmp_path / name).write_bytes(gzip.compress(plain.read_bytes()))
+    report = ingest(project, tmp_path / name)
+    assert (report.slide, report.answers) == ("b", 1)
+    assert [(u.number, u.reason) for u in report.unused] == [(2, "has no area")]
 
 
 def test_files_must_be_named_as_slides(project: Project, tmp_path: Path):

@@ -174,6 +174,16 @@ def test_a_project_is_never_overwritten(project: Project, images: Path):
     assert len(project.store.rounds.tiles()) == 5
 
 
+class Kept(Silent):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
 def test_tiles_at_a_resolution_need_slides_that_state_one(tmp_path: Path, images: Path):
     with pytest.raises(SettingsError, match="states no resolution"):
         init_project(tmp_path / "p", [str(images / "*.png")], make_settings(classes=CLASSES, mpp=1.0, tile_size=32))
@@ -181,6 +191,20 @@ def test_tiles_at_a_resolution_need_slides_that_state_one(tmp_path: Path, images
     init_project(tmp_path / "p", [str(images / "*.png")], settings)
     with open_project(tmp_path / "p") as made:
         assert made.store.rounds.tiles()[0].window.width == 64
+
+
+def test_the_resolution_of_the_project_holds_against_files_and_is_told(tmp_path: Path, images: Path):
+    from PIL import Image
+
+    for path in list(images.glob("*.png")):
+        Image.open(path).save(path.with_suffix(".tif"), dpi=(25400 / 0.25, 25400 / 0.25))
+    progress = Kept()
+    settings = make_settings(classes=CLASSES, mpp=1.0, slide_mpp=0.5, tile_size=32)
+    init_project(tmp_path / "p", [str(images / "*.tif")], settings, progress)
+    assert "0.5 micrometres per pixel are used, as given; the file states 0.25" in progress.lines[0]
+    with open_project(tmp_path / "p") as made:
+        assert {r.mpp for r in made.store.rounds.slides()} == {0.5}
+        assert {s.mpp for s in made.slides.values()} == {0.5}
 
 
 def test_a_password_does_not_get_into_the_project_file(tmp_path: Path, images: Path):

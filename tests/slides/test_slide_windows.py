@@ -49,7 +49,7 @@ def test_cells_and_windows_of_a_stretch(start: int, extent: int, cells: int, ove
 def test_a_plan_by_hand() -> None:
     plan = plan_windows(blank(1000, 100, 0.25), 224, 14, 0.5, chunk=512, overlap=0.25)
     assert (plan.size, plan.scale, plan.mpp, plan.cell) == ((500, 50), 2.0, 0.5, 16.0)
-    # 500 pixels need 1 + ceil((500 - 224) / 160) = 3 windows, spread over ceil((500 - 224) / 2 / 16) = 9 cells each:
+    # 500 map pixels need 1 + ceil((500 - 224) / 160) = 3 windows, ceil((500 - 224) / 2 / 16) = 9 cells apart:
     # 512 pixels, of which 12 are too many and less than a cell at either end.
     assert plan.lines == (Line(0.0, 3, 9), Line(-80.0, 1, 10))
     window = plan.window(1, 0)

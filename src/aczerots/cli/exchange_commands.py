@@ -38,7 +38,7 @@ def import_(
     label_images, outlines = find_files(masks or ()), find_files(drawings or ())
     with az.open_project(project) as opened:
         images = find_files(slides or (), project / COPIES, console)
-        added = add_slides(opened, images)
+        added = add_slides(opened, images, console)
         imported = import_masks(opened, label_images, who)
         reports = ingest_files(opened, outlines, Intake(who, "import", everywhere=True), progress=console)
         drawn = sum(r.answers for r in reports)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from typer import Argument, Exit, Option, echo
 
 import aczerots as az
-from aczerots.cli.console import ConsoleProgress, show_json, show_rows
+from aczerots.cli.console import ConsoleProgress, head_of, show_json, show_rows
 from aczerots.cli.options import Computing, Json, Workers
 from aczerots.errors import SettingsError
 
@@ -20,7 +20,7 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
     out: Annotated[str, Option(help="Output folder or URL (s3://...); interrupted work goes on there.")],
     workers: Workers,
     computing: Computing,
-    mpp: Annotated[float | None, Option(help="Micrometres per pixel of files that state none.")] = None,
+    mpp: Annotated[float | None, Option(help="Micrometres per pixel of all slides, whatever files state.")] = None,
     add_class: Annotated[list[str] | None, Option(help="A further class: 'name' or 'name: description'.")] = None,
     probabilities: Annotated[bool, Option("--probabilities", help="Write class probabilities too.")] = False,
     everywhere: Annotated[bool, Option("--everywhere", help="Label glass too, not only tissue.")] = False,
@@ -51,7 +51,7 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
     if as_json:
         show_json(rows)
     elif rows:
-        show_rows(rows, f"Area fraction per class; the maps and areas.csv are in {out}")
+        show_rows(rows, f"Area fraction per class; the maps and areas.csv are in {out}", classes=[*rows[0]][1:])
         echo("Next: look at the overlays there, or open an image in QuPath and drag its GeoJSON onto it")
     for failure in failures:
         echo(f"error: {failure}", err=True)
@@ -83,7 +83,7 @@ def evaluate(
         show_json(row)
         return
     title = f"{model} on {dataset or 'drawn tiles that were left out'}"
-    show_rows([{"measure": name.replace("_", " "), "value": value} for name, value in row.items()], title)
+    show_rows([{"measure": head_of(name), "value": value} for name, value in row.items()], title)
     if following is not None:
         echo(f"Next: {following}; or look at the report: aczerots report {model}")
 

@@ -24,7 +24,7 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
     learning: Learning,
     limits: Limits,
     mpp: Annotated[float | None, Option(help="Micrometres per pixel to read at; without it, pixels as is.")] = None,
-    slide_mpp: Annotated[float | None, Option(help="Of slides whose file states no resolution.")] = None,
+    slide_mpp: Annotated[float | None, Option(help="Of all slides at full resolution, whatever files state.")] = None,
     budget: Annotated[int, Option(help="Tiles per round.")] = 10,
     patients: Annotated[str | None, Option(help="CSV file with the columns slide and patient.")] = None,
     double: Annotated[float, Option(help="Fraction of the tiles that two people draw independently.")] = 0.0,

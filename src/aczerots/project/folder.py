@@ -13,12 +13,12 @@ from sqlalchemy.exc import ArgumentError
 
 from aczerots.annotation.store.records import RoundState
 from aczerots.annotation.store.store import ProjectStore
-from aczerots.engine.progress import Progress
+from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import AczerotsError, InputError, SettingsError
 from aczerots.project.settings import FILE, ProjectSettings, read_settings, write_settings
 from aczerots.project.slides import find_files, pool_tiles, reopen, slide_name, slide_record
 from aczerots.slides.base import Slide
-from aczerots.slides.open import open_slide
+from aczerots.slides.open import briefly, open_slide
 from aczerots.slides.pixels import PixelCache
 from aczerots.storage.files import make_folder
 from aczerots.taxonomy import Taxonomy
@@ -68,7 +68,7 @@ class Project:
             InputError: There is no such slide.
         """
         known = [record.id for record in self.store.rounds.slides()]
-        name = given if given is not None else slide_name(path)
+        name = given if given is not None else slide_name(_unpacked_name(path))
         if name not in known:
             fix = f"Name the file as its slide ({', '.join(sorted(known)[:5])}, ...); ingest takes --slide too"
             raise InputError(f"there is no slide {name!r}", where=path, fix=fix)
@@ -124,6 +124,14 @@ def newest_model(path: Path) -> Path:
     return path / fitted[-1]
 
 
+def _unpacked_name(path: Path) -> Path:
+    """The name that a file has without compression: ``a.geojson`` for ``a.geojson.gz`` and for ``a.zip``."""
+    if path.suffix.lower() not in {".gz", ".zip"}:
+        return path
+    inner = path.with_suffix("")
+    return inner if inner.suffix.lower() in {".geojson", ".json"} else inner.with_name(f"{inner.name}.geojson")
+
+
 def is_project(path: Path | str) -> bool:
     """Whether a path is a project folder."""
     return (Path(path) / FILE).is_file()
@@ -152,25 +160,25 @@ def init_project(
     make_folder(folder)
     new = settings.database is None and not (folder / DATABASE).exists()
     try:
-        _fill(folder, settings, files)
+        _fill(folder, settings, files, progress)
     except AczerotsError:
         for path in folder.glob(f"{DATABASE}*") if new else ():
             path.unlink()
         raise
 
 
-def _fill(folder: Path, settings: ProjectSettings, files: Sequence[Path]) -> None:
+def _fill(folder: Path, settings: ProjectSettings, files: Sequence[Path], progress: Progress | None) -> None:
     """Slides, settings and round 0, in this order: an interrupted ``init`` may be run again."""
     with closing(ProjectStore(settings.database or folder / DATABASE)) as store:
         other = any(t.size != settings.tile_size for t in store.rounds.tiles())
         if other or store.rounds.newest() is not None:
             raise SettingsError("holds a project already", where=store.name, fix="Use a new folder or database")
-        add_slides(Project(folder, settings, store), files)
+        add_slides(Project(folder, settings, store), files, progress)
         write_settings(folder, settings)
         store.rounds.propose(0, "zeroshot", [])
 
 
-def add_slides(project: Project, files: Sequence[Path]) -> list[str]:
+def add_slides(project: Project, files: Sequence[Path], progress: Progress | None = None) -> list[str]:
     """Add slides with their tiles; those that are there already are passed over.
 
     All files are opened before the first one is added.
@@ -183,15 +191,17 @@ def add_slides(project: Project, files: Sequence[Path]) -> list[str]:
         SettingsError: Tiles are to be read at a resolution, and a slide states none.
     """
     names: dict[str, Path] = {}
-    found = []
+    found, notes = [], list[str]()
     for path in files:
         name = slide_name(path)
         if name in names:
             raise InputError(f"has the same name as {names[name]}", where=path, fix="Rename one of them")
         names[name] = path
-        slide = open_slide(path, project.settings.slide_mpp, id=name)
+        slide = open_slide(path, project.settings.slide_mpp, id=name, tell=notes.append)
         tiles = pool_tiles(slide, project.settings.tile_size, project.settings.mpp)
         found.append((slide_record(slide, path, project.folder), tiles))
+    for note in briefly(notes):
+        (progress or Silent()).say(note)
     return [record.id for record, tiles in found if project.store.rounds.add_slide(record, tiles)]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.annotation.formats.masks import decode_mask, only_inside, paste_tile
+from aczerots.annotation.formats.qupath_classes import xml_text
 from aczerots.annotation.store.records import AnswerKind, NewAnswer
 from aczerots.errors import InputError, extra_needed
 from aczerots.project.folder import Project
@@ -74,7 +75,7 @@ def _write_ome(path: Path, labels: NDArray[np.uint8], mpp: float | None) -> None
     with extra_needed("project", "writing OME-TIFF"):
         import tifffile
     sizes = {} if mpp is None else {"PhysicalSizeX": mpp, "PhysicalSizeY": mpp}
-    metadata = {"axes": "YX", "Name": path.name.removesuffix(".ome.tif"), **sizes}
+    metadata = {"axes": "YX", "Name": xml_text(path.name.removesuffix(".ome.tif")), **sizes}
     with atomic_write(path) as temporary:
         tifffile.imwrite(temporary, labels, ome=True, compression="zlib", tile=(256, 256), metadata=metadata)
 

@@ -24,7 +24,7 @@ class ProjectSettings(BaseModel):
         version: Of the layout of the file.
         classes: The tissue classes in the order of their label ids.
         mpp: Micrometres per pixel that tiles are read at; None reads level-0 pixels as they are.
-        slide_mpp: Micrometres per level-0 pixel of slides whose file states none.
+        slide_mpp: Micrometres per level-0 pixel of all slides, against what files state; None takes what they state.
         budget: Tiles per round.
         patients: CSV file with the columns slide and patient, absolute or from the project folder; None knows none.
         double: Fraction of the tiles of a round that two people draw.

@@ -12,7 +12,7 @@ from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import InputError
 from aczerots.slides.base import Slide, Tile
 from aczerots.slides.image import ImageSlide
-from aczerots.slides.open import open_slide
+from aczerots.slides.open import read_slide
 from aczerots.slides.pixels import PixelCache
 from aczerots.slides.tiling import cut_tiles
 from aczerots.slides.tissue import find_tissue
@@ -117,7 +117,7 @@ def reopen(record: SlideRecord, folder: Path, cache: PixelCache | None = None) -
         InputError: Missing, or its pixels are not those that were imported.
     """
     path = folder.resolve() / record.path
-    slide = open_slide(path, record.mpp, id=record.id, cache=cache)
+    slide = read_slide(path, record.mpp, id=record.id, cache=cache)
     if slide.fingerprint != record.fingerprint:
         fix = "Put the old file back, or import the new one under another name"
         raise InputError("the image is not the one that was imported", where=path, fix=fix)

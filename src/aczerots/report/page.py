@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +50,16 @@ def _seconds(value: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
 
 
+def _markdown(text: str) -> str:
+    """A name as text in Markdown."""
+    return re.sub(r"([\\`*_{}\[\]<>|#&~$])", r"\\\1", " ".join(text.split()))
+
+
 def render(template: str, values: Mapping[str, object]) -> str:
-    """Fill a template of this package. In HTML everything is escaped, so that no name from a file can become markup."""
+    """Fill a template of this package. No name from a file can become markup.
+
+    In HTML everything is escaped; in Markdown what goes through the filter ``markdown``.
+    """
     environment = Environment(
         loader=PackageLoader("aczerots.report", "."),
         autoescape=select_autoescape(["html"]),
@@ -58,7 +67,7 @@ def render(template: str, values: Mapping[str, object]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(score=_score, short=_short, signed=_signed, seconds=_seconds)
+    environment.filters.update(markdown=_markdown, score=_score, short=_short, signed=_signed, seconds=_seconds)
     return environment.get_template(template).render(values)
 
 

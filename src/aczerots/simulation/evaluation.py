@@ -110,6 +110,8 @@ def evaluate_model(
     progress = progress or Silent()
     segmenter = load_segmenter(model, device, compiled=compiled, trust_remote_code=trust_remote_code)
     data, card = locate_dataset(dataset), segmenter.card
+    for note in data.notes:
+        progress.say(note)
     if data.taxonomy.names != card.taxonomy.names:
         raise InputError(
             f"has the classes {', '.join(data.taxonomy.names)}; {model} knows {', '.join(card.taxonomy.names)}",

@@ -56,6 +56,8 @@ def open_dataset(
     """
     device = locate_device(device)
     data = locate_dataset(settings.dataset)
+    for note in data.notes:
+        progress.say(note)
     descriptions = None if settings.descriptions is None else Path(settings.descriptions)
     taxonomy = choose_classes(data, settings.unseen, settings.text, progress, descriptions)
     check_truth(data, ("train", "test"))

@@ -82,6 +82,31 @@ def resample(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
     return np.array(image.resize(size, Image.Resampling.BICUBIC))
 
 
+def blend(
+    colour: NDArray[np.uint8],
+    opacity: NDArray[np.uint8],
+    background: NDArray[np.uint16],
+    *,
+    premultiplied: bool = False,
+) -> NDArray[np.uint8]:
+    """Transparent pixels on a background.
+
+    Args:
+        colour: RGB uint8 [h, w, 3].
+        opacity: uint8 [h, w, 1], 255 is opaque.
+        background: RGB uint16 [3], 0 to 255.
+        premultiplied: Whether the colours are multiplied by the opacity already.
+
+    Returns:
+        RGB uint8 [h, w, 3].
+    """
+    if opacity.min() == 255:
+        return colour
+    weight = opacity.astype(np.uint16)
+    own = colour.astype(np.float32) if premultiplied else colour * weight / 255
+    return np.rint(np.clip(own + background * (255 - weight) / 255, 0, 255)).astype(np.uint8)
+
+
 def nearest(labels: NDArray[np.uint8], box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Label ids uint8 [height, width] of a box by nearest neighbour, IGNORE beyond the array.
 

@@ -1,4 +1,4 @@
-"""Reads CSV tables from outside."""
+"""Reads CSV tables from outside; makes cells that spreadsheets take for text."""
 
 from __future__ import annotations
 
@@ -7,6 +7,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aczerots.errors import InputError
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How cells begin that spreadsheets compute."""
+
+
+def text_cell(text: str) -> str:
+    """A text as a cell: an apostrophe goes before what a spreadsheet would take for a formula."""
+    return f"'{text}" if text.lstrip("'").startswith(_FORMULA) else text
+
+
+def cell_text(cell: str) -> str:
+    """The text of a cell made by :func:`text_cell`."""
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA) else cell
 
 
 def read_rows(path: Path, columns: Sequence[str], delimiter: str = ",") -> Iterator[tuple[str, dict[str, str]]]:
