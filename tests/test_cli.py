@@ -295,6 +295,7 @@ def test_full_draws_the_whole_pool_and_agrees_with_the_line_of_the_run(dataset: 
     assert "small" in (tmp_path / "both.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["paper", "random", "entropy"])
 def test_every_strategy_runs_and_the_pool_may_run_out(
     strategy: str, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -240,6 +240,7 @@ def test_drawn_tissues_answer_to_their_names(backbone):
     assert hits >= 10
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_real_lung_beats_chance(shared_data, backbone):
     """Pool images of luad, names only; a third of the cells would be right by chance."""

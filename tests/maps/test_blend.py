@@ -139,6 +139,7 @@ def test_windows_with_a_rim_have_all_cells_that_a_chunk_needs(width: int, height
     assert (window.box.x, window.window.x) == (-16 - shift[0], -96 - shift[0])
 
 
+@pytest.mark.slow
 def test_the_sample_of_a_slide_lies_on_its_tissue_whatever_the_windows(tissue: ArraySlide) -> None:
     pixels = np.full((2000, 3000, 3), 243, dtype=np.uint8)
     pixels[800:1600, 1900:2700] = tissue.read(Box(0, 0, 800, 800), (800, 800))

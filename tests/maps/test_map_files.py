@@ -110,6 +110,7 @@ def test_both_pyramids_open_and_agree(mapped: Path, segmenter: Segmenter, svs: P
     assert np.array_equal(inside, tissue), "tissue is labelled, glass is not"
 
 
+@pytest.mark.slow
 def test_areas_are_counts_times_pixel_area(mapped: Path, segmenter: Segmenter, svs: Path) -> None:
     again = map_slide(segmenter, open_slide(svs), mapped, SMALL, Silent())
     labels = labels_in(mapped)
@@ -119,6 +120,7 @@ def test_areas_are_counts_times_pixel_area(mapped: Path, segmenter: Segmenter, s
         assert share == pytest.approx(count / (labels != IGNORE).sum())
 
 
+@pytest.mark.slow
 def test_polygons_are_the_labels_in_level_0_pixels(mapped: Path, segmenter: Segmenter) -> None:
     labels = labels_in(mapped)
     features = json.loads((mapped / "section.geojson").read_text())["features"]
@@ -144,6 +146,7 @@ def test_polygons_by_hand(segmenter: Segmenter) -> None:
     assert polygon_features(np.full((9, 9), IGNORE, dtype=np.uint8), segmenter.card.taxonomy, (1, 1)) == []
 
 
+@pytest.mark.slow
 def test_probabilities_agree_with_the_labels(mapped: Path, segmenter: Segmenter) -> None:
     array = zarr.open_array(mapped / "section.probabilities.zarr", mode="r")
     assert array.attrs["classes"] == list(segmenter.card.taxonomy.names)
@@ -184,6 +187,7 @@ def test_interrupted_work_goes_on_and_ends_with_the_same_bytes(
     assert digests(tmp_path) == digests(mapped)
 
 
+@pytest.mark.slow
 def test_finished_slides_are_skipped_and_changed_ones_are_not(
     mapped: Path, segmenter: Segmenter, svs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

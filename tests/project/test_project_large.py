@@ -15,6 +15,7 @@ from aczerots.project.ingest import Intake, ingest_files
 SIDE, TILES = 60, 36
 
 
+@pytest.mark.slow
 def test_each_of_thousands_of_polygons_is_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder, file = make_export(tmp_path, SIDE)
     drawn: list[int] = []

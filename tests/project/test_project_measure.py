@@ -119,6 +119,7 @@ def test_no_model_is_measured_on_tiles_that_it_was_fitted_to(project: Project, t
     assert f"iou:{UNSEEN}" not in found
 
 
+@pytest.mark.slow
 def test_measuring_can_be_left_for_later(project: Project, tissue: Dataset):
     with pytest.raises(SettingsError, match="no round is fitted to a drawing"):
         measure_round(project, Running())
@@ -192,6 +193,7 @@ def test_a_project_without_a_round_has_a_report_too(project: Project, tmp_path: 
         newest_model(project.folder)
 
 
+@pytest.mark.slow
 def test_the_page_goes_on_where_there_is_nothing_to_measure(project: Project):
     next_round(project, Running())  # from the zero-shot model, to which nothing was drawn
     rounds = project.store.rounds

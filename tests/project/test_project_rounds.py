@@ -121,6 +121,7 @@ def test_the_model_is_that_of_the_loop_and_does_not_depend_on_interruptions(proj
         torch.testing.assert_close(values, expected[name], rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_a_proposal_that_is_interrupted_is_made_again_the_same(project: Project, tmp_path: Path):
     with pytest.raises(KeyboardInterrupt):
         propose_round(project, Running(progress=Interrupted()))
@@ -183,6 +184,7 @@ def test_drawings_that_exist_before_the_first_round_make_its_model(project: Proj
     assert 5 not in {p.tile for p in picks}
 
 
+@pytest.mark.slow
 def test_the_loop_waits_for_people(project: Project, tissue: Dataset):
     def annotate() -> None:
         wait_until(lambda: project.store.rounds.newest().number > 0)  # type: ignore[union-attr]  # round 0 is there

@@ -79,6 +79,7 @@ def test_a_fit_learns_the_seen_classes(preset: str):
     assert after > max(0.8 if preset == "prozs" else 0.5, before)
 
 
+@pytest.mark.slow
 def test_prozs_keeps_unseen_classes_alive():
     data, truth, text = make_set()
     model = model_for(text, "prozs", [True, True, False])
@@ -86,6 +87,7 @@ def test_prozs_keeps_unseen_classes_alive():
     assert accuracy(model, data, truth, [2]) > 0.2
 
 
+@pytest.mark.slow
 def test_tiles_without_a_seen_class_teach_the_unseen_one():
     data, truth, text = make_set()
     told = data.labels.clone()
@@ -120,6 +122,7 @@ def test_no_seen_pixel_is_one_clear_error():
         fit(model_for(text, "prozs", [True, True, False]), empty, PRESETS["prozs"].recipe, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [False, True])
 def test_gamma_gives_undrawn_classes_the_share_of_the_pool_that_zero_shot_gives_them(whole: bool):
     """Also when nothing is left to draw, where nearly all cells without an answer are of undrawn classes."""

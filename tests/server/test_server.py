@@ -384,6 +384,7 @@ def test_pictures_of_tiles_and_slides(ada: TestClient, project: SmallProject) ->
     assert ada.get("/api/slides/7.dzi").status_code == 404
 
 
+@pytest.mark.slow
 def test_every_answer_is_described(site: Site) -> None:
     described = site.app.openapi()
     for path, methods in described["paths"].items():

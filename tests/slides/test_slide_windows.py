@@ -16,6 +16,7 @@ def blank(width: int, height: int, mpp: float | None = None) -> ArraySlide:
     return ArraySlide("a", np.zeros((height, width, 3), dtype=np.uint8), mpp)
 
 
+@pytest.mark.slow
 @given(sizes, sizes, st.integers(1, 14), st.integers(16, 230), st.floats(0, 0.75), st.integers(0, 90))
 def test_windows_cover_the_map_and_no_more_than_needed(
     width: int, height: int, cells: int, tile: int, overlap: float, shift: int

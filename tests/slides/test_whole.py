@@ -84,6 +84,7 @@ def shift_between(got: np.ndarray, box: Box, size: tuple[int, int]) -> tuple[flo
     return tuple(np.linalg.lstsq(a, (expected - got)[inner].ravel(), rcond=None)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1.0, 1.7, 2.0, 3.99, 4.0, 5.3, 16.0, 18.4])
 @pytest.mark.parametrize("corner", [(0, 0), (3, 5), (101, 77)])
 def test_geometry_is_that_of_level_0(slide: Slide, scale: float, corner: tuple[int, int]) -> None:
@@ -95,6 +96,7 @@ def test_geometry_is_that_of_level_0(slide: Slide, scale: float, corner: tuple[i
     assert np.abs(got - expected_waves(box, size))[2:-2, 2:-2].max() < 4 + 0.8 * scale
 
 
+@pytest.mark.slow
 @given(
     x=st.integers(-300, WIDTH),
     y=st.integers(-300, HEIGHT),
@@ -140,6 +142,7 @@ def test_scale_of_a_level(whole: tuple[int, int], size: tuple[int, int], scale: 
     assert level_scale(whole, size) == pytest.approx(scale)
 
 
+@pytest.mark.slow
 def test_large_boxes_are_read_in_bounded_blocks() -> None:
     asked = []
 
