@@ -60,11 +60,12 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
     # Opened once, so that a mistyped locator or missing weights are told now and not after hours of importing.
     options = BackboneOptions(settings.refine_with, settings.precision, trust_remote_code=trust_remote_code)
     locate_backbone(settings.backbone, "cpu", options)
-    init_project(project, slides, settings, ConsoleProgress())
+    added = init_project(project, slides, settings, ConsoleProgress())
     with az.open_project(project) as made:
         count, tiles = len(made.store.rounds.slides()), len(made.store.rounds.tiles())
     sizes = count_of(count, "slide"), count_of(tiles, "tile"), count_of(len(settings.classes), "class", "classes")
-    echo(f"Made {project}: {', '.join(sizes)}")
+    left_out = f"; left out: {count_of(len(added.left_out), 'file')}" if added.left_out else ""
+    echo(f"Made {project}: {', '.join(sizes)}{left_out}")
     echo(f"Next: aczerots select {project}")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aczerots.errors import InputError
 from aczerots.slides.base import Slide
-from aczerots.slides.files import MPP_RANGE, is_cut_off, look_at
+from aczerots.slides.files import MPP_RANGE, NoResolutionError, is_cut_off, look_at
 from aczerots.slides.image import MAX_PIXELS, ImageSlide, open_image
 from aczerots.slides.pixels import PixelCache
 from aczerots.slides.tiff import TiffSlide, open_tiff, stated_mpp
@@ -61,7 +61,7 @@ def open_slide(
         return ImageSlide(path, name, mpp, cache=cache)
     if slide.mpp is None:
         fix = "Give it with --mpp, in a project with --slide-mpp (micrometres per pixel of the full resolution)"
-        raise InputError("the slide states no resolution", where=path, fix=fix)
+        raise NoResolutionError("the slide states no resolution", where=path, fix=fix)
     return slide
 
 
