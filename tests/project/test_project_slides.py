@@ -10,9 +10,10 @@ from PIL import Image
 from tests.project.conftest import CLASSES, write_image
 
 from aczerots.cli.app import main
-from aczerots.errors import InputError
+from aczerots.errors import InputError, SettingsError
 from aczerots.project import folder as project_folder
-from aczerots.project.folder import Project, add_slides, init_project, open_project
+from aczerots.project.folder import Project, add_slides, init_project, open_project, resolution_note
+from aczerots.project.patients import read_patients, read_slide_mpp
 from aczerots.project.settings import make_settings
 from aczerots.project.slides import find_files
 from aczerots.slides.dicom import series_files, series_of
@@ -197,3 +198,61 @@ def test_a_slide_is_opened_when_it_is_asked_for(project: Project, monkeypatch: p
     assert project.slides["b"].size == (64, 64)
     project.slides.open_all()
     assert sorted(opened) == ["a", "b"]
+
+
+def table(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_each_slide_has_the_resolution_of_the_table(images: Path, tmp_path: Path):
+    file = table(tmp_path / "slides.csv", "slide,patient,mpp\na,ann,0.25\nb,bob,\nz,,1\n")
+    settings = make_settings(classes=CLASSES, mpp=0.5, slide_mpp=0.5, tile_size=32, patients=file)
+    lines = Lines()
+    init_project(tmp_path / "p", [str(images / "*.png")], settings, lines)
+    assert lines.said == [f"no slide has the name of a row with mpp in {file}: z"]
+    with open_project(tmp_path / "p") as project:
+        assert {s.id: s.mpp for s in project.store.rounds.slides()} == {"a": 0.25, "b": 0.5}
+        assert {t.slide: t.window.width for t in project.store.rounds.tiles()} == {"a": 64, "b": 32}
+        assert project.slides["a"].mpp == 0.25
+        assert read_patients(Path(file)) == {"a": "ann", "b": "bob"}
+
+
+def test_every_slide_without_a_resolution_is_named(images: Path, tmp_path: Path):
+    write_image(images / "c.png", 64, 64, 3)
+    file = table(tmp_path / "slides.csv", "slide,mpp\nb,0.5\n")
+    settings = make_settings(classes=CLASSES, mpp=0.5, tile_size=32, patients=file)
+    with pytest.raises(SettingsError, match=r"2 slides state no resolution: a, c\. .*--slide-mpp.*column mpp"):
+        init_project(tmp_path / "p", [str(images / "*.png")], settings)
+    assert not list((tmp_path / "p").iterdir())
+    # Slides that are read in parts need one in any case.
+    import tifffile
+
+    bare = tmp_path / "bare.tif"
+    tifffile.imwrite(bare, np.full((512, 512, 3), (190, 90, 160), np.uint8), tile=(256, 256), photometric="rgb")
+    with pytest.raises(SettingsError, match=r"a slide states no resolution: bare\."):
+        init_project(tmp_path / "p", [str(bare), str(images / "*.png")], make_settings(classes=CLASSES))
+    file = table(tmp_path / "slides.csv", "slide,mpp\nbare,0.5\n")
+    init_project(tmp_path / "p", [str(bare)], make_settings(classes=CLASSES, patients=file))
+    with open_project(tmp_path / "p") as project:
+        assert project.slides["bare"].mpp == 0.5
+
+
+@pytest.mark.parametrize("value", ["0,25", "a", "0", "-1", "nan", "inf", "353"])
+def test_what_is_no_resolution_is_refused_with_its_line(tmp_path: Path, value: str):
+    file = table(tmp_path / "slides.csv", f'slide,mpp\na,0.5\nb,"{value}"\n')
+    with pytest.raises(InputError, match=rf"line 3: '{value}' is no resolution .*0.02 to 50"):
+        read_slide_mpp(Path(file))
+    with pytest.raises(InputError, match="slide 'a' has two resolutions"):
+        read_slide_mpp(Path(table(tmp_path / "two.csv", "slide,mpp\na,0.5\na,0.25\n")))
+    with pytest.raises(InputError, match="the column 'patient' is missing, and so is 'mpp'"):
+        read_patients(Path(table(tmp_path / "none.csv", "slide,name\na,0.5\n")))
+
+
+def test_another_resolution_than_the_projects_is_said(images: Path, tmp_path: Path):
+    file = table(tmp_path / "slides.csv", "slide,mpp\na,0.25\n")
+    settings = make_settings(classes=CLASSES, mpp=0.5, slide_mpp=0.5, tile_size=32, patients=file)
+    init_project(tmp_path / "p", [str(images / "*.png")], settings)
+    assert resolution_note(tmp_path / "p", ["new.png"], 0.5) is None
+    assert "read at 0.5 (slide_mpp)" in str(resolution_note(tmp_path / "p", ["s3://x/new.png"], 0.25))
+    assert "another resolution: a (0.25)" in str(resolution_note(tmp_path / "p", ["x/a.png", "b.png"], 0.5))

@@ -31,10 +31,13 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
     """Segment slides: label pyramids or masks, polygons, areas, overlays."""
     from aczerots.predict.slide_map import MapOptions
     from aczerots.predict.slides import read_part
-    from aczerots.project.folder import is_project, newest_model
+    from aczerots.project.folder import is_project, newest_model, resolution_note
 
     if overlap is not None and not 0 <= overlap <= 0.75:
         raise SettingsError(f"an overlap of {overlap:g} is out of range", where="--overlap", fix="Use 0 to 0.75")
+    note = resolution_note(Path(model), slides, mpp) if mpp is not None and is_project(model) else None
+    if note is not None:
+        ConsoleProgress().say(note)
     rows, failures = az.predict_slides(
         newest_model(Path(model)) if is_project(model) else model,
         slides,

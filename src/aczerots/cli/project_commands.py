@@ -26,7 +26,7 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
     mpp: Annotated[float | None, Option(help="Micrometres per pixel to read at; without it, pixels as is.")] = None,
     slide_mpp: Annotated[float | None, Option(help="Of slides whose file states no resolution.")] = None,
     budget: Annotated[int, Option(help="Tiles per round.")] = 10,
-    patients: Annotated[str | None, Option(help="CSV file with the columns slide and patient.")] = None,
+    patients: Annotated[str | None, Option(help="CSV file: slide, patient, mpp (of the file), or two.")] = None,
     double: Annotated[float, Option(help="Fraction of the tiles that two people draw independently.")] = 0.0,
     folds: Annotated[int, Option(help="Fits per round that leave drawn tiles out, to measure; 0 is none.")] = 5,
     database: Annotated[str | None, Option(help="postgresql+psycopg://USER@HOST/NAME for a group.")] = None,
@@ -56,7 +56,7 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
         database=database,
     )
     if patients is not None:
-        read_patients(Path(patients))
+        read_patients(Path(patients))  # before anything else is done
     # Opened once, so that a mistyped locator or missing weights are told now and not after hours of importing.
     options = BackboneOptions(settings.refine_with, settings.precision, trust_remote_code=trust_remote_code)
     locate_backbone(settings.backbone, "cpu", options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from aczerots.annotation.store.records import RoundState
 from aczerots.annotation.store.store import ProjectStore
 from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import AczerotsError, InputError, SettingsError
+from aczerots.project.patients import read_slide_mpp
 from aczerots.project.settings import FILE, ProjectSettings, read_settings, write_settings
 from aczerots.project.slides import OpenedFile, ProjectSlides, SlideReader, find_files, slide_file, slide_name
 from aczerots.slides.files import NoResolutionError
@@ -117,6 +119,28 @@ def newest_model(path: Path) -> Path:
     return path / fitted[-1]
 
 
+def resolution_note(folder: Path, slides: Sequence[str], mpp: float) -> str | None:
+    """What to tell somebody who predicts with a project's model at another resolution than the project's.
+
+    Args:
+        folder: Of the project.
+        slides: Files or URLs to predict.
+        mpp: Micrometres per level-0 pixel that all of them are said to have.
+    """
+    with open_project(folder) as project:
+        known = {r.id: r.mpp for r in project.store.rounds.slides()}
+        common = project.settings.slide_mpp
+    names = [slide_name(Path(s.rpartition("/")[2])) for s in slides]
+    other = [
+        f"{n} ({v:g})" for n in names if (v := known.get(n)) is not None and not math.isclose(v, mpp, rel_tol=1e-3)
+    ]
+    if other:
+        return f"--mpp {mpp:g} is used here; the project reads these slides at another resolution: {', '.join(other)}"
+    if common is None or math.isclose(common, mpp, rel_tol=1e-3):
+        return None
+    return f"--mpp {mpp:g} is used here; the slides of the project are read at {common:g} (slide_mpp)"
+
+
 def is_project(path: Path | str) -> bool:
     """Whether a path is a project folder."""
     return (Path(path) / FILE).is_file()
@@ -201,7 +225,11 @@ def add_slides(project: Project, files: Sequence[Path], progress: Progress | Non
             raise InputError(f"has the same name as {names[name]}", where=path, fix="Rename one of them")
         names[name] = path
     known = {r.id: r for r in store.slides()}
-    mpp = dict.fromkeys(names, settings.slide_mpp)
+    table = {} if settings.patients is None else read_slide_mpp(project.folder / settings.patients)
+    nowhere = sorted(table.keys() - names.keys() - known.keys())
+    if nowhere:
+        progress.say(f"no slide has the name of a row with mpp in {settings.patients}: {', '.join(nowhere)}")
+    mpp = dict.fromkeys(names, settings.slide_mpp) | table
     reader = SlideReader(project.folder, settings.tile_size, settings.mpp, mpp, known)
     found = reader.open_all(names, progress)
     bare = [e for e in found if isinstance(e, NoResolutionError)]
