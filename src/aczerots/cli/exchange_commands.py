@@ -46,10 +46,14 @@ def import_(
         waiting = opened.store.progress().rounds[-1].left
         following = f"aczerots fit {project}" if answered and not waiting else opened.next_step()
     if as_json:
-        counts = {"slides": added, "masks": imported, "drawings": drawn}
+        counts = {"slides": added.new, "moved": added.moved, "masks": imported, "drawings": drawn}
+        counts |= {"left_out": [str(error) for error in added.left_out]}
         show_json({**counts, "files": [_row(r) for r in reports], "next": following})
         return
-    echo(f"Added {count_of(len(added), 'slide')} and {count_of(answered, 'drawn tile')}")
+    left_out = f"; left out: {count_of(len(added.left_out), 'file')}" if added.left_out else ""
+    echo(f"Added {count_of(len(added.new), 'slide')} and {count_of(answered, 'drawn tile')}{left_out}")
+    if added.moved:
+        echo(f"Found {count_of(len(added.moved), 'slide')} at another place: {', '.join(added.moved)}")
     _show_reports(reports)
     echo(f"Next: {following}")
 

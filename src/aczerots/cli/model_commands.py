@@ -31,10 +31,13 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
     """Segment slides: label pyramids or masks, polygons, areas, overlays."""
     from aczerots.predict.slide_map import MapOptions
     from aczerots.predict.slides import read_part
-    from aczerots.project.folder import is_project, newest_model
+    from aczerots.project.folder import is_project, newest_model, resolution_note
 
     if overlap is not None and not 0 <= overlap <= 0.75:
         raise SettingsError(f"an overlap of {overlap:g} is out of range", where="--overlap", fix="Use 0 to 0.75")
+    note = resolution_note(Path(model), slides, mpp) if mpp is not None and is_project(model) else None
+    if note is not None:
+        ConsoleProgress().say(note)
     rows, failures = az.predict_slides(
         newest_model(Path(model)) if is_project(model) else model,
         slides,
@@ -68,14 +71,16 @@ def evaluate(
     """Measure a model on the test part of a dataset, or the newest round of a project on tiles left out of fits."""
     from aczerots.project.folder import is_project, newest_model
     from aczerots.project.rounds import measure_round
+    from aczerots.project.status import score_note
 
-    following = None
+    following = mind = None
     if dataset is not None:
         found = az.evaluate_model(newest_model(model), dataset, progress=ConsoleProgress(), **asdict(computing))
         row: dict[str, Any] = dict(found)
     elif is_project(model):
         with az.open_project(model) as project:
             row = measure_round(project, computing.running())
+            mind = score_note(row)
             following = project.next_step()
     else:
         raise SettingsError("there is nothing to measure on", fix="Name a dataset: aczerots evaluate MODEL DATASET")
@@ -84,6 +89,8 @@ def evaluate(
         return
     title = f"{model} on {dataset or 'drawn tiles that were left out'}"
     show_rows([{"measure": head_of(name), "value": value} for name, value in row.items()], title)
+    if mind is not None:
+        echo(f"Mind: {mind}")
     if following is not None:
         echo(f"Next: {following}; or look at the report: aczerots report {model}")
 

@@ -252,6 +252,7 @@ class ResultsInfo(_Model):
 
     rounds: list[RoundRow]
     ious: list[ClassIou]
+    note: str | None = Field(description="What must be said beside the scores.")
     change: list[ChangeInfo]
     overlays: list[OverlayInfo]
     advice: AdviceInfo

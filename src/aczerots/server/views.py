@@ -10,6 +10,7 @@ from aczerots.annotation.formats.masks import decode_mask
 from aczerots.annotation.overlays import find_unseen
 from aczerots.annotation.stopping import stopping_criterion
 from aczerots.annotation.store.records import AnswerKind, LeasedTile
+from aczerots.project.status import score_note
 from aczerots.server import models
 from aczerots.server.runs import encode_runs
 from aczerots.server.served import ServedProject
@@ -161,6 +162,7 @@ def results_info(served: ServedProject) -> models.ResultsInfo:
             for number, m in measured.items()
         ],
         ious=[models.ClassIou(id=label, iou=finite(iou)) for label, iou in ious if isinstance(iou, float)],
+        note=score_note(newest),
         change=[models.ChangeInfo(round=number, share=value) for number, value in change.items()],
         overlays=[
             models.OverlayInfo(tile=tile_info(served, s.position), label=s.label, share=s.fraction) for s in found

@@ -15,6 +15,10 @@ _ENDS = 64 * 2**10
 _SAMPLES, _SAMPLE = 64, 4096
 
 
+class NoResolutionError(InputError):
+    """A slide has no resolution, and one is needed."""
+
+
 def look_at(path: Path) -> Kind:
     """The kind of a file, from its first bytes.
 
@@ -39,6 +43,16 @@ def look_at(path: Path) -> Kind:
     if head[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
         return "tiff"
     return "dicom" if head[128:132] == b"DICM" else "other"
+
+
+def ends_oddly(path: Path) -> bool:
+    """Whether a PNG or JPEG file ends otherwise than most, as after an interrupted copy; it may still be readable."""
+    with path.open("rb") as file:
+        head = file.read(3)
+        file.seek(max(0, path.stat().st_size - 12))
+        tail = file.read()
+    marks = {b"\x89PN": b"IEND", b"\xff\xd8\xff": b"\xff\xd9"}
+    return head in marks and marks[head] not in tail
 
 
 def is_cut_off(path: Path) -> bool:

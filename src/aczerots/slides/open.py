@@ -9,7 +9,7 @@ from typing import Any
 
 from aczerots.errors import InputError
 from aczerots.slides.base import Slide
-from aczerots.slides.files import is_cut_off, look_at
+from aczerots.slides.files import NoResolutionError, is_cut_off, look_at
 from aczerots.slides.image import MAX_PIXELS, MODES, ImageSlide, open_image
 from aczerots.slides.pixels import PixelCache
 from aczerots.slides.resolution import WAY_OUT, Stated, check_given, overruled, settle
@@ -87,7 +87,7 @@ def read_slide(
     else:
         return _plain(path, name, mpp, cache, tell)
     if slide.mpp is None:
-        raise InputError("the slide states no resolution", where=path, fix=WAY_OUT)
+        raise NoResolutionError("the slide states no resolution", where=path, fix=WAY_OUT)
     _tell(overruled(slide.stated, mpp, path), tell)
     return slide
 

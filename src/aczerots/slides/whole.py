@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from aczerots.errors import InputError, extra_needed
 from aczerots.slides.base import Box
+from aczerots.slides.dicom import series_files
 from aczerots.slides.files import fingerprint_files
 from aczerots.slides.levels import Level, Patch, make_levels, read_levels
 from aczerots.slides.pixels import blend
@@ -116,10 +117,8 @@ def _colour(text: str | None) -> NDArray[np.uint16]:
 
 
 def _parts(path: Path) -> list[Path]:
-    """The files that make up a slide: MRXS has a folder beside the file, DICOM other files beside it."""
+    """The files that make up a slide: MRXS has a folder beside the file, DICOM the other files of the series."""
     folder = path.with_suffix("")
     if path.suffix.lower() == ".mrxs" and folder.is_dir():
         return [path, *sorted(p for p in folder.iterdir() if p.is_file())]
-    if path.suffix.lower() == ".dcm":
-        return [path, *sorted(p for p in path.parent.glob("*.dcm") if p != path)]
-    return [path]
+    return series_files(path)

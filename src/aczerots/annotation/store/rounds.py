@@ -55,7 +55,7 @@ class Rounds:
         with self._database.writing() as s:
             start = s.scalar(select(func.count()).select_from(TileRow)) or 0
             known = {row.id: row for row in s.scalars(select(SlideRow))}
-            added = []
+            added, rows = [], list[TileRow]()
             for slide, tiles in slides:
                 row = known.get(slide.id)
                 if row is not None and row.fingerprint != slide.fingerprint:
@@ -63,13 +63,13 @@ class Rounds:
                     raise InputError(f"slide '{slide.id}' has other pixels than before", where=slide.path, fix=fix)
                 if row is None:
                     s.add(SlideRow(**vars(slide)))
-                    s.flush()
-                    s.add_all(_tile_row(start + i, t) for i, t in enumerate(tiles))
-                    start += len(tiles)
+                    rows += [_tile_row(start + len(rows) + i, t) for i, t in enumerate(tiles)]
                     log(s, "", "import", {"slide": slide.id, "tiles": len(tiles)})
                 else:
                     row.path = slide.path
                 added.append(row is None)
+            s.flush()  # tiles refer to slides
+            s.add_all(rows)
             return added
 
     def slides(self) -> list[SlideRecord]:
