@@ -19,7 +19,7 @@ from aczerots.project.slides import find_files
 from aczerots.slides.dicom import series_files, series_of
 from aczerots.slides.files import fingerprint_files
 from aczerots.slides.image import ImageSlide
-from aczerots.slides.open import open_slide
+from aczerots.slides.open import read_slide
 from aczerots.slides.whole import _parts
 
 
@@ -190,9 +190,9 @@ def test_a_slide_is_opened_when_it_is_asked_for(project: Project, monkeypatch: p
 
     def counting(path: Path, *args: object, id: str, cache: object) -> ImageSlide:
         opened.append(id)
-        return open_slide(path, *args, id=id, cache=cache)
+        return read_slide(path, *args, id=id, cache=cache)
 
-    monkeypatch.setattr("aczerots.project.slides.open_slide", counting)
+    monkeypatch.setattr("aczerots.project.slides.read_slide", counting)
     assert project_folder.ProjectSlides(project.store.rounds.slides(), project.folder).get("none") is None
     assert (len(project.slides), opened) == (2, [])
     assert project.slides["b"].size == (64, 64)
