@@ -2,6 +2,8 @@
 
 import json
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from PIL import Image
 from tests.project.conftest import CLASSES, write_image
 
+from aczerots.annotation.store.commits import SharedTransaction
 from aczerots.cli.app import main
 from aczerots.errors import InputError, SettingsError
 from aczerots.project import folder as project_folder
@@ -16,6 +19,8 @@ from aczerots.project.folder import Project, add_slides, init_project, open_proj
 from aczerots.project.patients import read_patients, read_slide_mpp
 from aczerots.project.settings import make_settings
 from aczerots.project.slides import find_files
+from aczerots.server.served import ServedProject
+from aczerots.server.views import project_info, tile_info
 from aczerots.slides.dicom import series_files, series_of
 from aczerots.slides.files import fingerprint_files
 from aczerots.slides.image import ImageSlide
@@ -256,3 +261,43 @@ def test_another_resolution_than_the_projects_is_said(images: Path, tmp_path: Pa
     assert resolution_note(tmp_path / "p", ["new.png"], 0.5) is None
     assert "read at 0.5 (slide_mpp)" in str(resolution_note(tmp_path / "p", ["s3://x/new.png"], 0.25))
     assert "another resolution: a (0.25)" in str(resolution_note(tmp_path / "p", ["x/a.png", "b.png"], 0.5))
+
+
+def test_many_slides_are_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for i in range(30):
+        write_image(tmp_path / "many" / f"{i}.png", 64, 64, i)
+    commits: list[float] = []
+    finish = SharedTransaction.finish
+
+    def counting(transaction: SharedTransaction) -> None:
+        commits.append(1)
+        finish(transaction)
+
+    monkeypatch.setattr(SharedTransaction, "finish", counting)
+    added = init_project(tmp_path / "p", [str(tmp_path / "many" / "*")], make_settings(classes=CLASSES))
+    assert len(added.new) == 30
+    assert len(commits) <= 3, "each waits for the disk"
+
+
+def test_what_has_to_start_quickly_loads_no_torch():
+    modules = "aczerots.server.app, aczerots.server.serve, aczerots.cli.annotate_command, aczerots.project.regions"
+    modules += ", aczerots.project.running, aczerots.project.status, aczerots.project.agreement"
+    code = f"import sys, {modules}; print([m for m in ('torch', 'scipy') if m in sys.modules])"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"
+
+
+def test_a_server_opens_slides_when_they_are_asked_for(project: Project, images: Path, tmp_path: Path):
+    def nothing(*_: object) -> None:
+        raise AssertionError("nobody asked")
+
+    write_image(images / "b.png", 64, 64, 99)  # changed: noticed when it is shown
+    served = ServedProject(project, nothing, nothing)
+    assert [s.id for s in project_info(served, "ann", "1").slides] == ["a", "b"]
+    assert tile_info(served, 4).slide == 1
+    assert served.slide(0).size == (128, 96)
+    with pytest.raises(InputError, match="not the one that was imported"):
+        served.slide(1)
+    images.rename(tmp_path / "new")
+    with pytest.raises(InputError, match="the slide is missing"):
+        ServedProject(project, nothing, nothing)

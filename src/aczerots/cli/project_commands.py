@@ -62,8 +62,12 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
     locate_backbone(settings.backbone, "cpu", options)
     added = init_project(project, slides, settings, ConsoleProgress())
     with az.open_project(project) as made:
-        count, tiles = len(made.store.rounds.slides()), len(made.store.rounds.tiles())
-    sizes = count_of(count, "slide"), count_of(tiles, "tile"), count_of(len(settings.classes), "class", "classes")
+        there = made.store.progress()
+    sizes = (
+        count_of(there.slides, "slide"),
+        count_of(there.tiles, "tile"),
+        count_of(len(settings.classes), "class", "classes"),
+    )
     left_out = f"; left out: {count_of(len(added.left_out), 'file')}" if added.left_out else ""
     echo(f"Made {project}: {', '.join(sizes)}{left_out}")
     echo(f"Next: aczerots select {project}")
@@ -144,7 +148,7 @@ def status(project: ProjectFolder, as_json: Json = False) -> None:
         progress = opened.store.progress()
         read_twice = [asdict(a) for a in agreement(opened) if a.tiles]
         rounds, classes = round_rows(opened, progress), class_rows(opened, progress)
-        slides, following = len(opened.store.rounds.slides()), opened.next_step()
+        slides, following = progress.slides, opened.next_step()
         note = score_note(newest_metrics(opened))
     suggestion = advice(rounds)
     if as_json:

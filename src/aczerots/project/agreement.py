@@ -30,8 +30,8 @@ class Agreement:
 
 def agreement(project: Project) -> list[Agreement]:
     """Agreement per seen class; undrawn pixels count as "is not", pixels outside a tile's box do not count."""
-    first, second = project.store.answers.masks(), project.store.answers.masks(reading=1)
-    tiles = project.store.rounds.tiles()
+    second = project.store.answers.masks(reading=1)
+    first, tiles = (project.store.answers.masks(), project.store.rounds.tiles()) if second else ({}, [])
     pairs = [(first[i][tiles[i].inner], second[i][tiles[i].inner]) for i in first if i in second]
     rows = []
     for label in project.taxonomy.seen_ids:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from threading import Lock
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from aczerots.annotation.formats.masks import decode_mask, paste_tile
 from aczerots.annotation.store.store import ProjectStore
 from aczerots.errors import NotFoundError
-from aczerots.predict.segmenter import Segmenter, load_segmenter
 from aczerots.project.folder import Project
 from aczerots.project.running import Running
 from aczerots.slides.base import Box, Slide
 from aczerots.taxonomy import IGNORE
+
+if TYPE_CHECKING:
+    from aczerots.predict.segmenter import Segmenter
 
 
 @final
@@ -45,6 +47,8 @@ class RegionSegmenter:
 
     def _segmenter(self) -> Segmenter:
         """The newest model, opened once; its backbone serves the next ones too."""
+        from aczerots.predict.segmenter import load_segmenter  # takes longer to load than a server to start
+
         files = [self._project.model_file(r.number) for r in self._project.store.rounds.all() if r.model is not None]
         if not files or not files[-1].exists():
             raise NotFoundError("there is no model yet", fix="Run: aczerots select")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from aczerots.backbones.base import Backbone
-from aczerots.backbones.locate import locate_backbone, locate_device
 from aczerots.backbones.options import BackboneOptions
 from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import InputError
-from aczerots.loop.pool import Pool, describe, open_pool
 from aczerots.project.folder import Project
+
+if TYPE_CHECKING:
+    from aczerots.backbones.base import Backbone
+    from aczerots.loop.pool import Pool
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,10 @@ def open_project_pool(project: Project, running: Running) -> Pool:
         SettingsError: The backbone or the device is unknown.
         StorageError: The disk has not the room for the features.
     """
+    # Torch takes longer to load than a server to start.
+    from aczerots.backbones.locate import locate_device
+    from aczerots.loop.pool import describe, open_pool
+
     settings, tiles = project.settings, project.store.rounds.tiles()
     if not tiles:
         raise InputError("has no slides", where=project.folder, fix="Add some: aczerots import")
@@ -62,6 +68,8 @@ def open_backbone(project: Project, running: Running) -> Backbone:
         InputError: Its weights cannot be had.
         SettingsError: It or the device is unknown.
     """
+    from aczerots.backbones.locate import locate_backbone, locate_device
+
     settings = project.settings
     options = BackboneOptions(settings.refine_with, settings.precision, running.compiled, running.trust_remote_code)
     return locate_backbone(settings.backbone, locate_device(running.device), options)

@@ -174,7 +174,7 @@ def prediction(position: PathPosition, served: Served) -> models.PredictionInfo:
 def tile_image(position: PathPosition, served: Served) -> Response:
     """The picture under the masks of a tile: its window as the model sees it."""
     tile = served.tile(position)
-    slide = next(s for s in served.slides if s.id == tile.slide)
+    slide = served.slides[tile.slide]
     return Response(deepzoom.encode(slide.read(tile.window, (tile.size, tile.size))), media_type="image/jpeg")
 
 

@@ -17,7 +17,6 @@ from aczerots.annotation.store import people
 from aczerots.engine.progress import Progress
 from aczerots.errors import MissingExtraError, SettingsError
 from aczerots.project.folder import Project, open_project
-from aczerots.project.rounds import fit_round, measure_round, propose_round
 from aczerots.project.running import Running
 
 if TYPE_CHECKING:
@@ -37,6 +36,8 @@ class Link:
 
 def next_round(project: Project, running: Running) -> None:
     """Fit to all answers, propose the next round, and measure the one before."""
+    from aczerots.project.rounds import fit_round, measure_round, propose_round  # long to load: not for the start
+
     # The next round first: annotators go on while the one before is measured.
     fit_round(project, running, measure=False)
     propose_round(project, running)

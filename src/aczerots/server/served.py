@@ -13,6 +13,7 @@ from aczerots.annotation.store.records import PickRecord
 from aczerots.engine.progress import Progress
 from aczerots.errors import NotFoundError
 from aczerots.project.folder import Project
+from aczerots.project.slides import check_there
 from aczerots.server.deepzoom import DeepZoom
 from aczerots.server.jobs import JobRunner
 from aczerots.slides.base import Box, Slide, Tile
@@ -24,14 +25,14 @@ class ServedProject:
 
     Attributes:
         taxonomy: The classes with their descriptions.
-        slides: The slides; a slide keeps its place.
+        records: What is known of its slides; a slide keeps its place.
         advance: Fits, measures and proposes the next round.
         segment: What the newest model sees in a box (level-0 pixels) of a slide, label ids uint8 [height, width].
         jobs: Runs ``advance`` in the background.
         zoom: Deep-zoom tiles of the slides.
 
     Raises:
-        InputError: A slide is missing or has changed.
+        InputError: A slide is missing.
     """
 
     def __init__(
@@ -45,7 +46,9 @@ class ServedProject:
         self.taxonomy = describe_taxonomy(project.taxonomy, project.settings.text)
         self.advance, self.segment = advance, segment
         self.jobs, self.zoom = JobRunner(), DeepZoom()
-        self.slides, self._pool = tuple(project.slides.values()), project.store.rounds.tiles()
+        self.records, self._pool = tuple(project.store.rounds.slides()), project.store.rounds.tiles()
+        check_there(self.records, project.folder)
+        self._places = {r.id: i for i, r in enumerate(self.records)}
         self._picks: tuple[int, Mapping[int, PickRecord]] = -1, {}
         self._lock = Lock()
 
@@ -54,9 +57,15 @@ class ServedProject:
         """Its tiles, those of slides included that were imported since the server was started."""
         pool = self.store.rounds.tiles()
         if len(pool) > len(self._pool):
-            self.project = replace(self.project)  # a project opens its slides once
-            self.slides, self._pool = tuple(self.project.slides.values()), pool
+            self.project = replace(self.project)  # a project lists its slides once
+            self.records, self._pool = tuple(self.store.rounds.slides()), pool
+            self._places = {r.id: i for i, r in enumerate(self.records)}
         return self._pool
+
+    @property
+    def slides(self) -> Mapping[str, Slide]:
+        """Its slides by id; each is opened, and checked, when it is first asked for."""
+        return self.project.slides
 
     @property
     def strategy(self) -> str:
@@ -81,9 +90,13 @@ class ServedProject:
         Raises:
             NotFoundError: No such slide.
         """
-        if number >= len(self.slides):
+        if number >= len(self.records):
             raise NotFoundError(f"there is no slide {number}")
-        return self.slides[number]
+        return self.slides[self.records[number].id]
+
+    def place(self, slide: str) -> int:
+        """The place of a slide."""
+        return self._places[slide]
 
     def pick(self, position: int) -> tuple[int, PickRecord]:
         """(number of the newest round, newest pick of a tile); picks are read once per round.

@@ -47,8 +47,8 @@ def project_info(served: ServedProject, user: str, version: str) -> models.Proje
             for i, c in enumerate(served.taxonomy.classes)
         ],
         slides=[
-            models.SlideInfo(number=i, id=s.id, width=s.size[0], height=s.size[1], mpp=s.mpp)
-            for i, s in enumerate(served.slides)
+            models.SlideInfo(number=i, id=r.id, width=r.width, height=r.height, mpp=r.mpp)
+            for i, r in enumerate(served.records)
         ],
     )
 
@@ -64,7 +64,7 @@ def tile_info(served: ServedProject, position: int) -> models.TileInfo:
     inner = Box(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
     return models.TileInfo(
         position=position,
-        slide=next(i for i, slide in enumerate(served.slides) if slide.id == tile.slide),
+        slide=served.place(tile.slide),
         box=_rectangle(tile.box),
         window=_rectangle(tile.window),
         size=tile.size,

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from aczerots.annotation.store.database import Database, now_utc
 from aczerots.annotation.store.records import AnswerKind, RoundState
-from aczerots.annotation.store.tables import AnswerRow, LeaseRow, PickRow, RefusedRow, RoundRow, TileRow
+from aczerots.annotation.store.tables import AnswerRow, LeaseRow, PickRow, RefusedRow, RoundRow, SlideRow, TileRow
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,14 @@ class Progress:
         rounds: Per round, ascending.
         classes: Per class with drawings, by label id.
         refused: Refused answers that are kept.
+        slides: Slides of the pool.
     """
 
     tiles: int
     rounds: tuple[RoundProgress, ...]
     classes: tuple[ClassProgress, ...]
     refused: int
+    slides: int
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ def read_progress(database: Database, now: datetime | None = None) -> Progress:
         tiles = s.scalar(select(func.count()).select_from(TileRow)) or 0
         rounds = tuple(_round(s, row, now) for row in s.scalars(select(RoundRow).order_by(RoundRow.number)))
         refused = s.scalar(select(func.count()).select_from(RefusedRow)) or 0
-        return Progress(tiles, rounds, _classes(s), refused)
+        slides = s.scalar(select(func.count()).select_from(SlideRow)) or 0
+        return Progress(tiles, rounds, _classes(s), refused, slides)
 
 
 def _round(session: Session, row: RoundRow, now: datetime) -> RoundProgress:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -32,26 +32,25 @@ def patch_name(tile: Tile) -> str:
     return f"{tile.slide}-patch-{b.x}_{b.y}_{b.width}_{b.height}"
 
 
-def find_image(slides: Sequence[Slide], name: str) -> Image:
+def find_image(slides: Mapping[str, Slide], name: str) -> Image:
     """The image of a name. QuPath may leave ``.ome`` at the end, and encode spaces as in an address.
 
     Raises:
         NotFoundError: No slide of that name, or the part lies outside of it.
     """
-    known = {slide.id: slide for slide in slides}
     for candidate in (name, unquote(name)):
-        slide = _slide(known, candidate)
+        slide = _slide(slides, candidate)
         if slide is not None:
             return Image(slide, None)
         match = _PATCH.fullmatch(candidate)
-        slide = None if match is None else _slide(known, match["slide"])
+        slide = None if match is None else _slide(slides, match["slide"])
         if match is not None and slide is not None:
             corner = int(match["x"]), int(match["y"])
             return Image(slide, inside(slide, corner, (int(match["w"]), int(match["h"]))))
     raise NotFoundError(f"there is no image {name[:200]!r}", fix="Images enter by: aczerots import")
 
 
-def _slide(known: dict[str, Slide], name: str) -> Slide | None:
+def _slide(known: Mapping[str, Slide], name: str) -> Slide | None:
     return known.get(name) or known.get(name.removesuffix(".ome"))
 
 
