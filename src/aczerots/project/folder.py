@@ -17,8 +17,9 @@ from aczerots.engine.progress import Progress
 from aczerots.errors import AczerotsError, InputError, SettingsError
 from aczerots.project.settings import FILE, ProjectSettings, read_settings, write_settings
 from aczerots.project.slides import find_files, pool_tiles, reopen, slide_name, slide_record
-from aczerots.slides.base import Slide
-from aczerots.slides.open import open_slide
+from aczerots.slides.base import Box, Slide
+from aczerots.slides.frame import Frame, frame_of
+from aczerots.slides.open import SLIDE_SUFFIXES, open_slide
 from aczerots.slides.pixels import PixelCache
 from aczerots.storage.files import make_folder
 from aczerots.taxonomy import Taxonomy
@@ -73,6 +74,20 @@ class Project:
             fix = f"Name the file as its slide ({', '.join(sorted(known)[:5])}, ...); ingest takes --slide too"
             raise InputError(f"there is no slide {name!r}", where=path, fix=fix)
         return name
+
+    def frame(self, slide: str) -> Frame:
+        """The frame that other programs have for a slide. Only this slide is opened, not all of them.
+
+        Raises:
+            InputError: There is no such slide, or its file is missing.
+        """
+        record = next((r for r in self.store.rounds.slides() if r.id == slide), None)
+        if record is None:
+            raise InputError(f"there is no slide {slide!r}")
+        path = self.folder.resolve() / record.path
+        if not path.exists() and path.suffix.lower() not in SLIDE_SUFFIXES:
+            return Frame(Box(0, 0, record.width, record.height), True)
+        return frame_of(open_slide(path, record.mpp, id=record.id))
 
     def next_step(self) -> str:
         """The command that goes on from here."""
