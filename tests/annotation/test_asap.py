@@ -69,7 +69,7 @@ def test_shapes_without_area_are_listed_as_unused(corners: list[tuple[object, ob
 def test_masks_go_to_qupath_and_back(mask_seed: int) -> None:
     mask = np.random.default_rng(mask_seed).choice(np.array([0, 1, 2, IGNORE], np.uint8), (9, 12))
     regions = [(TAXONOMY.names[i], TAXONOMY.classes[i].color, polygon) for i, polygon in vectorise(mask, WINDOW)]
-    text = write_asap(regions, "slide", (WINDOW.x, WINDOW.y))
+    text = write_asap(regions, "slide", (WINDOW.x, WINDOW.y), "")
     # The extension adds no origin to what it reads; what it sends back is relative to the frame it was sent for.
     whole = text.replace('X="100" Y="40"', 'X="0" Y="0"', 1)
     back = read_asap(whole.encode(), TAXONOMY)
@@ -79,7 +79,7 @@ def test_masks_go_to_qupath_and_back(mask_seed: int) -> None:
 
 def test_the_file_is_what_the_extension_looks_for() -> None:
     (label, polygon), *_ = vectorise(np.zeros((2, 3), np.uint8), Box(5, 6, 3, 2))
-    root = ET.fromstring(write_asap([(TAXONOMY.names[1], (0, 200, 0), polygon)], "a", (0, 0)))
+    root = ET.fromstring(write_asap([(TAXONOMY.names[1], (0, 200, 0), polygon)], "a", (0, 0), ""))
     assert label == 0
     (found,) = root.iter("Annotation")
     assert found.attrib["Name"] == TAXONOMY.names[1]

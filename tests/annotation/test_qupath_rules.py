@@ -25,6 +25,7 @@ from aczerots.project.ingest import Ingested, Intake, ingest_files
 from aczerots.project.qupath import export_qupath
 from aczerots.project.settings import make_settings
 from aczerots.slides.base import Box
+from aczerots.slides.frame import Frame
 from aczerots.taxonomy import IGNORE, Taxonomy, TissueClass
 
 VERSIONS = ("0.2", "0.3", "0.4", "0.5")
@@ -118,7 +119,7 @@ def test_polygons_of_maps_obey_the_rules_but_have_no_ids():
     features = polygon_features(labels, TAXONOMY, (4.0, 4.0), mpp=0.5)
     for i, one in enumerate(features):
         one["id"] = f"00000000-0000-4000-8000-{i:012d}"  # QuPath gives its own
-    found = read_objects(geojson(features))
+    found = read_objects(geojson(features, Frame(Box(3, 4, 48, 48), False)))
     assert {o.names for o in found} == {("tumor",), ("Immune", "dense"), ("stroma",), ("necrosis",)}
     assert all(o.measurements["Area mm^2"] > 0 for o in found)
 

@@ -18,6 +18,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 from shapely.geometry import shape
 from tests.maps.conftest import map_slide
+from tests.slides.pyramids import write_scn
 
 from aczerots.engine.progress import Silent
 from aczerots.errors import InputError, SettingsError
@@ -259,6 +260,26 @@ def test_plain_images_need_a_resolution_if_the_model_has_one(
     with (tmp_path / "out" / "areas.csv").open() as file:
         table = list(csv.DictReader(file))
     assert sum(float(r["mm2"]) for r in table) == pytest.approx(300 * 200 * 0.0625e-6, rel=0.01)
+
+
+def test_maps_of_a_partly_scanned_slide_are_in_the_frame_of_qupath(
+    model_file: Path, pixels: np.ndarray, tmp_path: Path
+) -> None:
+    scn = write_scn(tmp_path / "a.scn", pixels[200:584, 200:712], (300, 500), (1200, 1000))
+    _, failures = predict_slides(model_file, [scn], tmp_path / "out", options=MapOptions(True, everywhere=True))
+    assert failures == []
+    frame = {"part": "openslide bounds", "offset": [300, 500], "size": [512, 384], "unit": "level-0 pixels"}
+    polygons = json.loads((tmp_path / "out" / "a.geojson").read_text())
+    assert polygons["frame"] == json.loads((tmp_path / "out" / "a.json").read_text())["frame"] == frame
+    bounds = np.array([shape(f["geometry"]).bounds for f in polygons["features"]])
+    assert (*bounds[:, :2].min(axis=0), *bounds[:, 2:].max(axis=0)) == (0, 0, 512, 384)
+    assert zarr.open_array(tmp_path / "out" / "a.probabilities.zarr", mode="r").attrs["frame"] == frame
+    for name in ("a.labels.ome.tif", "a.labels.tif"):
+        with tifffile.TiffFile(tmp_path / "out" / name) as tiff:
+            assert tiff.series[0].shape == (384, 512)
+            assert "openslide bounds, offset 300, 500" in str(tiff.pages[0].description)
+    with openslide.OpenSlide(tmp_path / "out" / "a.labels.tif") as plain:
+        assert plain.level_dimensions[0] == (512, 384)
 
 
 def test_plan_of_a_slide_without_resolution_is_refused(segmenter: Segmenter) -> None:

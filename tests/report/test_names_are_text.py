@@ -24,6 +24,7 @@ from aczerots.server.monai.labels import write_asap_label
 from aczerots.simulation.experiment.table import write_table
 from aczerots.simulation.run_folder import _csv
 from aczerots.slides.base import Box
+from aczerots.slides.frame import Frame
 from aczerots.storage.csv_file import cell_text, text_cell
 from aczerots.taxonomy import Taxonomy, TissueClass
 from tests.annotation.qupath_reader import read_class
@@ -150,6 +151,7 @@ def test_qupath_can_tell_all_classes_apart() -> None:
 
 def test_xml_holds_every_name_and_gives_it_back() -> None:
     labels = np.arange(len(NAMES), dtype=np.uint8).repeat(8)[None].repeat(8, 0)
-    text = write_asap_label(labels, Box(0, 0, labels.shape[1], 8), 'slide "x" <&>\x1b', TAXONOMY, 0)
+    box = Box(0, 0, labels.shape[1], 8)
+    text = write_asap_label(labels, box, Frame(box, True), 'slide "x" <&>\x1b', TAXONOMY, 0)
     assert len(list(ET.fromstring(text).iter("Annotation"))) == len(NAMES)
     assert [d.label for d in read_asap(text.encode(), TAXONOMY).drawings] == list(range(len(NAMES)))

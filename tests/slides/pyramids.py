@@ -66,3 +66,26 @@ def write_ome(
         for factor in factors:
             file.write(ordered(reduced(pixels, factor)), subfiletype=1, **options)
     return path
+
+
+def write_scn(
+    path: Path, pixels: NDArray[np.uint8], offset: tuple[int, int], whole: tuple[int, int], mpp: float = 0.5
+) -> Path:
+    """A Leica slide of which only a part was scanned: ``pixels`` at ``offset`` (x, y) in a frame of size ``whole``."""
+    nm, (height, width) = round(1000 * mpp), pixels.shape[:2]
+    place = {"sizeX": width * nm, "sizeY": height * nm, "offsetX": offset[0] * nm, "offsetY": offset[1] * nm}
+    view = " ".join(f'{name}="{value}"' for name, value in place.items())
+    text = (
+        '<scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01">'
+        f'<collection name="c" uuid="u" sizeX="{whole[0] * nm}" sizeY="{whole[1] * nm}"><barcode/>'
+        '<image name="i" uuid="v"><creationDate>2020-01-01T00:00:00Z</creationDate><device model="m" version="1"/>'
+        f'<pixels sizeX="{width}" sizeY="{height}"><dimension sizeX="{width}" sizeY="{height}" r="0" ifd="0"/></pixels>'
+        f'<view {view} spacingZ="0"/><scanSettings><objectiveSettings><objective>20</objective></objectiveSettings>'
+        "<illuminationSettings><numericalAperture>0.75</numericalAperture>"
+        "<illuminationSource>brightfield</illuminationSource></illuminationSettings></scanSettings></image>"
+        "</collection></scn>"
+    )
+    facts = {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER", "metadata": None}
+    with tifffile.TiffWriter(path, bigtiff=True) as file:
+        file.write(pixels, tile=(256, 256), photometric="rgb", compression="jpeg", description=text, **facts)
+    return path

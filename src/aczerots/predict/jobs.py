@@ -10,6 +10,7 @@ from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import AczerotsError, InputError
 from aczerots.predict.segmenter import Segmenter, load_segmenter
 from aczerots.predict.slide_map import MapOptions, SlideMap, SlideTask, segment_slide
+from aczerots.slides.frame import as_shown
 from aczerots.slides.open import open_slide
 from aczerots.storage.remote import OutFolder, SlideFetcher, name_of, open_folder
 from aczerots.taxonomy import TissueClass
@@ -124,7 +125,7 @@ class Mapper:
             self._open = None
             # Other workers open the slide again, with nothing new to tell.
             tell = notes.say if unit.stage == "begin" else None
-            slide = open_slide(self._fetcher.fetch(place), self._job.mpp, tell=tell)
+            slide = as_shown(open_slide(self._fetcher.fetch(place), self._job.mpp, tell=tell))
             self._open = place, SlideTask(self._segmenter, slide, self._out, self._job.options)
         return self._open[1]
 

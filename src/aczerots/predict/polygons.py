@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from aczerots.annotation.formats.qupath_classes import qupath_names
 from aczerots.errors import extra_needed
+from aczerots.slides.frame import Frame
 from aczerots.taxonomy import IGNORE, Taxonomy
 
 TOLERANCE = 1.0
@@ -76,7 +77,8 @@ def polygon_features(
     return features
 
 
-def geojson(features: list[dict[str, Any]]) -> str:
-    """The features as a GeoJSON document, one per line."""
+def geojson(features: list[dict[str, Any]], frame: Frame) -> str:
+    """The features as a GeoJSON document, one per line; it states the frame of their coordinates."""
+    stated = json.dumps(frame.stated, separators=(",", ":"))
     lines = ",\n".join(json.dumps(f, separators=(",", ":")) for f in features)
-    return f'{{"type":"FeatureCollection","features":[\n{lines}\n]}}\n'
+    return f'{{"type":"FeatureCollection","frame":{stated},"features":[\n{lines}\n]}}\n'

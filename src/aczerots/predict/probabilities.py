@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from aczerots.predict.blend import ChunkScores, blocks
+from aczerots.slides.frame import Frame
 from aczerots.slides.tissue import TissueMask
 from aczerots.slides.windows import TIFF_TILE, Chunk, WindowPlan
 from aczerots.taxonomy import Taxonomy
@@ -21,19 +22,20 @@ class ProbabilityStore:
     """A zarr array uint8 [C, h, w]: 255 is probability 1, all classes are 0 where there is no tissue.
 
     A pixel is the mean over a square of ``downsample`` map pixels, the largest power of two that is not above a cell
-    of the model. The attributes say what it is: ``classes``, ``level0_per_pixel``, ``mpp``.
+    of the model. The attributes say what it is: ``classes``, ``level0_per_pixel``, ``mpp``, ``frame``.
 
     Args:
         path: The zarr folder; one with the same key is gone on with, another one is replaced.
         plan: The plan of the slide.
         taxonomy: The classes.
         key: Of everything that decides the content.
+        frame: The frame of the plan.
 
     Attributes:
         new: Whether there was none to go on with.
     """
 
-    def __init__(self, path: Path, plan: WindowPlan, taxonomy: Taxonomy, key: str) -> None:
+    def __init__(self, path: Path, plan: WindowPlan, taxonomy: Taxonomy, key: str, frame: Frame) -> None:
         import zarr
 
         self._plan, self._path = plan, path
@@ -43,6 +45,7 @@ class ProbabilityStore:
             "classes": list(taxonomy.names),
             "level0_per_pixel": plan.scale * f,
             "mpp": None if plan.mpp is None else plan.mpp * f,
+            "frame": frame.stated,
         }
         self._array: Any = _existing(path, key)
         self.new = self._array is None

@@ -99,7 +99,7 @@ def _layout(pyramid: LabelPyramid) -> bool:
     return sum(w * h for w, h in pyramid.sizes) > 2**31
 
 
-def write_ome_tiff(path: Path, pyramid: LabelPyramid, mpp: float | None, name: str, key: str) -> None:
+def write_ome_tiff(path: Path, pyramid: LabelPyramid, mpp: float | None, name: str, key: str, *, about: str) -> None:
     """The pyramid as OME-TIFF, levels in sub-directories: grey values are label ids, 255 is no tissue.
 
     Args:
@@ -108,12 +108,13 @@ def write_ome_tiff(path: Path, pyramid: LabelPyramid, mpp: float | None, name: s
         mpp: Micrometres per pixel of the map.
         name: Name of the image in the file.
         key: Names the content; equal keys give equal bytes.
+        about: Description of the image.
 
     Raises:
         StorageError: It cannot be written.
     """
     facts: dict[str, Any] = {"axes": "YX", "Name": xml_text(name), "UUID": str(uuid.uuid5(uuid.NAMESPACE_OID, key))}
-    facts["Creator"] = "aczerots"
+    facts |= {"Creator": "aczerots", "Description": about}
     if mpp is not None:
         facts |= {f"PhysicalSize{a}": mpp for a in "XY"} | {f"PhysicalSize{a}Unit": "µm" for a in "XY"}
     with atomic_write(path) as temporary:
@@ -131,7 +132,9 @@ def write_ome_tiff(path: Path, pyramid: LabelPyramid, mpp: float | None, name: s
             raise StorageError(f"cannot be written ({error})", where=path) from error
 
 
-def write_plain_tiff(path: Path, pyramid: LabelPyramid, mpp: float | None, palette: NDArray[np.uint8]) -> None:
+def write_plain_tiff(
+    path: Path, pyramid: LabelPyramid, mpp: float | None, palette: NDArray[np.uint8], *, about: str
+) -> None:
     """The pyramid as a plain tiled TIFF, a directory per level: palette indices are label ids.
 
     Viewers show it in the colours of the classes; OpenSlide opens it as a generic tiled TIFF.
@@ -141,6 +144,7 @@ def write_plain_tiff(path: Path, pyramid: LabelPyramid, mpp: float | None, palet
         pyramid: The labels.
         mpp: Micrometres per pixel of the map, stored as resolution tags.
         palette: RGB uint8 [256, 3].
+        about: Description of the image.
 
     Raises:
         StorageError: It cannot be written.
@@ -154,6 +158,7 @@ def write_plain_tiff(path: Path, pyramid: LabelPyramid, mpp: float | None, palet
                         pyramid.encoded(level),
                         **_options(size),
                         subfiletype=1 if level else 0,
+                        description=None if level else about,
                         resolution=_resolution(None if mpp is None else mpp * 2**level),
                         metadata=None,
                         photometric="palette",

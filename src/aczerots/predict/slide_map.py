@@ -22,6 +22,7 @@ from aczerots.predict.pyramid import LabelPyramid
 from aczerots.predict.segmenter import Segmenter
 from aczerots.predict.write import write_map
 from aczerots.slides.base import Box, Slide
+from aczerots.slides.frame import frame_of
 from aczerots.slides.image import ImageSlide
 from aczerots.slides.tissue import TissueMask, everything, find_tissue
 from aczerots.slides.windows import Chunk, WindowPlan
@@ -215,7 +216,13 @@ class SlideTask:
             out.keep(name)
         kept = [*written, f"{self._slide.id}.probabilities.zarr"] if self._options.probabilities else written
         counts = tuple(int(n) for n in np.sum([c.counts for c in done_chunks], axis=0))
-        content = {"key": self._key, "slide": self._slide.id, "counts": counts, "classes": taxonomy.names}
+        content: dict[str, Any] = {
+            "key": self._key,
+            "slide": self._slide.id,
+            "counts": counts,
+            "classes": taxonomy.names,
+        }
+        content["frame"] = frame_of(self._slide).stated
         text = json.dumps(content | {"mpp": self._plan.mpp, "files": kept}, indent=1) + "\n"
         write_text_atomic(out.local / self._record, text)
         out.keep(self._record)
@@ -248,11 +255,11 @@ class SlideTask:
         name = f"{self._slide.id}.probabilities.zarr"
         self._out.fetch(f"{name}/zarr.json")
         taxonomy = self._segmenter.card.taxonomy
-        store = ProbabilityStore(self._out.local / name, self._plan, taxonomy, self._key)
+        store = ProbabilityStore(self._out.local / name, self._plan, taxonomy, self._key, frame_of(self._slide))
         if begin and store.new:
             # Elsewhere there may be parts of another one.
             self._out.drop(name)
-            store = ProbabilityStore(self._out.local / name, self._plan, taxonomy, self._key)
+            store = ProbabilityStore(self._out.local / name, self._plan, taxonomy, self._key, frame_of(self._slide))
             self._out.keep(f"{name}/zarr.json")
         return store
 

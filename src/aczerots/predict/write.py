@@ -13,6 +13,7 @@ from aczerots.predict.polygons import geojson, polygon_features
 from aczerots.predict.pyramid import LabelPyramid, write_ome_tiff, write_plain_tiff
 from aczerots.report.images import display_palette, overlay, write_palette_png, write_png
 from aczerots.slides.base import Box, Slide
+from aczerots.slides.frame import frame_of
 from aczerots.slides.image import ImageSlide
 from aczerots.slides.pixels import nearest
 from aczerots.slides.tissue import thumbnail
@@ -27,7 +28,7 @@ TRACED = 26_000_000
 def write_map(
     slide: Slide, plan: WindowPlan, pyramid: LabelPyramid, taxonomy: Taxonomy, out: Path, key: str, progress: Progress
 ) -> list[str]:
-    """Write the files of a slide from its labels.
+    """Write the files of a slide from its labels, in the frame of the slide, which they state.
 
     Args:
         slide: The slide.
@@ -45,7 +46,7 @@ def write_map(
         InputError: The slide cannot be read.
         StorageError: A file cannot be written.
     """
-    names = [f"{slide.id}.overlay.png"]
+    names, frame = [f"{slide.id}.overlay.png"], frame_of(slide)
     write_png(out / names[0], _overlay(slide, pyramid, taxonomy), compression=2)
     if isinstance(slide, ImageSlide):
         names.append(f"{slide.id}.mask.png")
@@ -53,8 +54,8 @@ def write_map(
         write_palette_png(out / names[-1], labels, taxonomy)
     else:
         names += [f"{slide.id}.labels.ome.tif", f"{slide.id}.labels.tif"]
-        write_ome_tiff(out / names[-2], pyramid, plan.mpp, slide.id, key)
-        write_plain_tiff(out / names[-1], pyramid, plan.mpp, display_palette(taxonomy))
+        write_ome_tiff(out / names[-2], pyramid, plan.mpp, slide.id, key, about=str(frame))
+        write_plain_tiff(out / names[-1], pyramid, plan.mpp, display_palette(taxonomy), about=str(frame))
     level = pyramid.level_within(min(TRACED, int(plan.size[0] * plan.size[1] / (plan.cell / 4) ** 2) + 1))
     # A level is the map halved so often, whatever the rounding of its size.
     scale = plan.scale * 2**level
@@ -66,7 +67,7 @@ def write_map(
         progress.say(f"{slide.id}: no polygons; {error}")
         return names
     names.append(f"{slide.id}.geojson")
-    write_text_atomic(out / names[-1], geojson(features))
+    write_text_atomic(out / names[-1], geojson(features, frame))
     return names
 
 

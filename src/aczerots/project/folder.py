@@ -19,7 +19,10 @@ from aczerots.errors import AczerotsError, InputError, SettingsError
 from aczerots.project.patients import read_slide_mpp
 from aczerots.project.settings import FILE, ProjectSettings, read_settings, write_settings
 from aczerots.project.slides import OpenedFile, ProjectSlides, SlideReader, find_files, slide_file, slide_name
+from aczerots.slides.base import Box
 from aczerots.slides.files import NoResolutionError
+from aczerots.slides.frame import Frame, frame_of
+from aczerots.slides.open import SLIDE_SUFFIXES, read_slide
 from aczerots.storage.files import make_folder
 from aczerots.taxonomy import Taxonomy
 
@@ -73,6 +76,20 @@ class Project:
             fix = f"Name the file as its slide ({', '.join(sorted(known)[:5])}, ...); ingest takes --slide too"
             raise InputError(f"there is no slide {name!r}", where=path, fix=fix)
         return name
+
+    def frame(self, slide: str) -> Frame:
+        """The frame that other programs have for a slide. Only this slide is opened, not all of them.
+
+        Raises:
+            InputError: There is no such slide, or its file is missing.
+        """
+        record = next((r for r in self.store.rounds.slides() if r.id == slide), None)
+        if record is None:
+            raise InputError(f"there is no slide {slide!r}")
+        path = self.folder.resolve() / record.path
+        if not path.exists() and path.suffix.lower() not in SLIDE_SUFFIXES:
+            return Frame(Box(0, 0, record.width, record.height), True)
+        return frame_of(read_slide(path, record.mpp, id=record.id))
 
     def next_step(self) -> str:
         """The command that goes on from here."""

@@ -107,11 +107,22 @@ def ingest_files(
         contents.append(read_geojson(path, project.taxonomy))
         progress.step("read", i + 1, len(files))
     reports = []
-    for path, name, content in zip(files, slides, contents, strict=True):
+    for path, name, read in zip(files, slides, contents, strict=True):
+        content = _in_level0(project, path, name, read, progress)
         report = Ingested(path, name, len(content.drawings), unused=list(content.unused))
         take_drawings(project, content, intake, report, progress)
         reports.append(report)
     return reports
+
+
+def _in_level0(project: Project, path: Path, slide: str, content: Drawings, progress: Progress) -> Drawings:
+    """The drawings of a file moved from the frame of other programs to level-0 pixels of the whole slide."""
+    offset = project.frame(slide).offset if content.drawings else (0, 0)
+    own = {t.id: (t.box.x, t.box.y) for t in project.store.rounds.tiles() if t.id in content.corners}
+    if offset != (0, 0) and any(content.corners[tile] == corner for tile, corner in own.items()):
+        progress.say(f"{path.name}: its tiles are in the frame of the whole slide, as older versions wrote them")
+        return content
+    return content.moved(offset)
 
 
 def take_drawings(
@@ -121,7 +132,7 @@ def take_drawings(
 
     Args:
         project: The project.
-        content: The drawings.
+        content: The drawings, in level-0 pixels of the whole slide.
         intake: How to take them.
         report: Names the slide; gets what became of the drawings.
         progress: Receives progress.

@@ -15,7 +15,8 @@ from aczerots.engine.progress import Progress
 from aczerots.errors import InputError, extra_needed
 from aczerots.project.folder import Project
 from aczerots.report.images import write_palette_png
-from aczerots.slides.base import Box, Slide, Tile
+from aczerots.slides.base import Box, Tile
+from aczerots.slides.frame import frame_of
 from aczerots.slides.image import MAX_PIXELS
 from aczerots.slides.labels import MaskFile, absent_classes
 from aczerots.storage.files import atomic_write, make_folder
@@ -25,7 +26,8 @@ from aczerots.taxonomy import IGNORE
 def export_masks(project: Project, out: Path, form: str) -> list[Path]:
     """Write a label image per slide with drawings, IGNORE where nothing is drawn.
 
-    The image has the resolution that tiles are read at: level 0, unless the project has an ``mpp``.
+    The image shows the part of the slide that other programs show, and states it. It has the resolution that tiles are
+    read at: level 0, unless the project has an ``mpp``.
 
     Args:
         project: The project.
@@ -48,35 +50,36 @@ def export_masks(project: Project, out: Path, form: str) -> list[Path]:
     make_folder(out)
     written = []
     for name, masks in drawn.items():
-        labels = _join(project.slides[name], masks)
+        frame = frame_of(project.slides[name])
+        labels = _join(name, frame.box, masks)
         path = out / f"{name}.{'png' if form == 'png' else 'ome.tif'}"
         if form == "png":
-            write_palette_png(path, labels, project.taxonomy)
+            write_palette_png(path, labels, project.taxonomy, about=str(frame))
         else:
-            _write_ome(path, labels, masks[0][0].mpp)
+            _write_ome(path, labels, masks[0][0].mpp, str(frame))
         written.append(path)
     return written
 
 
-def _join(slide: Slide, masks: Sequence[tuple[Tile, NDArray[np.uint8]]]) -> NDArray[np.uint8]:
-    """Masks of tiles in one label image of the slide, uint8 [h, w], at the resolution of the tiles."""
+def _join(name: str, part: Box, masks: Sequence[tuple[Tile, NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+    """Masks of tiles in one label image of a part of a slide, uint8 [h, w], at the resolution of the tiles."""
     tile = masks[0][0]
     step = tile.window.width / tile.size
-    width, height = (max(1, round(n / step)) for n in slide.size)
+    width, height = (max(1, round(n / step)) for n in (part.width, part.height))
     if width * height > MAX_PIXELS:
         fix = "Use --format qupath"
-        raise InputError(f"a label image of {width} x {height} pixels is too large", where=slide.id, fix=fix)
+        raise InputError(f"a label image of {width} x {height} pixels is too large", where=name, fix=fix)
     labels = np.full((height, width), IGNORE, dtype=np.uint8)
     for tile, mask in masks:
-        paste_tile(labels, (0, 0), step, tile, mask)
+        paste_tile(labels, (part.x, part.y), step, tile, mask)
     return labels
 
 
-def _write_ome(path: Path, labels: NDArray[np.uint8], mpp: float | None) -> None:
+def _write_ome(path: Path, labels: NDArray[np.uint8], mpp: float | None, about: str = "") -> None:
     with extra_needed("project", "writing OME-TIFF"):
         import tifffile
     sizes = {} if mpp is None else {"PhysicalSizeX": mpp, "PhysicalSizeY": mpp}
-    metadata = {"axes": "YX", "Name": xml_text(path.name.removesuffix(".ome.tif")), **sizes}
+    metadata = {"axes": "YX", "Name": xml_text(path.name.removesuffix(".ome.tif")), "Description": about, **sizes}
     with atomic_write(path) as temporary:
         tifffile.imwrite(temporary, labels, ome=True, compression="zlib", tile=(256, 256), metadata=metadata)
 

@@ -1,7 +1,7 @@
 """GeoJSON for QuPath: the tiles of a round as locked frames, what is drawn or drafted in them as annotations.
 
 Keys are those of QuPath's own export (``objectType``, ``classification``, ``isLocked``, ``measurements``,
-``metadata``), coordinates level-0 pixels.
+``metadata``), coordinates level-0 pixels in the frame that QuPath has for the slide, which the file states.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from aczerots.annotation.formats.raster import vectorise
 from aczerots.annotation.store.records import Answer, AnswerKind, PickRecord
 from aczerots.project.folder import Project
 from aczerots.slides.base import Tile
+from aczerots.slides.frame import Frame
 from aczerots.storage.files import write_text_atomic
 
 _NAMESPACE = uuid.UUID("5b8bd1ee-59ea-5f0b-9c25-cb0c0b0f3c6a")
@@ -37,20 +38,30 @@ def export_qupath(project: Project, out: Path, number: int) -> list[Path]:
         The files.
 
     Raises:
+        InputError: A slide is missing.
         StorageError: A file cannot be written.
     """
     tiles = project.store.rounds.tiles()
-    by_slide: dict[str, list[dict[str, Any]]] = {}
+    by_slide: dict[str, list[PickRecord]] = {}
     for pick in project.store.rounds.picks(number):
-        tile = tiles[pick.tile]
-        by_slide.setdefault(tile.slide, []).extend(_features(project, pick, tile))
+        by_slide.setdefault(tiles[pick.tile].slide, []).append(pick)
     written = []
-    for slide, features in by_slide.items():
-        path = out / f"{slide}.geojson"
-        content = json.dumps({"type": "FeatureCollection", "features": features}, allow_nan=False)
+    for slide, picks in by_slide.items():
+        path, frame = out / f"{slide}.geojson", project.frame(slide)
+        features = [_moved(f, frame) for pick in picks for f in _features(project, pick, tiles[pick.tile])]
+        collection = {"type": "FeatureCollection", "frame": frame.stated, "features": features}
+        content = json.dumps(collection, allow_nan=False)
         write_text_atomic(path, content + "\n")
         written.append(path)
     return written
+
+
+def _moved(feature: dict[str, Any], frame: Frame) -> dict[str, Any]:
+    """A feature of level-0 pixels in the frame of other programs."""
+    dx, dy = frame.offset
+    rings = feature["geometry"]["coordinates"]
+    feature["geometry"]["coordinates"] = [[[x - dx, y - dy] for x, y in ring] for ring in rings]
+    return feature
 
 
 def _features(project: Project, pick: PickRecord, tile: Tile) -> Iterator[dict[str, Any]]:

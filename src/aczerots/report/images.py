@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from aczerots.errors import InputError
 from aczerots.storage.files import write_bytes_atomic
@@ -33,8 +34,10 @@ def display_palette(taxonomy: Taxonomy) -> NDArray[np.uint8]:
     return palette
 
 
-def write_palette_png(path: Path, labels: NDArray[np.uint8], taxonomy: Taxonomy) -> None:
+def write_palette_png(path: Path, labels: NDArray[np.uint8], taxonomy: Taxonomy, about: str = "") -> None:
     """Write label ids uint8 [h, w] as an indexed PNG in the taxonomy's colours; replaces the file.
+
+    ``about`` is kept in the file as its description.
 
     Raises:
         InputError: An id outside the taxonomy.
@@ -43,7 +46,7 @@ def write_palette_png(path: Path, labels: NDArray[np.uint8], taxonomy: Taxonomy)
     _check_labels(labels, taxonomy)
     picture = Image.fromarray(np.ascontiguousarray(labels), mode="P")
     picture.putpalette(display_palette(taxonomy).tobytes())
-    _write(path, picture)
+    _write(path, picture, about=about)
 
 
 def write_png(path: Path, pixels: NDArray[np.uint8], compression: int = 6) -> None:
@@ -57,9 +60,11 @@ def write_png(path: Path, pixels: NDArray[np.uint8], compression: int = 6) -> No
     _write(path, Image.fromarray(pixels), compression)
 
 
-def _write(path: Path, picture: Image.Image, compression: int = 6) -> None:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", compress_level=compression)
+def _write(path: Path, picture: Image.Image, compression: int = 6, about: str = "") -> None:
+    buffer, text = io.BytesIO(), PngInfo()
+    if about:
+        text.add_text("Description", about)
+    picture.save(buffer, format="PNG", compress_level=compression, pnginfo=text)
     write_bytes_atomic(path, buffer.getvalue())
 
 

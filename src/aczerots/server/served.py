@@ -84,6 +84,10 @@ class ServedProject:
             raise NotFoundError(f"there is no tile {position}")
         return pool[position]
 
+    def slide_of(self, tile: Tile) -> Slide:
+        """The slide of a tile."""
+        return self.project.slides[tile.slide]
+
     def slide(self, number: int) -> Slide:
         """A slide by its place.
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from aczerots.errors import InputError
 from aczerots.slides.base import Box, Slide
+from aczerots.slides.frame import frame_of
 from aczerots.slides.image import open_image
 from aczerots.slides.pixels import PixelCache, nearest
 from aczerots.taxonomy import IGNORE, Taxonomy
@@ -26,7 +27,7 @@ class MaskFile:
     """A mask image, one code per pixel; satisfies :class:`~aczerots.slides.base.LabelMap`.
 
     Args:
-        path: Grey or palette image, 8 or 16 bit, of the size of the slide.
+        path: Grey or palette image, 8 or 16 bit, of the size of the slide, or of the part that other programs show.
         slide: The slide it belongs to.
         codes: Code in the file -> taxonomy position or IGNORE. 255 is IGNORE in any case.
         cache: Holds the decoded mask; masks of a dataset share one so that memory stays bounded.
@@ -44,11 +45,14 @@ class MaskFile:
         Raises:
             InputError: Unreadable, a colour picture, of another size than the slide, or a code of no class.
         """
-        return nearest(self._cache.get(("mask", self.path), self._decode), box, size)
+        mask = self._cache.get(("mask", self.path), self._decode)
+        whole = mask.shape[::-1] == tuple(self._slide.size)
+        return nearest(mask, box if whole else frame_of(self._slide).outward(box), size)
 
     def _decode(self) -> NDArray[np.uint8]:
         with open_image(self.path) as image:
-            if image.size != self._slide.size:
+            shown = frame_of(self._slide).box
+            if image.size not in {self._slide.size, (shown.width, shown.height)}:
                 mask, slide = ("{} x {}".format(*s) for s in (image.size, self._slide.size))
                 raise InputError(f"the mask is {mask} but its image is {slide}", where=self.path)
             if len(image.getbands()) != 1 or image.mode == "F":

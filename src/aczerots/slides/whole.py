@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, final
@@ -44,8 +46,9 @@ def vendor(path: Path) -> str | None:
 class WholeSlide:
     """A slide that OpenSlide reads; satisfies :class:`~aczerots.slides.base.Slide`.
 
-    Level 0 is the whole scan, even if the file marks a smaller part as the one with tissue. Areas that were not scanned
-    have the background colour that the file states, else white. Several threads may read at the same time.
+    Level 0 is the whole scan, even if the file marks a smaller part as the one with tissue (``bounds``). Areas that
+    were not scanned have the background colour that the file states, else white. Several threads may read at the same
+    time.
 
     Args:
         path: The file; of slides that are folders, the index file.
@@ -54,6 +57,9 @@ class WholeSlide:
 
     Attributes:
         stated: What the file states of its resolution.
+
+    Attributes:
+        bounds: The part that was scanned, level-0 pixels, all that QuPath shows; None if it is all of the slide.
 
     Raises:
         InputError: Not a slide, damaged, or of a resolution that cannot be.
@@ -77,6 +83,9 @@ class WholeSlide:
         self._background = _colour(properties.get("openslide.background-color"))
         self.levels: tuple[Level, ...] = make_levels(self._slide.level_dimensions)
         self.size = self.levels[0].size
+        self.bounds = _bounds(
+            [properties.get(f"openslide.bounds-{a}") for a in ("x", "y", "width", "height")], self.size
+        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -108,6 +117,19 @@ def _number(text: str | None) -> float | None:
         return None if text is None else float(text)
     except ValueError:
         return None
+
+
+def _bounds(texts: Sequence[str | None], size: tuple[int, int]) -> Box | None:
+    """The scanned part inside of the slide; None if the file states none, or all of the slide."""
+    numbers = [_number(text) for text in texts]
+    if any(n is None or not math.isfinite(n) for n in numbers):
+        return None
+    x, y, width, height = (int(n) for n in numbers if n is not None)
+    left, top = max(0, x), max(0, y)
+    right, bottom = min(size[0], x + width), min(size[1], y + height)
+    if right <= left or bottom <= top or (left, top, right, bottom) == (0, 0, *size):
+        return None
+    return Box(left, top, right - left, bottom - top)
 
 
 def _colour(text: str | None) -> NDArray[np.uint16]:

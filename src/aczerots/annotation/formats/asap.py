@@ -125,18 +125,20 @@ def read_asap(data: bytes, taxonomy: Taxonomy) -> Drawings:
     return Drawings(tuple(drawings), tuple(unused))
 
 
-def write_asap(regions: Iterable[tuple[str, tuple[int, int, int], Polygon]], name: str, corner: tuple[int, int]) -> str:
+def write_asap(
+    regions: Iterable[tuple[str, tuple[int, int, int], Polygon]], name: str, corner: tuple[int, int], about: str
+) -> str:
     """An ASAP file of regions; polygons with holes are cut into pieces without.
 
     Args:
-        regions: (class, colour, polygon in level-0 pixels).
+        regions: (class, colour, polygon in level-0 pixels of the frame of the reader).
         name: Of the image.
         corner: What is written as the origin; corners of polygons stay those of level 0, as MONAI Label writes them.
+        about: Description.
     """
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<ASAP_Annotations>"]
-    lines.append(
-        f'<Annotations Name={quoteattr(xml_text(name))} Description="aczerots" X="{corner[0]}" Y="{corner[1]}">'
-    )
+    head = f"Name={quoteattr(xml_text(name))} Description={quoteattr(about)}"
+    lines.append(f'<Annotations {head} X="{corner[0]}" Y="{corner[1]}">')
     groups: dict[str, str] = {}
     for given, color, polygon in regions:
         title = xml_text(given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,10 @@ MAX_COORDINATE = 1e7
 
 @dataclass(frozen=True)
 class Drawing:
-    """A classified outline: its place in the file, from 1, label id, and valid geometry in level-0 pixels."""
+    """A classified outline: its place in the file, from 1, label id, and valid geometry.
+
+    The geometry is in level-0 pixels; as it was read, in those of the frame of the file.
+    """
 
     number: int
     label: int
@@ -54,16 +57,27 @@ class Drawings:
     Attributes:
         drawings: In the order of the file; a later one covers an earlier one.
         unused: Features that are not used.
-        versions: Version that each exported tile had, by tile id; only of tiles whose frame is still in the file.
+        versions: Version that each exported tile had, by tile id; only of tiles whose outline is still in the file.
+        corners: (x, y) of the top left corner of the outlines of these tiles, as the file has them.
     """
 
     drawings: tuple[Drawing, ...]
     unused: tuple[Unused, ...]
     versions: Mapping[str, int] = field(default_factory=dict)
+    corners: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def moved(self, offset: tuple[float, float]) -> Drawings:
+        """The same with all drawings moved by (x, y)."""
+        if offset == (0, 0):
+            return self
+        from shapely.affinity import translate
+
+        drawings = tuple(replace(d, geometry=translate(d.geometry, *offset)) for d in self.drawings)
+        return replace(self, drawings=drawings)
 
 
 def read_geojson(path: Path, taxonomy: Taxonomy) -> Drawings:
-    """All drawings of a file.
+    """All drawings of a file, in the frame of the file.
 
     Classes are found by ``properties.classification`` in every form that QuPath has written. Polygons and
     multipolygons with holes are used, nested ones too and in any focal plane. Points, lines, shapes without area,
@@ -79,6 +93,7 @@ def read_geojson(path: Path, taxonomy: Taxonomy) -> Drawings:
     drawings: list[Drawing] = []
     unused: list[Unused] = []
     versions: dict[str, int] = {}
+    corners: dict[str, tuple[float, float]] = {}
     nested = ((n, f) for n, outer in read_features(path) for f in with_children(outer))
     for number, feature in nested:
         where = f"{path}, feature {number}"
@@ -88,13 +103,14 @@ def read_geojson(path: Path, taxonomy: Taxonomy) -> Drawings:
         tile = _exported_tile(properties)
         if tile is not None:
             versions[tile[0]] = tile[1]
+            corners |= _corner(tile[0], feature)
             continue
         outcome = _drawing(number, feature, properties, taxonomy, where)
         if isinstance(outcome, Drawing):
             drawings.append(outcome)
         else:
             unused.append(outcome)
-    return Drawings(tuple(drawings), tuple(unused), versions)
+    return Drawings(tuple(drawings), tuple(unused), versions, corners)
 
 
 def _exported_tile(properties: Mapping[str, Any]) -> tuple[str, int] | None:
@@ -105,6 +121,15 @@ def _exported_tile(properties: Mapping[str, Any]) -> tuple[str, int] | None:
     version = str(metadata.get("version", ""))
     known = version.isascii() and version.isdigit() and len(version) < 9
     return metadata["aczerots tile"], int(version) if known else 0
+
+
+def _corner(tile: str, feature: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Where the outline of an exported tile begins; nothing if it is no polygon any more."""
+    try:
+        ring = _ring(feature["geometry"]["coordinates"][0], tile)
+    except (TypeError, KeyError, IndexError, InputError):
+        return {}
+    return {tile: (float(ring[:, 0].min()), float(ring[:, 1].min()))} if len(ring) else {}
 
 
 def _drawing(

@@ -29,7 +29,8 @@ def _asked(served: ServedProject) -> list[tuple[str, bool]]:
     """(name of the image, whether it has an answer) of every tile that a round asked for."""
     answered = served.store.answers.answered()
     positions = sorted({pick.tile for pick in served.store.rounds.picks()})
-    return [(patch_name(served.tile(i)), i in answered) for i in positions]
+    asked = [(served.tile(i), i in answered) for i in positions]
+    return [(patch_name(tile, served.slide_of(tile)), done) for tile, done in asked]
 
 
 def stats(served: ServedProject) -> models.StoreInfo:

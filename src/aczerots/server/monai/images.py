@@ -1,4 +1,8 @@
-"""Names of images: a slide by its id, a part of it as ``SLIDE-patch-X_Y_WIDTH_HEIGHT`` like QuPath's extension."""
+"""Names of images: a slide by its id, a part of it as ``SLIDE-patch-X_Y_WIDTH_HEIGHT`` like QuPath's extension.
+
+Numbers in names, regions and labels are in the frame that QuPath has for the slide; inside of aczerots all is in
+level-0 pixels of the whole slide.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from urllib.parse import unquote
 
 from aczerots.errors import InputError, NotFoundError
 from aczerots.slides.base import Box, Slide, Tile
+from aczerots.slides.frame import Frame, frame_of
 
 _PATCH = re.compile(r"(?P<slide>.+)-patch-(?P<x>-?\d{1,9})_(?P<y>-?\d{1,9})_(?P<w>\d{1,9})_(?P<h>\d{1,9})", re.DOTALL)
 
@@ -22,13 +27,18 @@ class Image:
 
     @property
     def box(self) -> Box:
-        """The part of the slide, all of it if no part is named."""
-        return self.patch or Box(0, 0, *self.slide.size)
+        """The part of the slide, all that clients show of it if no part is named."""
+        return self.patch or self.frame.box
+
+    @property
+    def frame(self) -> Frame:
+        """The frame that clients have for the slide."""
+        return frame_of(self.slide)
 
 
-def patch_name(tile: Tile) -> str:
-    """Name of the image of a tile."""
-    b = tile.box
+def patch_name(tile: Tile, slide: Slide) -> str:
+    """Name of the image of a tile of a slide."""
+    b = frame_of(slide).outward(tile.box)
     return f"{tile.slide}-patch-{b.x}_{b.y}_{b.width}_{b.height}"
 
 
@@ -55,13 +65,23 @@ def _slide(known: Mapping[str, Slide], name: str) -> Slide | None:
 
 
 def inside(slide: Slide, corner: tuple[int, int], size: tuple[int, int]) -> Box:
-    """The part of a box that lies on the slide; (0, 0) as size is all of the slide.
+    """The part of a box of a client that lies on the slide; (0, 0) as size is all that clients show.
+
+    Args:
+        slide: The slide.
+        corner: (x, y) in the frame of clients.
+        size: (width, height).
+
+    Returns:
+        Level-0 pixels of the whole slide.
 
     Raises:
         InputError: Nothing of it does.
     """
+    frame = frame_of(slide)
     if size == (0, 0):
-        return Box(0, 0, *slide.size)
+        return frame.box
+    corner = corner[0] + frame.box.x, corner[1] + frame.box.y
     ends = [min(c + s, limit) for c, s, limit in zip(corner, size, slide.size, strict=True)]
     x, y = (max(0, c) for c in corner)
     if ends[0] <= x or ends[1] <= y:

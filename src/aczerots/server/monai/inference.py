@@ -33,7 +33,7 @@ def infer_region(
     wanted, found = region or models.Region(), find_image(served.slides, image)
     box = found.box if found.patch is not None else inside(found.slide, wanted.location, wanted.size)
     seen = served.segment(found.slide, bounded(box))
-    about = seen, box, found.slide.id, served.taxonomy, wanted.min_poly_area
+    about = seen, box, found.frame, found.slide.id, served.taxonomy, wanted.min_poly_area
     if output == "asap":
         return Response(labels.write_asap_label(*about), media_type="application/xml")
     return Response(labels.write_dsa_label(*about), media_type="application/json")

@@ -18,6 +18,7 @@ from aczerots.annotation.formats.raster import vectorise
 from aczerots.errors import InputError
 from aczerots.server.monai.images import Image
 from aczerots.slides.base import Box
+from aczerots.slides.frame import Frame
 from aczerots.taxonomy import Taxonomy
 
 BACKGROUND = 0
@@ -38,7 +39,7 @@ def read_label(data: bytes, image: Image, taxonomy: Taxonomy) -> Drawings:
     if data.startswith(b"\x89PNG"):
         return _from_mask(_read_mask(data, image.box, taxonomy), image.box, taxonomy)
     if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
-        return read_asap(data, taxonomy)
+        return read_asap(data, taxonomy).moved(image.frame.offset)
     raise InputError("the label is neither an ASAP file (.xml) nor a mask (.png)", where="label")
 
 
@@ -71,18 +72,23 @@ def write_mask(labels: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def write_asap_label(labels: NDArray[np.uint8], box: Box, name: str, taxonomy: Taxonomy, least: int) -> str:
-    """ASAP file of label ids uint8 [h, w]; regions of less than ``least`` level-0 pixels are left out."""
-    regions = [(i, p) for i, p in vectorise(labels, box) if p.area >= least]
+def write_asap_label(
+    labels: NDArray[np.uint8], box: Box, frame: Frame, name: str, taxonomy: Taxonomy, least: int
+) -> str:
+    """ASAP file of label ids uint8 [h, w] of a box; regions of less than ``least`` level-0 pixels are left out."""
+    part = frame.outward(box)
+    regions = [(i, p) for i, p in vectorise(labels, part) if p.area >= least]
     names = qupath_names(taxonomy)
     named = [(names[i], taxonomy.classes[i].color, p) for i, p in regions]
-    return write_asap(named, name, (box.x, box.y))
+    return write_asap(named, name, (part.x, part.y), f"aczerots; {frame}")
 
 
-def write_dsa_label(labels: NDArray[np.uint8], box: Box, name: str, taxonomy: Taxonomy, least: int) -> str:
+def write_dsa_label(
+    labels: NDArray[np.uint8], box: Box, frame: Frame, name: str, taxonomy: Taxonomy, least: int
+) -> str:
     """The same as an annotation of the Digital Slide Archive, JSON: closed lines with holes as lines of their own."""
     elements = []
-    for label, polygon in vectorise(labels, box):
+    for label, polygon in vectorise(labels, frame.outward(box)):
         if polygon.area >= least:
             tissue = taxonomy.classes[label]
             elements.append(
@@ -97,4 +103,4 @@ def write_dsa_label(labels: NDArray[np.uint8], box: Box, name: str, taxonomy: Ta
                     "holes": [[[x, y, 0] for x, y in ring.coords[:-1]] for ring in polygon.interiors],
                 }
             )
-    return json.dumps({"name": f"aczerots {name}", "description": "aczerots", "elements": elements})
+    return json.dumps({"name": f"aczerots {name}", "description": f"aczerots; {frame}", "elements": elements})

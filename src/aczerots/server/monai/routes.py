@@ -17,6 +17,7 @@ from aczerots.server.monai.common import MODEL, NAMED, gives, new_router
 from aczerots.server.monai.datastore import stats
 from aczerots.server.monai.images import find_image, patch_name
 from aczerots.server.routes import CLASH, MISSING, Served, User
+from aczerots.slides.frame import frame_of
 from aczerots.version import __version__
 
 tasks = new_router()
@@ -57,9 +58,10 @@ def next_sample(
             raise NotFoundError("no tile is left for you on this slide", where=slide, fix="Open another slide")
         return models.Sample()
     tile = served.tile(leased.pick.tile)
-    b = tile.box
+    shown = served.slide_of(tile)
+    b = frame_of(shown).outward(tile.box)
     # QuPath shows whole slides and wants to know where to look; others load the image of the tile.
-    name = tile.slide if asked.image_size is not None else patch_name(tile)
+    name = tile.slide if asked.image_size is not None else patch_name(tile, shown)
     return models.Sample(id=name, name=f"{name}.png", path="", bbox=[b.x, b.y, b.width, b.height])
 
 
