@@ -149,7 +149,7 @@ def _drawing(
     if shape is None:
         return Unused(number, NO_AREA)
     if not taxonomy.classes[label].seen:
-        return Unused(number, f"is of '{taxonomy.names[label]}', an unseen class")
+        return Unused(number, f"is of {shown(taxonomy.names[label])}, an unseen class")
     return Drawing(number, label, shape)
 
 
