@@ -15,6 +15,7 @@ from aczerots.annotation.store.records import RoundState
 from aczerots.annotation.store.store import ProjectStore
 from aczerots.engine.progress import Progress
 from aczerots.errors import AczerotsError, InputError, SettingsError
+from aczerots.names import match_names
 from aczerots.project.settings import FILE, ProjectSettings, read_settings, write_settings
 from aczerots.project.slides import find_files, pool_tiles, reopen, slide_name, slide_record
 from aczerots.slides.base import Slide
@@ -67,12 +68,16 @@ class Project:
         Raises:
             InputError: There is no such slide.
         """
-        known = [record.id for record in self.store.rounds.slides()]
+        records = self.store.rounds.slides()
+        ids = sorted(record.id for record in records)
+        # QuPath names files after the image with its ending: a.svs.geojson.
+        known = {Path(record.path).name: record.id for record in records} | {name: name for name in ids}
         name = given if given is not None else slide_name(path)
-        if name not in known:
-            fix = f"Name the file as its slide ({', '.join(sorted(known)[:5])}, ...); ingest takes --slide too"
+        alike = match_names([name], known)
+        if not alike:
+            fix = f"Name the file as its slide ({', '.join(ids[:5])}, ...); ingest takes --slide too"
             raise InputError(f"there is no slide {name!r}", where=path, fix=fix)
-        return name
+        return known[alike[name]]
 
     def next_step(self) -> str:
         """The command that goes on from here."""
@@ -182,10 +187,12 @@ def add_slides(project: Project, files: Sequence[Path]) -> list[str]:
         InputError: A file cannot be read, two have the same name, or one has changed since it was added.
         SettingsError: Tiles are to be read at a resolution, and a slide states none.
     """
+    known = {(project.folder.resolve() / r.path).resolve(): r.id for r in project.store.rounds.slides()}
     names: dict[str, Path] = {}
     found = []
     for path in files:
-        name = slide_name(path)
+        # Earlier versions named a slide after what a link leads to.
+        name = known.get(path.resolve()) or slide_name(path)
         if name in names:
             raise InputError(f"has the same name as {names[name]}", where=path, fix="Rename one of them")
         names[name] = path

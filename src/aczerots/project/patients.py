@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aczerots.errors import InputError
+from aczerots.names import match_names
 from aczerots.project.folder import Project
 from aczerots.selection.limits import Limit, tile_limits
 from aczerots.slides.base import Tile
@@ -36,10 +37,12 @@ def round_limits(
         SettingsError: A limit per patient without a patient.
     """
     settings = project.settings
-    patients = {} if settings.patients is None else read_patients(project.folder / settings.patients)
+    table = {} if settings.patients is None else read_patients(project.folder / settings.patients)
+    slides = [t.slide for t in tiles]
+    rows = match_names(dict.fromkeys(slides), table)
     return tile_limits(
-        [t.slide for t in tiles],
-        patients,
+        slides,
+        {slide: table[row] for slide, row in rows.items()},
         per_slide=per_slide or settings.per_slide,
         per_patient=per_patient or settings.per_patient,
     )

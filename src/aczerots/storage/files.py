@@ -88,10 +88,12 @@ def write_bytes_atomic(path: Path, content: bytes) -> None:
 def write_text_atomic(path: Path, content: str) -> None:
     """Write or replace a UTF-8 file with ``content``, newlines as they are, whole or not at all.
 
+    Names of files that are no text are written with escapes.
+
     Raises:
         StorageError: As :func:`atomic_write`.
     """
-    write_bytes_atomic(path, content.encode())
+    write_bytes_atomic(path, content.encode(errors="backslashreplace"))
 
 
 def make_folder(path: Path) -> None:
