@@ -113,7 +113,9 @@ def _run(arguments: Sequence[str] | None) -> tuple[int, str]:
     except OSError as error:
         return 1, str(InputError(error.strerror or "input/output error", where=error.filename))
     except TyperException as error:
-        return 2, error.format_message()
+        context = getattr(error, "ctx", None)
+        usage = f". {' '.join(context.get_usage().split())}; help: {context.command_path} --help" if context else ""
+        return 2, error.format_message().rstrip(".") + usage
 
 
 if __name__ == "__main__":
