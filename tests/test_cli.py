@@ -378,6 +378,23 @@ def test_bad_input_is_one_clear_error(
     assert [line for line in error if line.startswith("error: ")] == error[-1:]
     for word in words:
         assert word in error[-1], error[-1]
+    assert (callable(spoil) and spoil is spoil_drawings) or not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["simulat"], ["Did you mean 'simulate'?", "Usage: ", "--help"]),
+        (["segment"], ["No such command 'segment'", "Usage: "]),
+        (["simulate"], ["Missing argument 'dataset'", "Usage: ", "simulate"]),
+        (["status", "--jsn", "x"], ["--json", "Usage: "]),
+    ],
+)
+def test_wrong_words_show_usage(arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]):
+    assert run(*arguments) == 2
+    error = capsys.readouterr().err
+    for word in words:
+        assert word in error
 
 
 def test_all_classes_unseen_is_refused(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -23,7 +23,7 @@ LEVELS: dict[str, int] = {
     name: level
     for level, names in enumerate(
         (
-            ("errors", "version"),
+            ("errors", "names", "version"),
             ("taxonomy", "storage", "config"),
             ("engine", "slides", "evaluate", "report"),
             ("datasets", "backbones", "annotation"),

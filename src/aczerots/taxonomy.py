@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from aczerots.errors import SettingsError
+from aczerots.names import match_names
 
 IGNORE = 255
 """Label id of a pixel that nobody annotated. It is never background and never counts."""
@@ -108,8 +109,9 @@ class Taxonomy(BaseModel):
         Raises:
             SettingsError: No class of that name; the nearest names are suggested.
         """
-        if name in self.names:
-            return self.names.index(name)
+        known = match_names([name], self.names).get(name)
+        if known is not None:
+            return self.names.index(known)
         near = get_close_matches(name, self.names, n=1)
         hint = f"Did you mean '{near[0]}'? " if near else ""
         raise SettingsError(f"unknown class '{name}'", fix=f"{hint}The classes are: {', '.join(self.names)}")

@@ -269,6 +269,13 @@ def test_label_images_out_and_in(project: Project, tmp_path: Path, form: str):
     np.testing.assert_array_equal(project.store.answers.masks()[4], masks[4])
 
 
+def test_files_may_be_named_after_the_image_with_its_ending(project: Project, tmp_path: Path):
+    for name in ("b.png.geojson", "b.geojson", "b.png", "b.png.png"):
+        assert project.slide_of(tmp_path / name) == "b"
+    with pytest.raises(InputError, match=r"there is no slide 'b\.svs'"):
+        project.slide_of(tmp_path / "b.svs.geojson")
+
+
 def test_classes_that_imported_masks_lack_are_said(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     said: list[str] = []
     progress = Silent()

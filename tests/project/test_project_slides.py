@@ -246,7 +246,7 @@ def test_every_slide_without_a_resolution_is_named(images: Path, tmp_path: Path)
 @pytest.mark.parametrize("value", ["0,25", "a", "0", "-1", "nan", "inf", "353"])
 def test_what_is_no_resolution_is_refused_with_its_line(tmp_path: Path, value: str):
     file = table(tmp_path / "slides.csv", f'slide,mpp\na,0.5\nb,"{value}"\n')
-    with pytest.raises(InputError, match=rf"line 3: '{value}' is no resolution .*0.02 to 50"):
+    with pytest.raises(InputError, match=rf"line 3: '{value}' is no resolution .*0.05 to 20"):
         read_slide_mpp(Path(file))
     with pytest.raises(InputError, match="slide 'a' has two resolutions"):
         read_slide_mpp(Path(table(tmp_path / "two.csv", "slide,mpp\na,0.5\na,0.25\n")))

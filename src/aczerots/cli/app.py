@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -52,6 +54,7 @@ def _common(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Exit code 0 only if all of it worked; deliberate errors are one line."""
+    _print_anything()
     asked: list[int] = []
 
     def stop(number: int, frame: object) -> None:
@@ -64,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kinds = (signal.SIGTERM, signal.SIGINT)
     before = {n: signal.signal(n, stop) for n in kinds if signal.getsignal(n) is not signal.SIG_IGN}
     try:
-        code, message = _run(arguments)
+        code, message = _flushed(*_run(arguments))
     except BaseException:
         if not asked:
             raise
@@ -80,6 +83,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
+def _print_anything() -> None:
+    """Make output survive every name and every terminal: what its encoding lacks is printed as an escape."""
+    # None if closed by whoever started the program.
+    sys.stdout, sys.stderr = sys.stdout or io.StringIO(), sys.stderr or io.StringIO()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flushed(code: int, message: str) -> tuple[int, str]:
+    """Print what waits to be printed; exit code and message, which say if that fails."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python would try again at its end, and complain in its own way.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        lost = f"the output cannot be printed: {error.strerror}; files that were written stay"
+        return code or 1, message or ("" if isinstance(error, BrokenPipeError) else lost)
+    return code, message
+
+
 def _run(arguments: Sequence[str] | None) -> tuple[int, str]:
     """Run a command; gives the exit code and the error message, empty if there is none."""
     try:
@@ -89,7 +113,9 @@ def _run(arguments: Sequence[str] | None) -> tuple[int, str]:
     except OSError as error:
         return 1, str(InputError(error.strerror or "input/output error", where=error.filename))
     except TyperException as error:
-        return 2, error.format_message()
+        context = getattr(error, "ctx", None)
+        usage = f". {' '.join(context.get_usage().split())}; help: {context.command_path} --help" if context else ""
+        return 2, error.format_message().rstrip(".") + usage
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from aczerots.errors import InputError
+from aczerots.names import is_text
 from aczerots.slides.base import LabelMap, Slide, Tile
 from aczerots.slides.tiling import cut_tiles
 from aczerots.taxonomy import Taxonomy
@@ -54,6 +55,9 @@ class Dataset:
         index = {s.slide.id: s for s in self.samples}
         if len(index) != len(self.samples):
             raise InputError("two slides have the same id", where=self.name)
+        for name in index:
+            if not is_text(name):
+                raise InputError("the name of a file is no UTF-8 text", where=ascii(name), fix="Rename the file")
         object.__setattr__(self, "_by_id", index)
 
     def __getitem__(self, slide_id: str) -> Sample:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from aczerots.datasets.base import Dataset, Sample
-from aczerots.datasets.pairs import images_in, require_folder, require_masks
+from aczerots.datasets.pairs import images_in, masks_of, require_folder
 from aczerots.datasets.split import seeded_split
 from aczerots.errors import InputError
 from aczerots.slides.image import ImageSlide
@@ -47,7 +47,7 @@ def bcss_dataset(path: Path, seed: int = 0) -> Dataset:
     require_folder(path)
     folder = next((path / f for f in _IMAGE_FOLDERS if (path / f).is_dir()), path / _IMAGE_FOLDERS[0])
     images, masks = images_in(folder), images_in(path / "masks")
-    require_masks(images, masks, path / "masks")
+    masks = masks_of(images, masks, path / "masks")
     patients = {name: _patient(name, folder) for name in images}
     split = seeded_split(list(images), seed, patients)
     cache = PixelCache()

@@ -8,9 +8,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aczerots.datasets.base import Dataset, Sample, Split
-from aczerots.datasets.pairs import images_in, require_folder, require_masks, some_names
+from aczerots.datasets.pairs import images_in, masks_of, require_folder, some_names
 from aczerots.datasets.split import seeded_split
 from aczerots.errors import InputError, SettingsError
+from aczerots.names import match_names
 from aczerots.slides.labels import MaskFile
 from aczerots.slides.open import briefly, open_slide
 from aczerots.slides.pixels import PixelCache
@@ -51,7 +52,7 @@ def folder_dataset(path: Path, seed: int = 0) -> Dataset:
     images, masks = images_in(path / "images"), images_in(path / "masks")
     split, patients = _split(path / "split.csv", images, seed)
     images = {name: file for name, file in images.items() if name in split}
-    require_masks(images, masks, path / "masks")
+    masks = masks_of(images, masks, path / "masks")
     cache = PixelCache()
     samples, notes = [], list[str]()
     for name, file in images.items():
@@ -97,8 +98,13 @@ def _split(file: Path, images: Mapping[str, Path], seed: int) -> tuple[dict[str,
         return seeded_split(list(images), seed), {}
     split: dict[str, Split] = {}
     patients: dict[str, str] = {}
-    for where, row in read_rows(file, ("image", "split")):
+    rows = list(read_rows(file, ("image", "split")))
+    # Some write the ending too. An image of that very name comes first.
+    known = {path.name: name for name, path in images.items()} | {name: name for name in images}
+    listed = match_names([row["image"] for _, row in rows], known)
+    for where, row in rows:
         name, part, patient = row["image"], row["split"], row.get("patient")
+        name = known[listed[name]] if name in listed else name
         if part not in ("train", "test"):
             raise InputError(f"split '{part}' is neither 'train' nor 'test'", where=where)
         if name in split:

@@ -15,6 +15,7 @@ from aczerots.datasets.pairs import images_in, require_folder
 from aczerots.datasets.split import seeded_split
 from aczerots.datasets.spots import Spots, read_spots
 from aczerots.errors import InputError
+from aczerots.names import match_names
 from aczerots.slides.base import Box
 from aczerots.slides.image import ImageSlide
 from aczerots.slides.pixels import PixelCache
@@ -70,12 +71,13 @@ def her2st_dataset(path: Path, seed: int = 0) -> Dataset:
 
 def _section(table: Path, images: dict[str, Path]) -> _Section:
     name = table.name.removesuffix(_TABLE)
-    if name not in images:
+    image = match_names([name], images).get(name)
+    if image is None:
         raise InputError(f"there is no image '{name}' for the table", where=table)
     labels = {c.name: i for i, c in enumerate(_CLASSES)}
-    size = ImageSlide(images[name], name).size
+    size = ImageSlide(images[image], name).size
     spots, mpp = read_spots(table, size, labels)
-    return _Section(name, images[name], size, spots, mpp)
+    return _Section(name, images[image], size, spots, mpp)
 
 
 def _sample(s: _Section, id: str, part: Box | None, split: Split, patient: str | None, cache: PixelCache) -> Sample:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from aczerots.errors import InputError
+from aczerots.names import match_names
 from aczerots.slides.image import IMAGE_SUFFIXES
 
 
@@ -48,9 +49,15 @@ def some_names(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(listed[:most]) + more
 
 
-def require_masks(images: dict[str, Path], masks: dict[str, Path], folder: Path) -> None:
-    """Raise an InputError that names the images without a mask, if there are any."""
-    missing = images.keys() - masks.keys()
+def masks_of(images: Mapping[str, Path], masks: Mapping[str, Path], folder: Path) -> dict[str, Path]:
+    """The mask of every image, by the name of the image.
+
+    Raises:
+        InputError: Images have no mask in ``folder``; names some.
+    """
+    names = match_names(images, masks)
+    missing = images.keys() - names.keys()
     if missing:
         what = f"{len(missing)} image(s) without a mask: {some_names(missing)}"
         raise InputError(what, where=folder, fix="Every image needs a mask of the same name")
+    return {name: masks[mask] for name, mask in names.items()}

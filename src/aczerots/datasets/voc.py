@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from aczerots.datasets.base import Dataset, Sample, Split
-from aczerots.datasets.pairs import images_in, require_folder, require_masks, some_names
+from aczerots.datasets.pairs import images_in, masks_of, require_folder, some_names
 from aczerots.datasets.split import seeded_split
 from aczerots.errors import InputError
+from aczerots.names import match_names
 from aczerots.slides.image import ImageSlide
 from aczerots.slides.labels import MaskFile
 from aczerots.slides.pixels import PixelCache
@@ -35,23 +37,23 @@ def voc_dataset(path: Path, seed: int = 0) -> Dataset:
     augmented = path / "SegmentationClassAug"
     folder = augmented if augmented.is_dir() else path / "SegmentationClass"
     masks = images_in(folder)
-    split = _listed(path / "ImageSets" / "Segmentation")
+    split = _listed(path / "ImageSets" / "Segmentation", images)
     if split is None:
-        split = seeded_split(sorted(images.keys() & masks.keys()), seed)
+        split = seeded_split(sorted(match_names(images, masks)), seed)
     absent = split.keys() - images.keys()
     if absent:
         raise InputError(f"{len(absent)} listed image(s) are missing: {some_names(absent)}", where=path)
     images = {name: file for name, file in images.items() if name in split}
     if not images:
         raise InputError("no image has a mask of its name", where=path)
-    require_masks(images, masks, folder)
+    masks = masks_of(images, masks, folder)
     cache = PixelCache()
     slides = [ImageSlide(file, name, cache=cache) for name, file in images.items()]
     samples = (Sample(s, MaskFile(masks[s.id], s, _CODES, cache=cache), split[s.id]) for s in slides)
     return Dataset("voc", _taxonomy(), tuple(samples))
 
 
-def _listed(folder: Path) -> dict[str, Split] | None:
+def _listed(folder: Path, images: Mapping[str, Path]) -> dict[str, Split] | None:
     """Split of every listed image, None without lists."""
     pool = next((f for n in ("train_aug", "train") if (f := folder / f"{n}.txt").exists()), None)
     test = folder / "val.txt"
@@ -60,7 +62,9 @@ def _listed(folder: Path) -> dict[str, Split] | None:
     split: dict[str, Split] = {}
     parts: tuple[tuple[Path, Split], ...] = ((pool, "train"), (test, "test"))
     for file, part in parts:
-        for name in read_text(file).split():
+        listed = read_text(file).split()
+        known = match_names(listed, images)
+        for name in (known.get(n, n) for n in listed):
             if name in split:
                 raise InputError(f"image '{name}' is listed twice", where=file)
             split[name] = part

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aczerots.datasets.base import Dataset, Sample, Split
-from aczerots.datasets.pairs import images_in, require_folder, require_masks
+from aczerots.datasets.pairs import images_in, masks_of, require_folder
 from aczerots.datasets.split import seeded_split
 from aczerots.slides.image import ImageSlide
 from aczerots.slides.labels import MaskFile
@@ -41,7 +41,7 @@ def wsss4luad_dataset(path: Path, seed: int = 0) -> Dataset:
     samples: list[Sample] = []
     for folder, prefix, part in parts:
         images, masks = images_in(path / folder / "img"), images_in(path / folder / "mask")
-        require_masks(images, masks, path / folder / "mask")
+        masks = masks_of(images, masks, path / folder / "mask")
         split = seeded_split(list(images), seed) if len(parts) == 1 else dict.fromkeys(images, part)
         for name, file in images.items():
             slide = ImageSlide(file, f"{prefix}{name}", cache=cache)

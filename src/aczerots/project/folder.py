@@ -16,6 +16,7 @@ from aczerots.annotation.store.records import RoundState
 from aczerots.annotation.store.store import ProjectStore
 from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import AczerotsError, InputError, SettingsError
+from aczerots.names import match_names
 from aczerots.project.patients import read_slide_mpp
 from aczerots.project.settings import FILE, ProjectSettings, read_settings, write_settings
 from aczerots.project.slides import OpenedFile, ProjectSlides, SlideReader, find_files, slide_file, slide_name
@@ -70,12 +71,16 @@ class Project:
         Raises:
             InputError: There is no such slide.
         """
-        known = [record.id for record in self.store.rounds.slides()]
+        records = self.store.rounds.slides()
+        ids = sorted(record.id for record in records)
+        # QuPath names files after the image with its ending: a.svs.geojson.
+        known = {Path(record.path).name: record.id for record in records} | {name: name for name in ids}
         name = given if given is not None else slide_name(_unpacked_name(path))
-        if name not in known:
-            fix = f"Name the file as its slide ({', '.join(sorted(known)[:5])}, ...); ingest takes --slide too"
+        alike = match_names([name], known)
+        if not alike:
+            fix = f"Name the file as its slide ({', '.join(ids[:5])}, ...); ingest takes --slide too"
             raise InputError(f"there is no slide {name!r}", where=path, fix=fix)
-        return name
+        return known[alike[name]]
 
     def frame(self, slide: str) -> Frame:
         """The frame that other programs have for a slide. Only this slide is opened, not all of them.
@@ -243,9 +248,11 @@ def add_slides(project: Project, files: Sequence[Path], progress: Progress | Non
         SettingsError: Slides without the resolution that is needed to read them; names them all.
     """
     settings, store, progress = project.settings, project.store.rounds, progress or Silent()
+    linked = {slide_file(r, project.folder).resolve(): r.id for r in store.slides()}
     names: dict[str, Path] = {}
     for path in files:
-        name = slide_name(path)
+        # Earlier versions named a slide after what a link leads to.
+        name = linked.get(path.resolve()) or slide_name(path)
         if name in names:
             raise InputError(f"has the same name as {names[name]}", where=path, fix="Rename one of them")
         names[name] = path

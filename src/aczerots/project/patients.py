@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aczerots.errors import InputError
+from aczerots.names import match_names
 from aczerots.selection.limits import Limit, tile_limits
 from aczerots.slides.base import Tile
 from aczerots.slides.resolution import MPP_RANGE
@@ -68,10 +69,12 @@ def round_limits(
         SettingsError: A limit per patient without a patient.
     """
     settings = project.settings
-    patients = {} if settings.patients is None else read_patients(project.folder / settings.patients)
+    table = {} if settings.patients is None else read_patients(project.folder / settings.patients)
+    slides = [t.slide for t in tiles]
+    rows = match_names(dict.fromkeys(slides), table)
     return tile_limits(
-        [t.slide for t in tiles],
-        patients,
+        slides,
+        {slide: table[row] for slide, row in rows.items()},
         per_slide=per_slide or settings.per_slide,
         per_patient=per_patient or settings.per_patient,
     )

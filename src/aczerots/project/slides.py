@@ -29,9 +29,15 @@ _LONGEST = 150
 _SIDE_BY_SIDE = 8
 """Files that are opened at the same time: disks of a network answer late."""
 
+_OF_SEVERAL_FILES = {".mrxs", ".vms", ".vmu", ".dcm"}
+"""Endings of files whose slide lies in files beside them."""
+
 
 def find_files(patterns: Sequence[str], copies: Path | None = None, progress: Progress | None = None) -> list[Path]:
     """Files that the patterns name, each once, in order of name; ``**`` goes into folders.
+
+    A file or folder that is named exactly so comes before a pattern: ``case [1].png`` may be a file. A file has the
+    name it is found by, also where that is a link; one that is found under several names counts once.
 
     Args:
         patterns: Of paths, or of URLs such as ``s3://lab/slides/*.svs``.
@@ -49,13 +55,36 @@ def find_files(patterns: Sequence[str], copies: Path | None = None, progress: Pr
         if is_url(pattern):
             found |= _copied(pattern, copies, progress or Silent())
             continue
-        whole = str(Path(pattern).expanduser())
-        # Path.glob takes no absolute patterns.
-        files = [Path(p) for p in glob.glob(whole, recursive=True) if Path(p).is_file()]  # noqa: PTH207
+        files = _named(Path(pattern).expanduser())
         if not files:
             raise InputError("no file has such a name", where=pattern, fix='Put the pattern in quotes: "images/*.png"')
-        found |= {f.resolve() for f in files}
-    return sorted(found, key=lambda p: (p.stem, p))
+        found |= {_place(f) for f in files}
+    once: dict[Path, Path] = {}
+    for path in sorted(found, key=lambda p: (p.is_symlink(), p.stem, p)):
+        once.setdefault(path.resolve(), path)
+    return sorted(once.values(), key=lambda p: (p.stem, p))
+
+
+def _named(pattern: Path) -> list[Path]:
+    """Files of a pattern; brackets are part of names where so a file or folder is found."""
+    literal = Path(pattern.anchor)
+    parts = list(pattern.relative_to(literal).parts)
+    while parts and (literal / parts[0]).exists():
+        literal /= parts.pop(0)
+    if not parts:
+        return [literal] if literal.is_file() else []
+    start, rest = glob.escape(str(literal)), str(Path(*parts))
+    for whole in (str(Path(start, rest.replace("[", "[[]"))), str(Path(start, rest)), str(pattern)):
+        # Path.glob takes no absolute patterns.
+        files = [Path(p) for p in glob.glob(whole, recursive=True) if Path(p).is_file()]  # noqa: PTH207
+        if files:
+            return files
+    return []
+
+
+def _place(path: Path) -> Path:
+    """Where a file lies, under the name it is found by; of slides of several files, where these lie."""
+    return path.resolve() if path.suffix.lower() in _OF_SEVERAL_FILES else path.parent.resolve() / path.name
 
 
 def _copied(pattern: str, copies: Path | None, progress: Progress) -> set[Path]:

@@ -18,6 +18,7 @@ from aczerots.errors import InputError
 from aczerots.evaluate import ConfusionMatrix, Metrics
 from aczerots.loop.embed import fill_features
 from aczerots.loop.pool import describe
+from aczerots.names import composed
 from aczerots.predict.blend import blocks, box_scores
 from aczerots.predict.features import StoredWindows
 from aczerots.predict.segmenter import Segmenter, load_segmenter
@@ -116,7 +117,7 @@ def evaluate_model(
     data, card = locate_dataset(dataset), segmenter.card
     for note in data.notes:
         progress.say(note)
-    if data.taxonomy.names != card.taxonomy.names:
+    if [composed(n) for n in data.taxonomy.names] != [composed(n) for n in card.taxonomy.names]:
         raise InputError(
             f"has the classes {', '.join(data.taxonomy.names)}; {model} knows {', '.join(card.taxonomy.names)}",
             where=data.name,

@@ -10,6 +10,7 @@ import platform
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ MODEL = "model.safetensors"
 _EXAMPLES = 6
 _LARGEST_EXAMPLE = 4_000_000
 _THUMBNAIL = 96
+_LONGEST = 150
+"""Bytes of the name of a file, before its ending."""
 
 
 class RunFolder:
@@ -130,12 +133,13 @@ class RunFolder:
         folder = self.path / "examples"
         folder.mkdir(exist_ok=True)
         taxonomy = opened.pool.taxonomy
+        taken: set[str] = set()
         for slide_id in _examples(opened.evaluation, taxonomy):
             sample = opened.evaluation.dataset[slide_id]
             width, height = sample.slide.size
             whole = Box(0, 0, width, height)
             done = segmenter.segment(sample.slide, features=opened.evaluation.windows)
-            stem = folder / _safe(slide_id)
+            stem = folder / _file_name(slide_id, taken)
             image = sample.slide.read(whole, (width, height))
             write_png(stem.with_name(stem.name + ".image.png"), image)
             truth = sample.truth.read(whole, (width, height))
@@ -201,6 +205,10 @@ def _cell(value: Any) -> Any:
     return "" if value is None else value
 
 
-def _safe(slide_id: str) -> str:
-    """The id as a file name."""
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in slide_id)
+def _file_name(slide_id: str, taken: set[str]) -> str:
+    """The id as the name of a file, short enough for any disk and not yet taken; takes it."""
+    name = "".join(c if c.isalnum() or c in "-_" else "_" for c in slide_id)
+    name = name.encode()[:_LONGEST].decode(errors="ignore")
+    name = next(n for n in chain([name], (f"{name}_{i}" for i in count(2))) if n not in taken)
+    taken.add(name)
+    return name

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import groupby
 from pathlib import Path
 from typing import Any, final
@@ -28,7 +28,7 @@ from aczerots.selection.limits import Limit, tile_limits
 from aczerots.selection.locate import locate_strategy
 from aczerots.simulation.run_folder import MODEL, RunFolder
 from aczerots.simulation.shared import OpenDataset, Sharing, open_dataset
-from aczerots.storage.files import alone_in
+from aczerots.storage.files import alone_in, unless_refused
 
 
 def simulate(  # noqa: PLR0913  # keyword-only: each is a choice of its own
@@ -67,13 +67,17 @@ def simulate(  # noqa: PLR0913  # keyword-only: each is a choice of its own
     # Wrong names are told before anything is opened.
     locate_preset(settings.preset)
     locate_strategy(settings.strategy, settings.without)
-    folder = RunFolder(out)
-    with alone_in(out), closing(folder.open_store()) as store:
+    with ExitStack() as stack:
+        keep = stack.enter_context(unless_refused(out, (".lock", "run.db", "run.db-wal", "run.db-shm")))
+        folder = RunFolder(out)
+        stack.enter_context(alone_in(out))
+        store = stack.enter_context(closing(folder.open_store()))
         _same_run(store, settings, out)
         started = time.perf_counter()
         options = BackboneOptions(settings.refine_with, settings.precision, compiled, trust_remote_code)
         opened = (sharing.open if sharing else open_dataset)(settings, options, device, cache, progress)
         _same_pool(store, opened, out)
+        keep()
         if store.rounds.recall("opening") is None:
             store.rounds.remember("opening", {"seconds": time.perf_counter() - started})
         run = SimulatedRun(settings, opened, sharing, folder, store, progress)

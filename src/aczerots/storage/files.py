@@ -7,12 +7,12 @@ import math
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aczerots.errors import StorageError
+from aczerots.errors import AczerotsError, StorageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,8 +82,11 @@ def write_bytes_atomic(path: Path, content: bytes) -> None:
 
 
 def write_text_atomic(path: Path, content: str) -> None:
-    """Write or replace a UTF-8 file with ``content``, newlines as they are, by :func:`atomic_write`."""
-    write_bytes_atomic(path, content.encode())
+    """Write or replace a UTF-8 file with ``content``, newlines as they are, by :func:`atomic_write`.
+
+    Names of files that are no text are written with escapes.
+    """
+    write_bytes_atomic(path, content.encode(errors="backslashreplace"))
 
 
 def make_folder(path: Path) -> None:
@@ -145,3 +148,23 @@ def scratch_array(shape: tuple[int, ...], dtype: str, folder: Path | None) -> ND
             return np.memmap(file, dtype=dtype, mode="r+" if hasattr(os, "posix_fallocate") else "w+", shape=shape)
     except OSError as error:
         raise _storage_error(error, folder) from error
+
+
+@contextmanager
+def unless_refused(folder: Path, names: Sequence[str]) -> Iterator[Callable[[], None]]:
+    """Remove what a refused command made in a folder, and the folder, unless the function that is given is called.
+
+    Args:
+        folder: The folder; it and those above it are removed if they were not there and are empty.
+        names: Files in it that the command may make before it can be refused.
+    """
+    new = [path for path in (*(folder / name for name in names), folder, *folder.parents) if not path.exists()]
+    keep: list[bool] = []
+    try:
+        yield lambda: keep.append(True)
+    except AczerotsError as error:
+        # After an error of storage another process may be at work there.
+        for path in () if keep or isinstance(error, StorageError) else new:
+            with suppress(OSError):
+                path.rmdir() if path.is_dir() else path.unlink()
+        raise

@@ -145,6 +145,8 @@ def matching(pattern: str) -> list[str]:
     """
     files, root = _filesystem(pattern)
     with _translated(pattern, InputError):
+        if files.isfile(root):
+            return [files.unstrip_protocol(root)]  # brackets in it are no pattern
         return sorted(files.unstrip_protocol(name) for name in files.glob(root) if files.isfile(name))
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from aczerots.config import TextMode
 from aczerots.errors import InputError, first_complaint
+from aczerots.names import composed
 from aczerots.storage.text_file import read_text
 from aczerots.taxonomy import Taxonomy, TissueClass
 
@@ -78,7 +79,7 @@ class DescriptionFile(BaseModel):
 
 def name_key(name: str) -> str:
     """A name as it is compared: letters and digits in lower case, American spelling of tumor."""
-    return "".join(c for c in name.lower() if c.isalnum()).replace("tumour", "tumor")
+    return "".join(c for c in composed(name).lower() if c.isalnum()).replace("tumour", "tumor")
 
 
 def parse_descriptions(text: str, where: object, fix: str = "") -> DescriptionFile:
