@@ -13,11 +13,12 @@ from sqlalchemy.exc import ArgumentError
 
 from aczerots.annotation.store.records import RoundState
 from aczerots.annotation.store.store import ProjectStore
-from aczerots.engine.progress import Progress
+from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import AczerotsError, InputError, SettingsError
 from aczerots.project.settings import FILE, ProjectSettings, read_settings, write_settings
 from aczerots.project.slides import find_files, pool_tiles, reopen, slide_name, slide_record
 from aczerots.slides.base import Slide
+from aczerots.slides.labelled import EVERYWHERE, TissueRule, background_class
 from aczerots.slides.open import open_slide
 from aczerots.slides.pixels import PixelCache
 from aczerots.storage.files import make_folder
@@ -46,6 +47,15 @@ class Project:
     def taxonomy(self) -> Taxonomy:
         """The classes, without the bundled descriptions."""
         return self.settings.taxonomy
+
+    @cached_property
+    def tissue(self) -> TissueRule:
+        """Says what of the slides gets a class.
+
+        Raises:
+            SettingsError: The settings name a folder that is not there.
+        """
+        return TissueRule(self.taxonomy, self.settings.tissue, self.folder)
 
     @property
     def cache(self) -> Path:
@@ -153,10 +163,18 @@ def init_project(
     new = settings.database is None and not (folder / DATABASE).exists()
     try:
         _fill(folder, settings, files)
+        _tell_of_glass(settings, progress or Silent())
     except AczerotsError:
         for path in folder.glob(f"{DATABASE}*") if new else ():
             path.unlink()
         raise
+
+
+def _tell_of_glass(settings: ProjectSettings, progress: Progress) -> None:
+    """Say what becomes of empty glass if no class is for it."""
+    if background_class(settings.taxonomy) is None:
+        glass = "gets one of the classes" if settings.tissue == EVERYWHERE else "is left out where no tissue is found"
+        progress.say(f"no class is the background: empty glass {glass} (the setting 'tissue' decides, docs/slides.md)")
 
 
 def _fill(folder: Path, settings: ProjectSettings, files: Sequence[Path]) -> None:
@@ -190,7 +208,7 @@ def add_slides(project: Project, files: Sequence[Path]) -> list[str]:
             raise InputError(f"has the same name as {names[name]}", where=path, fix="Rename one of them")
         names[name] = path
         slide = open_slide(path, project.settings.slide_mpp, id=name)
-        tiles = pool_tiles(slide, project.settings.tile_size, project.settings.mpp)
+        tiles = pool_tiles(slide, project.settings.tile_size, project.settings.mpp, project.tissue)
         found.append((slide_record(slide, path, project.folder), tiles))
     return [record.id for record, tiles in found if project.store.rounds.add_slide(record, tiles)]
 

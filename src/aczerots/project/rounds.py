@@ -92,7 +92,8 @@ class ProjectRounds:
 
     def drafts(self, model: ProZS, pool: Pool, tiles: Sequence[int], name: str) -> list[NewDraft]:
         """What people may start from."""
-        return make_drafts(model, pool, tiles, name, self._project.cache, self._running.progress)
+        project = self._project
+        return make_drafts(model, pool, tiles, name, project.tissue, project.cache, self._running.progress)
 
     def notes(self, before: ProZS | None, model: ProZS, pool: Pool, masks: Masks) -> dict[str, Any]:
         """Drawn tiles, what has changed, and how well the drawn tiles represent the pool.
@@ -111,10 +112,9 @@ class ProjectRounds:
     def evaluate(self, model: Callable[[], ProZS], pool: Pool, number: int, masks: Masks) -> dict[str, Any] | None:
         """Measure by cross-validation: nobody draws test tiles in a lab."""
         del model
-        folds, progress = self._project.settings.folds, self._running.progress
-        found = cross_validate(
-            pool, masks, folds, lambda part: self.train(pool, number, part), self._project.cache, progress
-        )
+        project, progress = self._project, self._running.progress
+        folds, fit = project.settings.folds, lambda part: self.train(pool, number, part)
+        found = cross_validate(pool, masks, folds, fit, project.tissue, project.cache, progress)
         if not found:
             return None
         progress.say(

@@ -25,6 +25,8 @@ class ProjectSettings(BaseModel):
         classes: The tissue classes in the order of their label ids.
         mpp: Micrometres per pixel that tiles are read at; None reads level-0 pixels as they are.
         slide_mpp: Micrometres per level-0 pixel of slides whose file states none.
+        tissue: What gets a class: ``auto``, ``everywhere``, or a folder of masks, absolute or from the project folder
+            (:class:`~aczerots.slides.labelled.TissueRule`).
         budget: Tiles per round.
         patients: CSV file with the columns slide and patient, absolute or from the project folder; None knows none.
         double: Fraction of the tiles of a round that two people draw.
@@ -44,6 +46,7 @@ class ProjectSettings(BaseModel):
     tile_size: TileSize = 224
     mpp: float | None = Field(None, gt=0)
     slide_mpp: float | None = Field(None, gt=0)
+    tissue: str = Field("auto", min_length=1)
     preset: str = "prozs"
     strategy: str = "aczerots"
     budget: int = Field(10, ge=1)

@@ -12,14 +12,15 @@ from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import InputError
 from aczerots.slides.base import Slide, Tile
 from aczerots.slides.image import ImageSlide
+from aczerots.slides.labelled import TissueRule
 from aczerots.slides.open import open_slide
 from aczerots.slides.pixels import PixelCache
 from aczerots.slides.tiling import cut_tiles
-from aczerots.slides.tissue import find_tissue
 from aczerots.storage.files import make_folder
 from aczerots.storage.remote import copy_slide, is_url, matching, name_of
 
 _LONGEST = 150
+_FEW = 4
 
 
 def find_files(patterns: Sequence[str], copies: Path | None = None, progress: Progress | None = None) -> list[Path]:
@@ -86,18 +87,20 @@ def slide_name(path: Path) -> str:
     return name
 
 
-def pool_tiles(slide: Slide, tile_size: int, mpp: float | None) -> list[Tile]:
-    """Tiles of a slide that are worth drawing: all of a plain image, those with tissue of a whole slide.
+def pool_tiles(slide: Slide, tile_size: int, mpp: float | None, tissue: TissueRule) -> list[Tile]:
+    """Tiles of a slide that are worth drawing: those in which something gets a class.
+
+    All of a plain image of few tiles are: somebody has cut it out, and it need not be decoded.
 
     Raises:
         InputError: The slide cannot be read, or has no tissue.
         SettingsError: Tiles are to be read at a resolution, and the slide states none.
     """
     tiles = cut_tiles(slide, tile_size, mpp)
-    if isinstance(slide, ImageSlide):
+    if isinstance(slide, ImageSlide) and len(tiles) <= _FEW:
         return tiles
-    tissue = find_tissue(slide)
-    kept = [t for t in tiles if tissue.any(t.box)]
+    mask = tissue.find(slide)
+    kept = [t for t in tiles if mask.any(t.box)]
     if not kept:
         raise InputError("no tissue was found", where=slide.id, fix="Look at the slide, or leave it out")
     return kept
