@@ -1,11 +1,12 @@
 # Everything below needs make and Python 3.11 or newer; the rest is installed into .venv from requirements.lock.
-#   make demo   the whole loop on built-in data            make test   the tests
+#   make demo   the whole loop on built-in data            make test   all tests (minutes)
+#   make test-fast   the quick tests, to be run after each change (less than a minute)
 #   make lint   style and types                            make clean  removes .venv and build leftovers
 #   make web    builds the annotation page (Node 20)       make web-test  tests of its drawing
 #   make test-extras   tests beside open_clip, timm, Ray and S3, in an environment of their own (.venv-extras)
 # Another interpreter: make test PYTHON=/path/to/python3.12
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-extras web web-test lint clean
+.PHONY: help setup demo test test-fast test-extras web web-test lint clean
 SHELL := /bin/sh
 
 PYTHON ?=
@@ -18,7 +19,7 @@ EXTRAS_READY := $(EXTRAS)/.ready
 JOBS ?= 2
 
 help:
-	@sed -n '1,7s/^# \{0,1\}//p' Makefile
+	@sed -n '1,8s/^# \{0,1\}//p' Makefile
 
 setup: $(READY)
 
@@ -43,7 +44,10 @@ demo: $(READY)
 	@$(BIN)/aczerots demo
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n $(JOBS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+test-fast: $(READY)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
 
 # Made with the interpreter of .venv; --no-deps because torchvision would ask for another build of torch.
 $(EXTRAS_READY): requirements-extras.lock requirements.lock pyproject.toml $(READY)

@@ -44,7 +44,7 @@ from aczerots.project.settings import make_settings
 from aczerots.taxonomy import IGNORE
 
 TILE = 64
-PATIENCE = 60.0
+PATIENCE = 1200.0
 CONFLICT, SERVER_ERROR = 409, 500
 
 
@@ -99,7 +99,7 @@ class Annotator(threading.Thread):
         super().__init__(name=user)
         self._user, self._log, self._number, self._think = user, log, 0, think
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        self._server = HTTPConnection(address.removeprefix("http://"), timeout=30)
+        self._server = HTTPConnection(address.removeprefix("http://"), timeout=PATIENCE)
         self._pace = random.Random(user)
 
     def run(self) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.postgres import find_binaries, server
+from tests.quick import shorten_fits
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
@@ -26,7 +26,8 @@ os.environ["NO_COLOR"] = "1"
 os.environ["COLUMNS"] = "100"
 os.environ.pop("FORCE_COLOR", None)
 
-settings.register_profile("aczerots", deadline=None, derandomize=IN_CI)
+quiet = [HealthCheck.too_slow]  # which on a busy machine says nothing about the test
+settings.register_profile("aczerots", deadline=None, derandomize=IN_CI, suppress_health_check=quiet)
 settings.load_profile("aczerots")
 
 
@@ -66,12 +67,5 @@ def postgres() -> Iterator[str]:
 
 @pytest.fixture
 def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fits of three steps: which model is fitted to what can be seen, and nobody waits."""
-    from aczerots.prozs.presets import Preset, locate_preset
-
-    def shortened(name: str) -> Preset:
-        preset = locate_preset(name)
-        return preset if preset.recipe is None else replace(preset, recipe=replace(preset.recipe, steps=3))
-
-    for module in ("project.rounds", "simulation.simulate"):
-        monkeypatch.setattr(f"aczerots.{module}.locate_preset", shortened)
+    """Fits of three steps: who is fitted to what still shows."""
+    shorten_fits(monkeypatch)

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.patience import PATIENCE
+
 PLACES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 USER = "postgres"
 
@@ -47,11 +49,11 @@ def server(binaries: Path) -> Iterator[str]:
             command = [*_prefix(), str(binaries / name), "-D", str(data), *arguments]
             # Output goes to a file: the server would keep a pipe open for ever.
             with (folder / f"{name}.txt").open("w") as log:
-                subprocess.run(command, check=True, stdout=log, stderr=log, timeout=60, cwd=folder)
+                subprocess.run(command, check=True, stdout=log, stderr=log, timeout=PATIENCE, cwd=folder)
 
         call("initdb", "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C")
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c max_connections=150"
-        call("pg_ctl", "-w", "-l", str(folder / "server.txt"), "-o", options, "start")
+        call("pg_ctl", "-w", "-t", f"{PATIENCE:.0f}", "-l", str(folder / "server.txt"), "-o", options, "start")
         try:
             yield f"postgresql+psycopg://{USER}@127.0.0.1:{port}/postgres"
         finally:

@@ -12,6 +12,7 @@ from benchmarks import ablation, trials
 from aczerots.prozs.presets import PRESETS
 
 
+@pytest.mark.slow
 def test_a_small_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setenv("ACZEROTS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(ablation, "SETTINGS", {"phantom": ("phantom:6,size=128", (["necrosis"],))})

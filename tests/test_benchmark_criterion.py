@@ -14,6 +14,7 @@ from benchmarks import criterion, trials
 from aczerots.selection.random import RandomStrategy
 
 
+@pytest.mark.slow
 def test_a_small_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setenv("ACZEROTS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(criterion, "SETTINGS", {"phantom": ("phantom:8,size=128", (["necrosis"],))})

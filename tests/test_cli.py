@@ -25,6 +25,8 @@ from aczerots.config import SimulateSettings
 from aczerots.datasets.locate import locate_dataset
 from aczerots.project.settings import make_settings
 from aczerots.slides.base import Box
+from tests.patience import PATIENCE, wait_until
+from tests.quick import shorten_fits
 
 SMALL = ["--tile-size", "64", "--rounds", "2", "--initial", "0.3", "--budget", "0.3"]
 UNSEEN = "fibrous stroma"
@@ -76,6 +78,7 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_run_leaves_everything_that_is_promised(finished: Path):
     rows = table(finished / "metrics.csv")
     head = ["round", "labelled_tiles", "labelled_fraction", "pacc", "miou_seen", "miou_unseen", "hiou"]
@@ -97,6 +100,7 @@ def test_a_run_leaves_everything_that_is_promised(finished: Path):
     assert (finished / "model.safetensors").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_the_same_command_again_does_nothing_and_says_the_same(
     dataset: Path, finished: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -107,6 +111,7 @@ def test_the_same_command_again_does_nothing_and_says_the_same(
     assert (finished / "metrics.csv").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_another_run_is_not_mixed_into_the_same_folder(
     dataset: Path, finished: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -123,6 +128,7 @@ def test_a_second_run_is_kept_out_while_the_first_is_at_work(
     assert [p.name for p in tmp_path.iterdir()] == [".lock"]
 
 
+@pytest.mark.slow
 def test_what_a_run_measures_is_what_predict_delivers(dataset: Path, finished: Path, tmp_path: Path):
     """Metrics worked out from the masks that ``predict`` writes are those of the last round, to the last digit."""
     images = [dataset / "images" / f"s{i}.png" for i in (4, 5)]
@@ -139,6 +145,7 @@ def test_what_a_run_measures_is_what_predict_delivers(dataset: Path, finished: P
             assert float(last[f"iou:{name}"]) == pytest.approx(iou, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_does_not_go_on_over_changed_images(
     dataset: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -156,6 +163,42 @@ def test_a_run_does_not_go_on_over_changed_images(
     assert (tmp_path / "run" / "metrics.csv").read_bytes() == before
 
 
+@pytest.mark.parametrize(("part", "name"), [("masks", "s0.png"), ("masks", "s5.png"), ("images", "s5.png")])
+def test_a_run_does_not_go_on_over_changed_masks_or_test_images(
+    part: str, name: str, dataset: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    shutil.copytree(dataset, tmp_path / "data")
+    shutil.copytree(finished, tmp_path / "run")
+    shutil.copy(dataset / part / "s1.png", tmp_path / "data" / part / name)
+    arguments = [f"folder:{tmp_path / 'data'}", "--unseen", UNSEEN, "--out", tmp_path / "run", *SMALL]
+    with sqlite3.connect(tmp_path / "run" / "run.db") as database:
+        database.execute("UPDATE facts SET value = replace(value, ?, ?)", (str(dataset), str(tmp_path / "data")))
+    assert run("simulate", *arguments) == 1
+    assert f"{'masks' if part == 'masks' else 'test'} changed since this run began" in capsys.readouterr().err
+    # A run of a version that kept no hash of them goes on; from then on they are watched.
+    with sqlite3.connect(tmp_path / "run" / "run.db") as database:
+        (text,) = database.execute("SELECT value FROM facts WHERE key = 'hashes'").fetchone()
+        old = {k: v for k, v in json.loads(text).items() if k not in {"masks", "test"}}
+        database.execute("UPDATE facts SET value = ? WHERE key = 'hashes'", (json.dumps(old),))
+    assert run("simulate", *arguments) == 0
+    shutil.copy(dataset / part / name, tmp_path / "data" / part / name)
+    assert run("simulate", *arguments) == 1
+
+
+def test_classes_without_a_pixel_are_said(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    shutil.copytree(dataset, tmp_path / "data")
+    for i in range(6):
+        binary = np.repeat(np.uint8([0, 255]), 64 * 128).reshape(128, 128)
+        Image.fromarray(binary).save(tmp_path / "data" / "masks" / f"s{i}.png")
+    (tmp_path / "data" / "dataset.yaml").write_text("name: x\nclasses: [{name: tissue}, {name: tumor}]")
+    arguments = ["simulate", f"folder:{tmp_path / 'data'}", "--out", tmp_path / "out", *SMALL, "--rounds", 0]
+    assert run(*arguments) == 0
+    assert "no mask has a pixel of tumor; 50 % of all pixels have no class" in capsys.readouterr().err
+    (tmp_path / "data" / "dataset.yaml").write_text("name: x\nclasses: [{name: rest, void: true}, {name: tumor}]")
+    assert run(*arguments, "--out", tmp_path / "other") == 1
+    assert "no pixel of the masks has a class" in capsys.readouterr().err
+
+
 def test_a_run_of_an_older_version_is_refused_in_one_sentence(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -165,30 +208,44 @@ def test_a_run_of_an_older_version_is_refused_in_one_sentence(
     assert "an older version began this run, and this one cannot go on with it" in capsys.readouterr().err
 
 
+@pytest.fixture(scope="session")
+def quickly_finished(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Output folder of a finished run whose fits took three steps."""
+    out = tmp_path_factory.mktemp("quick") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        shorten_fits(patch)
+        assert run("simulate", f"folder:{dataset}", "--unseen", UNSEEN, "--out", out, *SMALL) == 0
+    return out
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("short_fits")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_run_resumes_and_ends_with_the_same_numbers(
-    how: signal.Signals, dataset: Path, finished: Path, tmp_path: Path
+    how: signal.Signals, dataset: Path, quickly_finished: Path, tmp_path: Path, repository: Path
 ):
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "aczerots.cli.app", "simulate", f"folder:{dataset}", "--unseen", UNSEEN]
+    arguments = ["simulate", f"folder:{dataset}", "--unseen", UNSEEN, "--out", str(out), *SMALL]
+    command = [sys.executable, "-m", "tests.quick", *arguments]
     # A shell that runs the tests in the background makes its children ignore Ctrl-C; a user's does not.
     asked = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    process = subprocess.Popen([*command, "--out", str(out), *SMALL], stderr=subprocess.PIPE, text=True)
+    hang = os.environ | {"HANG_AT": f"{out / 'metrics.csv'}:3"}  # after two rows and the head
+    process = subprocess.Popen(command, cwd=repository, env=hang, stderr=subprocess.PIPE, text=True)
     signal.signal(signal.SIGINT, asked)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and len(table(out / "metrics.csv") if (out / "metrics.csv").exists() else []) < 2:
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.01)
+    rows = out / "metrics.csv"
+    wait_until(lambda: rows.exists() and len(table(rows)) >= 2, lambda: process.poll() is None)
     process.send_signal(how)
-    message = process.communicate(timeout=60)[1]
+    message = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == (-how if how is signal.SIGKILL else 130)
     assert "Traceback" not in message
     assert how is signal.SIGKILL or "the same command goes on" in message
-    assert subprocess.run([*command, "--out", str(out), *SMALL], check=False, capture_output=True).returncode == 0
-    assert (out / "metrics.csv").read_bytes() == (finished / "metrics.csv").read_bytes()
-    assert (out / "selections.csv").read_bytes() == (finished / "selections.csv").read_bytes()
+    assert not (out / "run.json").exists()
+    assert run(*arguments) == 0
+    for name in ("metrics.csv", "selections.csv"):
+        assert (out / name).read_bytes() == (quickly_finished / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_predict_writes_a_mask_and_an_overlay_per_image(
     dataset: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -203,6 +260,7 @@ def test_predict_writes_a_mask_and_an_overlay_per_image(
     assert list(rows[0].values())[1:] == pytest.approx(share.tolist())
 
 
+@pytest.mark.slow
 def test_predict_reports_a_broken_image_and_finishes_the_others(
     dataset: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -214,6 +272,7 @@ def test_predict_reports_a_broken_image_and_finishes_the_others(
     assert not (tmp_path / "broken.mask.png").exists()
 
 
+@pytest.mark.slow
 def test_evaluate_agrees_with_the_last_row_of_the_run(
     dataset: Path, finished: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -224,6 +283,7 @@ def test_evaluate_agrees_with_the_last_row_of_the_run(
         assert found[name] == pytest.approx(float(last[name]), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_full_draws_the_whole_pool_and_agrees_with_the_line_of_the_run(dataset: Path, finished: Path, tmp_path: Path):
     full = tmp_path / "full"
     assert run("simulate", f"folder:{dataset}", "--unseen", UNSEEN, "--out", full, "--tile-size", 64, "--full") == 0
@@ -235,6 +295,7 @@ def test_full_draws_the_whole_pool_and_agrees_with_the_line_of_the_run(dataset: 
     assert "small" in (tmp_path / "both.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["paper", "random", "entropy"])
 def test_every_strategy_runs_and_the_pool_may_run_out(
     strategy: str, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -246,6 +307,7 @@ def test_every_strategy_runs_and_the_pool_may_run_out(
     assert [r["labelled_tiles"] for r in table(tmp_path / "metrics.csv")] == ["0", "2", "4"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_fits")
 def test_the_paper_preset_runs(dataset: Path, tmp_path: Path):
     options = ["--tile-size", 64, "--rounds", 1, "--initial", 0.1, "--preset", "paper", "--strategy", "paper"]
@@ -340,26 +402,24 @@ def test_usage_errors_are_one_line(capsys: pytest.CaptureFixture[str]):
     assert "--nonsense" in error
 
 
-def test_a_full_disk_is_one_clear_error_and_saved_rounds_stay(dataset: Path, tmp_path: Path):
+@pytest.mark.slow
+@pytest.mark.usefixtures("short_fits")
+def test_a_full_disk_is_one_clear_error_and_saved_rounds_stay(dataset: Path, tmp_path: Path, repository: Path):
     """A file-size limit stands in for the full disk: every write beyond it fails as it would there."""
     out = tmp_path / "out"
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY));"
-        "from aczerots.cli.app import main; main(sys.argv[2:])"
+        "sys.argv[1:] = sys.argv[2:]; import runpy; runpy.run_module('tests.quick', run_name='__main__')"
     )
     arguments = ["simulate", f"folder:{dataset}", "--unseen", UNSEEN, "--out", str(out), *SMALL]
-    small = subprocess.run(
-        [sys.executable, "-c", code, "60000", *arguments], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", code, "60000", *arguments]
+    small = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
     assert small.returncode == 1
     assert "Traceback" not in small.stderr
     assert small.stderr.strip().splitlines()[-1].startswith("error: ")
     assert not list(out.glob("*.tmp*"))
-    whole = subprocess.run(
-        [sys.executable, "-c", code, str(2**30), *arguments], capture_output=True, text=True, check=False
-    )
-    assert whole.returncode == 0, whole.stderr
+    assert run(*arguments) == 0
 
 
 def test_the_options_have_the_defaults_of_the_settings():
@@ -392,7 +452,7 @@ def test_an_interrupt_that_comes_out_as_another_error_is_still_one(
     def broken(**_: object) -> None:
         try:
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
+            time.sleep(PATIENCE)
         except SystemExit:
             raise RuntimeError("callback failed") from None
 
@@ -409,7 +469,7 @@ def test_work_that_ends_in_spite_of_an_interrupt_is_finished(
     def deaf(**_: object) -> None:
         with contextlib.suppress(SystemExit):
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
+            time.sleep(PATIENCE)
 
     monkeypatch.setattr("aczerots.cli.app.app", deaf)
     assert run("doctor") == 0

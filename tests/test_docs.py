@@ -28,6 +28,7 @@ from aczerots.datasets.locate import locate_dataset
 from aczerots.project.folder import open_project
 from aczerots.slides.base import Box
 from aczerots.taxonomy import IGNORE
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -121,6 +122,7 @@ def check(line: Line) -> str | None:
     return check_aczerots(words, line.whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [b for b in all_blocks() if b.language == "python"], ids=lambda b: b.where)
 def test_python_examples(block: Block, tmp_path: Path) -> None:
     compile(block.text, block.where, "exec")
@@ -128,7 +130,7 @@ def test_python_examples(block: Block, tmp_path: Path) -> None:
         script = tmp_path / "example.py"
         script.write_text(block.text, encoding="utf-8")
         done = subprocess.run(
-            [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False
+            [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
         assert done.returncode == 0, done.stderr
 
@@ -194,6 +196,7 @@ def annotate(project: Path, arguments: list[str]) -> None:
             server.terminate()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_fits")
 def test_every_command_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     labelled_images(tmp_path)

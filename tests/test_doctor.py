@@ -1,21 +1,21 @@
-"""The doctor: what it finds offline, online, and in a broken installation; and that it takes seconds."""
+"""The doctor: what it finds offline, online, and in a broken installation; and that it waits for nobody."""
 
 from __future__ import annotations
 
 import json
 import socket
-import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from aczerots.backbones.hub import HubAnswer, hub_facts
+from aczerots.backbones.hub import MODELS, HubAnswer, hub_facts
 from aczerots.cli.app import main
 from aczerots.cli.doctor import EXTRAS, Check, examine
 from aczerots.errors import InputError
 from tests.hub_server import HubServer, hub_server
+from tests.patience import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -49,10 +49,8 @@ def named(checks: list[Check], name: str) -> Check:
     return found
 
 
-def test_without_a_network_it_takes_seconds_and_says_so():
-    started = time.monotonic()
-    checks = examine()
-    assert time.monotonic() - started < 10
+def test_without_a_network_it_says_so_and_does_not_wait():
+    checks = examine(PATIENCE)
     assert named(checks, "connection").status == "warning"
     assert "Connection refused" in named(checks, "connection").detail
     assert named(checks, "embedded").status == "ok"
@@ -63,11 +61,13 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch):
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(20)
+        silent.settimeout(PATIENCE)
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        started = time.monotonic()
         facts = hub_facts(0.4)
-        assert time.monotonic() - started < 2
+        for _ in MODELS:  # about all models it has asked at the same time
+            silent.accept()[0].close()
     assert facts.problem
+    assert {m.access for m in facts.models} == {None}
 
 
 def test_offline_mode_asks_nobody(monkeypatch: pytest.MonkeyPatch, hub: HubServer):
@@ -79,26 +79,26 @@ def test_offline_mode_asks_nobody(monkeypatch: pytest.MonkeyPatch, hub: HubServe
 
 def test_free_gated_unknown_and_downloaded_models(monkeypatch: pytest.MonkeyPatch, hub: HubServer, home: Path):
     monkeypatch.setattr("aczerots.backbones.hub.MODELS", {"vinid/plip": "PLIP", "nobody/nothing": "Nothing"})
-    assert hub_facts(5).models == (
+    assert hub_facts(PATIENCE).models == (
         HubAnswer("vinid/plip", cached=False, gated=False, access="granted"),
         HubAnswer("nobody/nothing", cached=False, gated=None, access="unknown"),
     )
     hub.gated = True
     monkeypatch.setenv("HF_TOKEN", "hf_x")
-    facts = hub_facts(5)
+    facts = hub_facts(PATIENCE)
     assert facts.models[0] == HubAnswer("vinid/plip", cached=False, gated=True, access="refused")
     assert facts.token
     snapshot = home / "hf" / "hub" / "models--vinid--plip" / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
-    assert not hub_facts(5).models[0].cached
+    assert not hub_facts(PATIENCE).models[0].cached
     (snapshot / "config.json").write_text("{}")
-    assert hub_facts(5).models[0].cached
+    assert hub_facts(PATIENCE).models[0].cached
 
 
 def test_a_gated_model_comes_with_what_to_do(monkeypatch: pytest.MonkeyPatch, hub: HubServer):
     monkeypatch.setattr("aczerots.backbones.hub.MODELS", {"vinid/plip": "PLIP"})
     hub.gated = True
-    check = named(examine(5), "PLIP")
+    check = named(examine(PATIENCE), "PLIP")
     assert "gated, you have no access" in check.detail
     assert check.fix is not None
     assert f"{hub.url}/vinid/plip" in check.fix

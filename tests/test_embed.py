@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from aczerots.cli.app import main
 from aczerots.config import SimulateSettings
 from aczerots.errors import SettingsError, StorageError
 from aczerots.loop.embed import embed_dataset
-from aczerots.prozs.fit import fit
 from aczerots.simulation.simulate import simulate
 
 DATA = "phantom:6,size=64"
@@ -92,6 +90,7 @@ def test_it_goes_on_after_an_interrupt(tmp_path: Path, count: list[int]):
     assert sum(count) == 24
 
 
+@pytest.mark.slow
 def test_simulate_uses_what_was_embedded(tmp_path: Path, count: list[int]):
     for mode in ("dense", "pooled"):
         embed_dataset(SimulateSettings(**RUN, cache=mode), cache=tmp_path / mode)
@@ -115,11 +114,13 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list]:
     return out
 
 
+@pytest.mark.slow
 def test_dense_and_off_give_the_same_numbers_and_off_writes_nothing(rows):
     assert str(rows["dense"]) == str(rows["off"])  # as text, since an undefined number does not equal itself
     assert not (rows["folder"] / "cache-off").exists()
 
 
+@pytest.mark.slow
 def test_a_run_may_go_on_in_memory_but_not_pooled(rows):
     folder, cache = rows["folder"] / "dense", rows["folder"] / "cache-dense"
     again = simulate(SimulateSettings(**RUN, cache="off"), folder, cache=cache)
@@ -128,9 +129,10 @@ def test_a_run_may_go_on_in_memory_but_not_pooled(rows):
         simulate(SimulateSettings(**RUN, cache="pooled"), folder, cache=cache)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("short_fits")
 def test_pooled_computes_whole_grids_only_of_what_a_fit_sees(tmp_path: Path, monkeypatch):
     monkeypatch.setattr("aczerots.loop.pool.CONTEXT", 1)
-    monkeypatch.setattr("aczerots.prozs.train.fit", partial(fit, steps=2))
     progress = Spoken()
     settings = SimulateSettings(
         **RUN | {"dataset": "phantom:10,size=64", "tile_size": 64, "rounds": 1, "initial": 0.3, "preset": "prozs"}

@@ -19,6 +19,8 @@ from aczerots.engine.local import HereEngine, ProcessEngine
 from aczerots.errors import AczerotsError
 from aczerots.loop.embed import EmbedJob, EmbedUnit, dataset_stores, embed_dataset
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = SimulateSettings(dataset="phantom:6,size=192", tile_size=32, cache="pooled")
 
 

@@ -16,6 +16,7 @@ def taxonomy(classes: int, unseen: int) -> Taxonomy:
     return Taxonomy(classes=tuple(TissueClass(name=f"c{i}", seen=i >= unseen) for i in range(classes)))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.floats(0, 0.9))
 def test_metrics_agree_with_torchmetrics(seed: int, classes: int, ignored: float):
     from torchmetrics.functional.classification import multiclass_accuracy, multiclass_jaccard_index

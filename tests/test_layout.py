@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import aczerots
+from tests.patience import PATIENCE
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "aczerots"
 LEVELS: dict[str, int] = {
@@ -110,6 +111,7 @@ def test_type_checkers_see_the_public_names_that_the_root_package_loads() -> Non
     assert aczerots.__all__ == sorted(seen)
 
 
+@pytest.mark.slow
 def test_every_public_name_can_be_loaded_whatever_was_imported_before() -> None:
     code = "import aczerots as az, aczerots.predict.slides; print(*(getattr(az, name) is None for name in dir(az)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -147,7 +149,7 @@ def test_slow_libraries_are_imported_where_they_are_used() -> None:
 def _loaded_by(module: str) -> set[str]:
     """Top-level modules loaded in a fresh interpreter after importing ``module``."""
     code = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE)
     return set(done.stdout.split())
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.server.small_project import PICKS, TOKENS, SmallProject, serving, small_round, wait_until
+from tests.patience import wait_until
+from tests.server.small_project import PICKS, TOKENS, SmallProject, serving, small_round
 
 from aczerots.taxonomy import IGNORE
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import zarr
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402  # needs the line above
+from tests.patience import wait_until  # noqa: E402
 
 from aczerots.config import SimulateSettings  # noqa: E402
 from aczerots.engine.ray_cluster import RayEngine  # noqa: E402
@@ -49,9 +49,7 @@ def kill_when(found: Path, pattern: str, count: int, cluster: Cluster, node: obj
     """Kill a node when so many files are there."""
 
     def watch() -> None:
-        deadline = time.monotonic() + 90
-        while len(list(found.glob(pattern))) < count and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(lambda: len(list(found.glob(pattern))) >= count)
         cluster.remove_node(node, allow_graceful=False)
 
     thread = threading.Thread(target=watch, daemon=True)

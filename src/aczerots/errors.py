@@ -6,12 +6,22 @@ as one line and never as a traceback. Anything else that escapes is a defect.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that terminals obey, that turn the direction of writing, or that cannot be written."""
+
+
+def printable(text: str) -> str:
+    """The text with control characters as escapes: a name from a file must not drive a terminal."""
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class AczerotsError(Exception):
@@ -32,7 +42,7 @@ class AczerotsError(Exception):
     def __str__(self) -> str:
         """One line: ``where: what (fix)``."""
         text = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{text}. {self.fix}" if self.fix else text
+        return printable(f"{text}. {self.fix}" if self.fix else text)
 
 
 class InputError(AczerotsError):

@@ -58,6 +58,13 @@ def test_points_and_lines_are_listed_as_unused() -> None:
     assert len(found.drawings) == 1
 
 
+@pytest.mark.parametrize("corners", [[], SQUARE[:1], SQUARE[:2], SQUARE[:1] * 4, [(0, 0), (9, 0), (4, 0)]])
+def test_shapes_without_area_are_listed_as_unused(corners: list[tuple[object, object]]) -> None:
+    found = read_asap(document(annotation("tumor", corners), annotation("tumor", SQUARE)), TAXONOMY)
+    assert [(u.number, u.reason) for u in found.unused] == [(1, "has no area")]
+    assert [d.number for d in found.drawings] == [2]
+
+
 @pytest.mark.parametrize("mask_seed", range(5))
 def test_masks_go_to_qupath_and_back(mask_seed: int) -> None:
     mask = np.random.default_rng(mask_seed).choice(np.array([0, 1, 2, IGNORE], np.uint8), (9, 12))
@@ -110,7 +117,6 @@ def test_outlines_that_whole_pixels_let_touch_are_mended() -> None:
         ('<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE a><ASAP_Annotations/>'.encode("utf-16"), "document type"),
         (b"<ASAP_Annotations>" + b"<a>" * 400, "nested too deeply"),
         (document(annotation("tumour", SQUARE)), "annotation 1: is of the unknown class 'tumour'"),
-        (document(annotation("tumor", SQUARE), annotation("tumor", SQUARE[:2])), "annotation 2: has fewer than three"),
         (document(annotation("tumor", [(0, 0), (9, 9), (9, 0), (0, 9)])), "annotation 1: has an outline that crosses"),
         (document(annotation("tumor", [("nan", 0), (9, 9), (9, 0)])), "lies on no slide"),
         (document(annotation("tumor", [("1e12", 0), (9, 9), (9, 0)])), "lies on no slide"),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import OperationalError
+from tests.patience import PATIENCE, wait_until
 
 from aczerots.annotation.store import commits
 from aczerots.annotation.store.database import Database
@@ -57,7 +58,21 @@ def test_writers_that_wait_share_a_commit_and_each_sees_its_own_on_return(counte
     with ThreadPoolExecutor(20) as crowd:
         assert all(crowd.map(counted.add, range(200)))
     assert counted.kept() == list(range(200))
-    assert counted.commits < 100
+
+
+def test_all_who_come_while_one_commits_share_the_next(counted: Counted, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(commits, "_OPEN_FOR", PATIENCE)
+    shared = counted.database._shared
+    with ThreadPoolExecutor(20) as crowd:
+
+        def until_all_wait(_connection: object) -> None:
+            if counted.commits == 1:
+                wait_until(lambda: shared._waiting == 19)
+
+        event.listen(counted.database._engine, "commit", until_all_wait)
+        assert all(crowd.map(counted.add, range(20)))
+    assert counted.kept() == list(range(20))
+    assert counted.commits == 2
 
 
 def test_one_that_fails_leaves_nothing_and_takes_nobody_along(counted: Counted):
@@ -129,7 +144,7 @@ def test_another_process_may_write_in_between(counted: Counted):
 def _together(counted: Counted, people: int) -> list[BaseException]:
     """What so many writers are told who wait at the same time."""
     told: list[BaseException] = []
-    start = threading.Barrier(people, timeout=60)
+    start = threading.Barrier(people, timeout=PATIENCE)
 
     def write(n: int) -> None:
         start.wait()

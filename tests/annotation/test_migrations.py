@@ -52,6 +52,7 @@ def test_the_program_knows_the_newest_revision():
     assert REVISIONS[-1] == SCHEMA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("revision", [None, *REVISIONS])
 def test_from_every_revision_to_the_tables_of_this_version(url: str, revision: str | None):
     engine = create_engine(url)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.patience import PATIENCE
 from tests.postgres import new_database
 
 from aczerots.annotation.formats.masks import decode_mask
@@ -442,7 +443,7 @@ def test_named_values(store: ProjectStore):
 def test_many_annotators_at_once_lose_and_double_nothing(url: str, store: ProjectStore):
     begin(store, list(range(12)))
     other = ProjectStore(url)  # as a second process would have it
-    gate = threading.Barrier(8, timeout=60)
+    gate = threading.Barrier(8, timeout=PATIENCE)
 
     def annotate(number: int) -> list[int]:
         mine, user = (store, other)[number % 2], f"user {number}"
@@ -462,7 +463,7 @@ def test_many_annotators_at_once_lose_and_double_nothing(url: str, store: Projec
 
 def test_of_many_who_answer_for_one_tile_one_wins_and_the_others_are_kept(store: ProjectStore):
     begin(store, [4])
-    gate = threading.Barrier(6, timeout=60)
+    gate = threading.Barrier(6, timeout=PATIENCE)
 
     def annotate(number: int) -> bool:
         gate.wait()
@@ -495,6 +496,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("_run", range(2))
 def test_a_kill_in_the_middle_of_an_answer_loses_nothing_acknowledged(store: ProjectStore, url: str, _run: int):
     begin(store, [4])
@@ -502,11 +504,8 @@ def test_a_kill_in_the_middle_of_an_answer_loses_nothing_acknowledged(store: Pro
     for heard in (3, 7):
         writer = subprocess.Popen([sys.executable, "-c", WRITER, url], stdout=subprocess.PIPE, text=True)
         assert writer.stdout is not None
-        late = threading.Timer(60, writer.kill)  # ends the wait for a line
-        late.start()
         acknowledged = [int(writer.stdout.readline()) for _ in range(heard)]
         os.kill(writer.pid, signal.SIGKILL)
-        late.cancel()
         acknowledged += [int(line) for line in writer.stdout.read().split("\n") if line]
         writer.wait()
         writer.stdout.close()

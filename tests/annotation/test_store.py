@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.patience import PATIENCE
 
 from aczerots.annotation.store.records import AnswerKind, NewAnswer, PickRecord, RoundState, SlideRecord
 from aczerots.annotation.store.store import ProjectStore
@@ -118,7 +119,7 @@ def test_what_was_acknowledged_survives_a_kill(store: ProjectStore, tmp_path: Pa
         text=True,
         check=False,
         env=os.environ,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.returncode == -signal.SIGKILL
     acknowledged = [int(x) for x in done.stdout.split()]

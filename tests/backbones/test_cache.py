@@ -289,6 +289,7 @@ def fill(folder: Path, part: slice) -> None:
     filled(TILES[part], SLIDES, backbone, FeatureCache(folder, backbone.info))
 
 
+@pytest.mark.slow
 def test_several_processes_may_fill_it(tmp_path: Path):
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=fill, args=(tmp_path, part)) for part in (slice(0, 30), slice(10, 40))]

@@ -15,6 +15,8 @@ from tiny_dino import save_tiny_dino
 from aczerots.cli.app import main
 from aczerots.prozs.checkpoint import load_model
 
+pytestmark = pytest.mark.slow
+
 DATA = ["phantom:6,size=64", "--unseen", "necrosis"]
 SMALL = ["--tile-size", "32", "--rounds", "0"]
 

@@ -240,6 +240,7 @@ def test_drawn_tissues_answer_to_their_names(backbone):
     assert hits >= 10
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_real_lung_beats_chance(shared_data, backbone):
     """Pool images of luad, names only; a third of the cells would be right by chance."""
@@ -256,6 +257,7 @@ def test_real_lung_beats_chance(shared_data, backbone):
     assert (right / total.clamp_min(1))[:2].mean() > 0.5
 
 
+@pytest.mark.slow
 def test_using_the_backbone_does_not_load_its_training():
     """The training folder alone may use the phantom and the descriptions, which stand above backbones."""
     code = (

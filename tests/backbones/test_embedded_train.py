@@ -58,6 +58,7 @@ def test_crops_and_stains_are_seeded(folder):
     assert np.abs(varied.astype(int) - first[0]).mean() > 2
 
 
+@pytest.mark.slow
 def test_training_is_seeded_and_its_weights_load(folder, tmp_path):
     files = []
     for i in range(2):

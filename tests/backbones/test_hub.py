@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.hub_server import COMMIT, LARGE, HubServer, folder_files, hub_server
+from tests.patience import PATIENCE
 from tiny_clip import save_tiny_clip
 
 from aczerots.backbones.base import Backbone
@@ -40,7 +41,8 @@ def hub(files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         )
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 2)
+        for name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
+            monkeypatch.setattr(constants, name, PATIENCE)
         yield running
 
 
@@ -60,6 +62,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
+@pytest.mark.slow
 def test_a_download_is_pinned_and_takes_only_what_is_used(hub: HubServer):
     assert load().info.revision == COMMIT
     assert hub.sent(WEIGHTS) == [None]
@@ -137,6 +140,7 @@ def test_a_hub_that_is_down_without_and_with_a_copy(hub: HubServer):
     assert load().info.revision == COMMIT
 
 
+@pytest.mark.slow
 def test_the_variables_of_the_hubs_library_count(hub: HubServer, tmp_path: Path):
     """In a process of its own, since the library reads them when it is imported."""
     code = "import sys; from aczerots.cli.app import main; main(sys.argv[1:])"
@@ -144,8 +148,8 @@ def test_the_variables_of_the_hubs_library_count(hub: HubServer, tmp_path: Path)
     env = free | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "ACZEROTS_CACHE": str(tmp_path / "c")}
     call = [sys.executable, "-c", code, "embed", "phantom:3,size=64", "--tile-size", "32"]
     done = subprocess.run(
-        [*call, "--backbone", f"hf:{MODEL}"], env=env, capture_output=True, text=True, timeout=200, check=False
+        [*call, "--backbone", f"hf:{MODEL}"], env=env, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Computed 12 tiles")
+    assert done.stdout.startswith("Computed 17 tiles")
     assert hub.sent(WEIGHTS) == [None]

@@ -52,6 +52,7 @@ def test_built_in_backbone_is_fp32_only():
         locate_backbone("embedded", options=BackboneOptions(precision="bf16"))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")  # inside torch's own compiler
 def test_compiled_is_the_same(folder, monkeypatch):
     """Traced as for compiling but run without a compiler, which would take a minute."""

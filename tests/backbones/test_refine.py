@@ -95,6 +95,7 @@ def test_refined_features(main, folders):
     assert torch.equal(refined.encode_text(["fat"]), plain.encode_text(["fat"]))
 
 
+@pytest.mark.slow
 def test_hash_covers_both_models(folders, tmp_path):
     clip, dino = folders
     other = save_tiny_dino(tmp_path, patch=16)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from layouts import FOLDER_YAML, make_folder, write_image, write_mask
+from PIL import Image
 
 from aczerots.datasets.folder import folder_dataset
 from aczerots.datasets.split import seeded_split
@@ -27,6 +28,18 @@ def test_void_class_leaves_the_taxonomy_and_ids_close_up(tmp_path):
     raw = np.random.default_rng(0).choice(np.array([0, 1, 2, 255], dtype=np.uint8), (30, 40))
     expected = np.select([raw == 0, raw == 2], [0, 1], IGNORE)
     assert np.array_equal(dataset["a"].truth.read(Box(0, 0, 40, 30), (40, 30)), expected)
+
+
+def test_the_resolution_of_the_dataset_holds_against_images_and_is_told_once(tmp_path):
+    root = make_folder(tmp_path)
+    for path in sorted((root / "images").iterdir()):
+        Image.open(path).save(path.with_suffix(".tif"), dpi=(25400 / 0.25, 25400 / 0.25))
+        path.unlink()
+    dataset = folder_dataset(root)
+    assert {s.slide.mpp for s in dataset.samples} == {0.5}
+    assert len(dataset.notes) == 4
+    assert "a.tif: 0.5 micrometres per pixel are used, as given; the file states 0.25" in dataset.notes[0]
+    assert dataset.notes[-1] == "... and 2 more of this kind"
 
 
 def test_split_csv_decides_and_unlisted_images_are_left_out(tmp_path):

@@ -40,6 +40,7 @@ class TestProcesses(WorkerContract):
         assert str(os.getpid()) not in pids
 
 
+@pytest.mark.slow
 def test_a_worker_per_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
     assert local_devices("cuda", None) == ("cuda:0", "cuda:1", "cuda:2")

@@ -3,13 +3,13 @@
 import csv
 import json
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from filelock import FileLock
 from tests.experiment.killed_once import KilledOnce
+from tests.quick import shorten_fits
 
 from aczerots.cli.app import main
 from aczerots.config import SimulateSettings
@@ -17,12 +17,13 @@ from aczerots.engine.local import HereEngine, ProcessEngine
 from aczerots.engine.progress import Silent
 from aczerots.engine.threads import use_threads
 from aczerots.prozs.checkpoint import load_model
-from aczerots.prozs.fit import fit
 from aczerots.simulation.experiment.planned import plan_runs
 from aczerots.simulation.experiment.protocol import parse_protocol
 from aczerots.simulation.experiment.run import ExperimentJob, run_experiment, run_on
 from aczerots.simulation.shared import Sharing
 from aczerots.simulation.simulate import simulate
+
+pytestmark = pytest.mark.slow
 
 TINY = """
 name = "tiny"
@@ -48,7 +49,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ACZEROTS_CACHE", str(folder))
-        patch.setattr("aczerots.prozs.train.fit", partial(fit, steps=3))
+        shorten_fits(patch)
         yield folder
 
 

@@ -217,6 +217,7 @@ def page_of(done: list[FinishedRun], out: Path) -> tuple[list[Scenario], str]:
     return scenarios, (out / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_page_has_figures_tables_and_failures(done: list[FinishedRun], tmp_path: Path):
     scenarios, page = page_of(done, tmp_path / "out")
     assert "A &lt;made up&gt; experiment" in page

@@ -76,10 +76,12 @@ def unshifted(segmenter: Segmenter, tissue: ArraySlide) -> np.ndarray:
     return labels_of(segmenter, tissue, OVERLAP, (0, 0), 1024)
 
 
+@pytest.mark.slow
 def test_chunks_do_not_matter(segmenter: Segmenter, tissue: ArraySlide, unshifted: np.ndarray) -> None:
     assert (labels_of(segmenter, tissue, OVERLAP, (0, 0), 512) == unshifted).mean() > 0.9999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [(80, 96), (7, 9)])
 def test_where_windows_lie_does_not_matter(
     shift: tuple[int, int], segmenter: Segmenter, tissue: ArraySlide, unshifted: np.ndarray
@@ -102,6 +104,7 @@ def as_one(segmenter: Segmenter, tissue: ArraySlide) -> np.ndarray:
     return labels_of(segmenter, tissue, None, (0, 0), 1024)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shift", "share"), [((64, 80), 0.99), ((16, 32), 0.99), ((8, 8), 0.97)])
 def test_of_a_slide_seen_as_one_picture_99_percent_agree_wherever_windows_lie(
     shift: tuple[int, int], share: float, segmenter: Segmenter, tissue: ArraySlide, as_one: np.ndarray
@@ -111,6 +114,7 @@ def test_of_a_slide_seen_as_one_picture_99_percent_agree_wherever_windows_lie(
     assert (moved == as_one).mean() >= share
 
 
+@pytest.mark.slow
 def test_chunks_do_not_matter_to_a_slide_seen_as_one_picture(
     segmenter: Segmenter, tissue: ArraySlide, as_one: np.ndarray
 ) -> None:
@@ -135,6 +139,7 @@ def test_windows_with_a_rim_have_all_cells_that_a_chunk_needs(width: int, height
     assert (window.box.x, window.window.x) == (-16 - shift[0], -96 - shift[0])
 
 
+@pytest.mark.slow
 def test_the_sample_of_a_slide_lies_on_its_tissue_whatever_the_windows(tissue: ArraySlide) -> None:
     pixels = np.full((2000, 3000, 3), 243, dtype=np.uint8)
     pixels[800:1600, 1900:2700] = tissue.read(Box(0, 0, 800, 800), (800, 800))
@@ -165,6 +170,7 @@ def test_windows_of_an_image_stay_inside_it_but_for_a_few_cells(length: int) -> 
     assert line.count == max(0, -(-(length - 224) // 160)) + 1, "no window more than needed"
 
 
+@pytest.mark.slow
 def test_labels_change_at_ends_of_windows_no_more_than_elsewhere(
     segmenter: Segmenter, tissue: ArraySlide, unshifted: np.ndarray
 ) -> None:

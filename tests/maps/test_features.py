@@ -14,8 +14,11 @@ from aczerots.prozs.presets import build_model, locate_preset
 from aczerots.slides.base import Box, Tile
 from aczerots.slides.image import ArraySlide
 
+OVERLAPPING = pytest.param((300, 500), id="overlapping windows")
+WITH_RIM = pytest.param((530, 520), id="windows with a rim", marks=pytest.mark.slow)
 
-@pytest.fixture(scope="module", params=[(300, 500), (600, 560)], ids=["overlapping windows", "windows with a rim"])
+
+@pytest.fixture(scope="module", params=[OVERLAPPING, WITH_RIM])
 def slide(request: pytest.FixtureRequest, pixels: np.ndarray) -> ArraySlide:
     height, width = request.param
     return ArraySlide("a", pixels[200 : 200 + height, 200 : 200 + width], 0.5)

@@ -91,6 +91,7 @@ def test_a_pyramid_does_not_depend_on_the_chunks(side: int, tmp_path: Path) -> N
     assert folder.find(Chunk(0, 0, Box(0, 0, 1, 1))) is None, "a damaged chunk is computed again"
 
 
+@pytest.mark.slow
 def test_both_pyramids_open_and_agree(mapped: Path, segmenter: Segmenter, svs: Path) -> None:
     with tifffile.TiffFile(mapped / "section.labels.ome.tif") as file:
         assert file.is_ome
@@ -109,6 +110,7 @@ def test_both_pyramids_open_and_agree(mapped: Path, segmenter: Segmenter, svs: P
     assert np.array_equal(inside, tissue), "tissue is labelled, glass is not"
 
 
+@pytest.mark.slow
 def test_areas_are_counts_times_pixel_area(mapped: Path, segmenter: Segmenter, svs: Path) -> None:
     again = map_slide(segmenter, open_slide(svs), mapped, SMALL, Silent())
     labels = labels_in(mapped)
@@ -118,6 +120,7 @@ def test_areas_are_counts_times_pixel_area(mapped: Path, segmenter: Segmenter, s
         assert share == pytest.approx(count / (labels != IGNORE).sum())
 
 
+@pytest.mark.slow
 def test_polygons_are_the_labels_in_level_0_pixels(mapped: Path, segmenter: Segmenter) -> None:
     labels = labels_in(mapped)
     features = json.loads((mapped / "section.geojson").read_text())["features"]
@@ -143,6 +146,7 @@ def test_polygons_by_hand(segmenter: Segmenter) -> None:
     assert polygon_features(np.full((9, 9), IGNORE, dtype=np.uint8), segmenter.card.taxonomy, (1, 1)) == []
 
 
+@pytest.mark.slow
 def test_probabilities_agree_with_the_labels(mapped: Path, segmenter: Segmenter) -> None:
     array = zarr.open_array(mapped / "section.probabilities.zarr", mode="r")
     assert array.attrs["classes"] == list(segmenter.card.taxonomy.names)
@@ -166,6 +170,7 @@ class Stops(Silent):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [4])
 def test_interrupted_work_goes_on_and_ends_with_the_same_bytes(
     after: int, mapped: Path, segmenter: Segmenter, svs: Path, tmp_path: Path
@@ -182,6 +187,7 @@ def test_interrupted_work_goes_on_and_ends_with_the_same_bytes(
     assert digests(tmp_path) == digests(mapped)
 
 
+@pytest.mark.slow
 def test_finished_slides_are_skipped_and_changed_ones_are_not(
     mapped: Path, segmenter: Segmenter, svs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,7 @@ def here(model_file: Path, slides: list[Path], tmp_path_factory: pytest.TempPath
     return out
 
 
+@pytest.mark.slow
 def test_processes_write_the_same_bytes_and_a_bad_slide_stops_nobody(
     here: Path, model_file: Path, slides: list[Path], tmp_path: Path
 ) -> None:
@@ -78,15 +79,17 @@ class Interrupted(Silent):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_another_engine_goes_on(here: Path, model_file: Path, slides: list[Path], tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         predict_slides(model_file, slides, tmp_path, options=SMALL, progress=Interrupted(4))
     kept = {p: p.stat().st_mtime_ns for p in tmp_path.glob(".section.chunks/*.chunk")}
     assert len(kept) == 4
-    predict_slides(model_file, slides, tmp_path, options=SMALL, engine=ProcessEngine(["cpu", "cpu"]))
+    predict_slides(model_file, slides, tmp_path, options=SMALL, engine=ProcessEngine(["cpu"]))
     assert digests(tmp_path) == digests(here)
 
 
+@pytest.mark.slow
 def test_units_in_any_order_and_twice(here: Path, segmenter: Segmenter, slides: list[Path], tmp_path: Path) -> None:
     """What retries and lost nodes lead to: parts backwards, one of them twice, by two workers."""
     svs = str(slides[0])
@@ -105,6 +108,7 @@ def test_units_in_any_order_and_twice(here: Path, segmenter: Segmenter, slides: 
     assert digests(tmp_path) == own
 
 
+@pytest.mark.slow
 def test_results_and_slides_behind_urls(
     here: Path, model_file: Path, slides: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +199,7 @@ def test_parts_that_are_none(text: str) -> None:
         part_of(["a.svs"], *read_part(text))
 
 
+@pytest.mark.slow
 def test_array_jobs_share_a_folder(
     here: Path, model_file: Path, slides: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +218,7 @@ def test_array_jobs_share_a_folder(
     assert digests(tmp_path) == digests(here)
 
 
+@pytest.mark.slow
 def test_the_command_takes_engine_and_part(
     model_file: Path, slides: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -229,6 +235,7 @@ def test_the_command_takes_engine_and_part(
     assert run("--address", "auto") == 1
 
 
+@pytest.mark.slow
 def test_files_do_not_depend_on_who_paints(
     here: Path, segmenter: Segmenter, slides: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,18 +5,20 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from tests.patience import PATIENCE, wait_until
 from tests.slides.pyramids import write_ome, write_svs
 
 from aczerots.cli.app import main
 from aczerots.predict.slide_map import MapOptions
 from aczerots.predict.slides import predict_slides
+
+pytestmark = pytest.mark.slow
 
 
 def run(*arguments: object) -> int:
@@ -97,25 +99,45 @@ def test_a_blank_slide_has_no_area(model_file: Path, tmp_path: Path, capsys: pyt
     assert json.loads((tmp_path / "out" / "blank.geojson").read_text())["features"] == []
 
 
+def test_a_wrong_resolution_in_a_file_can_be_corrected_and_it_is_told_once(
+    model_file: Path, pixels: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = write_svs(tmp_path / "right.svs", pixels[300:700, 400:800], (4,), mpp=0.5)
+    wrong = write_svs(tmp_path / "wrong.svs", pixels[300:700, 400:800], (4,), mpp=0.05)
+    assert run("predict", model_file, right, wrong, "--out", tmp_path / "out", "--mpp", 0.5) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("as given") == 1
+    assert "0.5 micrometres per pixel are used, as given; the file states 0.05" in said
+    with (tmp_path / "out" / "areas.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    areas = {s: [(r["class"], r["mm2"]) for r in rows if r["slide"] == s] for s in ("right", "wrong")}
+    assert areas["right"] == areas["wrong"]
+    assert run("predict", model_file, right, "--out", tmp_path / "out", "--mpp", 500) == 1
+    assert "500 micrometres per pixel are no resolution" in capsys.readouterr().err
+
+
 def test_options_that_make_no_sense(model_file: Path, svs: Path, tmp_path: Path) -> None:
     assert run("predict", model_file, svs, "--out", tmp_path, "--overlap", 1) == 1
     assert run("predict", model_file, svs, "--out", tmp_path, "--add-class", "necrosis") == 1
 
 
-def test_a_killed_prediction_goes_on(model_file: Path, svs: Path, tmp_path: Path) -> None:
+def test_a_killed_prediction_goes_on(model_file: Path, pixels: np.ndarray, tmp_path: Path) -> None:
+    svs = write_svs(tmp_path / "section.svs", pixels[300:900], (4,))  # six chunks
     code = (
-        "import sys; from pathlib import Path; from aczerots.predict.slides import predict_slides;"
-        "from aczerots.predict.slide_map import MapOptions;"
-        "predict_slides(Path(sys.argv[1]), [Path(sys.argv[2])], Path(sys.argv[3]), options=MapOptions(chunk=512))"
+        "import sys, time; from pathlib import Path; from aczerots.predict import slide_map, slides\n"
+        "model, slide, out = map(Path, sys.argv[1:4]); scores = slide_map.box_scores\n"
+        "def hang(*given):\n"
+        "    if any(out.glob('.section.chunks/*.chunk')): time.sleep(float(sys.argv[4]))\n"
+        "    return scores(*given)\n"
+        "slide_map.box_scores = hang\n"
+        "slides.predict_slides(model, [slide], out, options=slide_map.MapOptions(chunk=512))"
     )
-    command = [sys.executable, "-c", code, str(model_file), str(svs), str(tmp_path / "killed")]
+    command = [sys.executable, "-c", code, str(model_file), str(svs), str(tmp_path / "killed"), str(PATIENCE)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not list((tmp_path / "killed").glob(".section.chunks/*.chunk")):
-        assert process.poll() is None
-        time.sleep(0.01)
+    chunks = tmp_path / "killed" / ".section.chunks"
+    wait_until(lambda: any(chunks.glob("*.chunk")), lambda: process.poll() is None)
     process.send_signal(signal.SIGKILL)
-    process.wait(timeout=30)
+    process.wait(timeout=PATIENCE)
     assert not (tmp_path / "killed" / "section.json").exists()
     for out in ("killed", "whole"):
         predict_slides(model_file, [svs], tmp_path / out, options=MapOptions(chunk=512))

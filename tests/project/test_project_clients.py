@@ -34,6 +34,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
         yield opened
 
 
+@pytest.mark.slow
 def test_a_region_shows_what_the_newest_model_sees_there(project: Project):
     segmenter = RegionSegmenter(project, Running())
     with pytest.raises(NotFoundError, match="no model yet"):

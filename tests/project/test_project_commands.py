@@ -43,6 +43,7 @@ def answer_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_a_lab_from_init_to_prediction(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     project = tmp_path / "lab"
     options = ("--classes", CLASSES, "--tile-size", 64, "--budget", 2)

@@ -1,5 +1,6 @@
 """Drawings leave for QuPath and come back; masks likewise; nothing hostile changes anything."""
 
+import gzip
 import json
 import uuid
 from pathlib import Path
@@ -12,6 +13,7 @@ from shapely.geometry import Polygon, mapping, shape
 from tests.project.conftest import ask_for
 
 from aczerots.annotation.store.records import AnswerKind, NewAnswer, NewDraft, PickRecord, RoundState
+from aczerots.engine.progress import Silent
 from aczerots.errors import InputError
 from aczerots.project.agreement import agreement
 from aczerots.project.folder import Project
@@ -220,6 +222,16 @@ def test_a_hostile_file_changes_nothing_though_another_is_fine(
     assert project.store.people.events() == events
 
 
+@pytest.mark.parametrize("name", ["b.geojson.gz", "b.json.GZ", "b.gz"])
+def test_a_compressed_file_is_named_as_its_slide(project: Project, tmp_path: Path, name: str):
+    ask_for(project, [4])
+    plain = written(tmp_path, "plain", outline("tumor", square(5, 5, 9)), outline("tumor", square(5, 5, 0)))
+    (tmp_path / name).write_bytes(gzip.compress(plain.read_bytes()))
+    report = ingest(project, tmp_path / name)
+    assert (report.slide, report.answers) == ("b", 1)
+    assert [(u.number, u.reason) for u in report.unused] == [(2, "has no area")]
+
+
 def test_files_must_be_named_as_slides(project: Project, tmp_path: Path):
     ask_for(project, [4])
     path = written(tmp_path, "scan 7.geojson", outline("tumor", square(5, 5, 9)))
@@ -255,6 +267,17 @@ def test_label_images_out_and_in(project: Project, tmp_path: Path, form: str):
     assert newest is not None
     assert (newest.author, newest.tool, newest.version) == ("bob", "import", 3)
     np.testing.assert_array_equal(project.store.answers.masks()[4], masks[4])
+
+
+def test_classes_that_imported_masks_lack_are_said(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    said: list[str] = []
+    progress = Silent()
+    monkeypatch.setattr(progress, "say", said.append)
+    Image.fromarray(np.repeat(np.uint8([0, 255]), 32 * 64).reshape(64, 64)).save(tmp_path / "b.png")
+    assert import_masks(project, [tmp_path / "b.png"], "bob", progress) == 1
+    assert said == [
+        "no mask has a pixel of stroma, lymphocytes, necrosis; 50 % of all pixels have no class (255 or void)"
+    ]
 
 
 def test_an_ome_tiff_states_axes_and_pixel_size(project: Project, tmp_path: Path):

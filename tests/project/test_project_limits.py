@@ -84,6 +84,7 @@ def test_a_missing_table_is_named(tmp_path: Path):
         read_patients(tmp_path / "none.csv")
 
 
+@pytest.mark.slow
 def test_simulate_keeps_to_the_limit(tmp_path: Path):
     options = ("--tile-size", 64, "--rounds", 2, "--initial", 0.1, "--budget", 0.9, "--preset", "zeroshot")
     assert run("simulate", "phantom:3,size=128,seed=5", "--out", tmp_path / "run", "--per-slide", 2, *options) == 0

@@ -9,25 +9,33 @@ import numpy as np
 import pytest
 from tests.project.conftest import UNSEEN, tissue_project
 
+from aczerots.annotation.formats.masks import decode_mask, only_seen
 from aczerots.annotation.store.records import AnswerKind, NewAnswer, RoundState
+from aczerots.cli.app import main
 from aczerots.datasets.base import Dataset
 from aczerots.engine.progress import Silent
 from aczerots.errors import InputError, SettingsError
 from aczerots.loop.expert import draw
 from aczerots.predict.segmenter import Segmenter
 from aczerots.project.folder import Project, newest_model
-from aczerots.project.measure import cross_validate, split_folds
+from aczerots.project.measure import cross_validate, split_folds, unchanged_drafts
 from aczerots.project.report import write_project_report
 from aczerots.project.rounds import fit_round, measure_round, propose_round
 from aczerots.project.running import Running, open_project_pool
+from aczerots.project.status import score_note
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import locate_preset
 from aczerots.selection.aczerots import covered_fraction
 from aczerots.server.serve import next_round
+from aczerots.server.served import ServedProject
+from aczerots.server.views import results_info
 from aczerots.slides.base import Box, Tile
 from aczerots.taxonomy import IGNORE
 
 pytestmark = pytest.mark.usefixtures("short_fits")
+
+
+NO_LABELS = np.zeros((1, 1), dtype=np.uint8)
 
 
 def tile(slide: str, x: int = 0) -> Tile:
@@ -119,6 +127,7 @@ def test_no_model_is_measured_on_tiles_that_it_was_fitted_to(project: Project, t
     assert f"iou:{UNSEEN}" not in found
 
 
+@pytest.mark.slow
 def test_measuring_can_be_left_for_later(project: Project, tissue: Dataset):
     with pytest.raises(SettingsError, match="no round is fitted to a drawing"):
         measure_round(project, Running())
@@ -192,6 +201,7 @@ def test_a_project_without_a_round_has_a_report_too(project: Project, tmp_path: 
         newest_model(project.folder)
 
 
+@pytest.mark.slow
 def test_the_page_goes_on_where_there_is_nothing_to_measure(project: Project):
     next_round(project, Running())  # from the zero-shot model, to which nothing was drawn
     rounds = project.store.rounds
@@ -204,3 +214,53 @@ def test_the_page_goes_on_where_there_is_nothing_to_measure(project: Project):
     assert [r.state for r in rounds.all()] == [RoundState.FITTED, RoundState.FITTED, RoundState.PROPOSED]
     with pytest.raises(SettingsError, match="there is nothing to measure on"):
         measure_round(project, Running())
+
+
+def accept(project: Project, tissue: Dataset, corrected: int) -> set[int]:
+    """Draw the first tiles of round 1, and accept the drafts of the others: some say so, some have just not changed."""
+    accepted = set()
+    for i, pick in enumerate(project.store.rounds.picks(1)):
+        draft = project.store.rounds.draft(pick.tile)
+        assert draft is not None
+        (mask,) = masks_of(project, tissue, [pick.tile]).values()
+        kind = AnswerKind.DRAWN if i < corrected or i % 2 else AnswerKind.ACCEPTED
+        if i >= corrected:
+            mask = only_seen(decode_mask(draft.mask), project.taxonomy)
+            accepted.add(pick.tile)
+        project.store.answers.add(NewAnswer(pick.tile, 1, "ann", "page", kind, 0, mask, draft=draft.id))
+    return accepted
+
+
+def test_drafts_accepted_unchanged_are_not_measured_on(
+    project: Project, tissue: Dataset, capsys: pytest.CaptureFixture[str]
+):
+    propose_round(project, Running())
+    accepted = accept(project, tissue, corrected=2)
+    assert len(accepted) == 4
+    assert unchanged_drafts(project.store, 1, project.taxonomy) == accepted
+    fitted = fit_round(project, Running())
+    metrics = project.store.rounds.all()[1].metrics
+    assert metrics is not None
+    assert (metrics["measured_tiles"], metrics["accepted_fraction"]) == (2, pytest.approx(4 / 6))
+    assert fitted.note == "67 % of the drawn tiles are drafts accepted unchanged; measured on the others"
+    with pytest.raises(SystemExit):
+        main(["status", str(project.folder)])
+    assert f"IoU: {fitted.note}" in capsys.readouterr().out
+    out = project.folder / "report.html"
+    write_project_report(project, out)
+    page = " ".join(out.read_text(encoding="utf-8").split())
+    assert "mIoU of drawn classes; 66.7 % of the drawn tiles are drafts accepted unchanged" in page
+    assert "measured on the others." in page
+    assert results_info(ServedProject(project, lambda _: None, lambda *_: NO_LABELS)).note == fitted.note
+
+
+def test_scores_of_nothing_but_drafts_say_that_they_mean_little(project: Project, tissue: Dataset):
+    propose_round(project, Running())
+    accept(project, tissue, corrected=0)
+    fitted = fit_round(project, Running())
+    assert fitted.miou is not None
+    assert fitted.note is not None
+    assert fitted.note.startswith("all drawn tiles are drafts accepted unchanged")
+    assert score_note({"miou_seen": 0.5}) is None, "measured by an older version"
+    assert score_note({"accepted_fraction": 0.0}) is None
+    assert str(score_note({"accepted_fraction": 0.001})).startswith("1 %")

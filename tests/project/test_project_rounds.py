@@ -1,13 +1,13 @@
 """The loop of a project on procedural tissue, with the built-in backbone."""
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.patience import wait_until
 from tests.project.conftest import UNSEEN, tissue_project
 
 import aczerots as az
@@ -103,6 +103,7 @@ def test_a_round_from_the_proposal_to_the_model(project: Project, tissue: Datase
     assert sum(r["share_of_drawn"] for r in by_class.values()) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_the_model_is_that_of_the_loop_and_does_not_depend_on_interruptions(project: Project, tissue: Dataset):
     propose_round(project, RUNNING)
     for pick in project.store.rounds.picks(1):
@@ -120,6 +121,7 @@ def test_the_model_is_that_of_the_loop_and_does_not_depend_on_interruptions(proj
         torch.testing.assert_close(values, expected[name], rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_a_proposal_that_is_interrupted_is_made_again_the_same(project: Project, tmp_path: Path):
     with pytest.raises(KeyboardInterrupt):
         propose_round(project, Running(progress=Interrupted()))
@@ -182,17 +184,17 @@ def test_drawings_that_exist_before_the_first_round_make_its_model(project: Proj
     assert 5 not in {p.tile for p in picks}
 
 
+@pytest.mark.slow
 def test_the_loop_waits_for_people(project: Project, tissue: Dataset):
     def annotate() -> None:
-        while project.store.rounds.newest().number == 0:  # type: ignore[union-attr]  # round 0 is there
-            time.sleep(0.02)
+        wait_until(lambda: project.store.rounds.newest().number > 0)  # type: ignore[union-attr]  # round 0 is there
         for user in ("ann", "bob"):
             while (work := project.store.leases.lease(user)) is not None:
                 new = expert(project, tissue, work.pick.tile, 1, user)
                 answer = NewAnswer(new.tile, 1, user, "page", new.kind, work.version, new.mask, reading=work.reading)
                 project.store.answers.add(answer)
 
-    person = threading.Thread(target=annotate)
+    person = threading.Thread(target=annotate, daemon=True)
     person.start()
     fitted = go_round(project, RUNNING, every=0.05)
     person.join()

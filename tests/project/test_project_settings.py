@@ -11,7 +11,7 @@ from tests.project.conftest import CLASSES, write_image
 from aczerots.engine.progress import Silent
 from aczerots.errors import AczerotsError, InputError, SettingsError, StorageError
 from aczerots.project.classes import COLORS, read_classes
-from aczerots.project.folder import Project, add_slides, init_project, open_project
+from aczerots.project.folder import AddedSlides, Project, add_slides, init_project, open_project
 from aczerots.project.settings import make_settings, read_settings, write_settings
 from aczerots.project.slides import find_files, slide_name
 
@@ -114,9 +114,9 @@ def test_a_project_knows_its_slides_and_tiles(project: Project):
 
 def test_more_slides_go_to_the_end_and_known_ones_are_passed_over(project: Project, images: Path):
     write_image(images / "0.png", 64, 64, 5)
-    assert add_slides(project, find_files([str(images / "*")])) == ["0"]
+    assert add_slides(project, find_files([str(images / "*")])).new == ["0"]
     assert project.store.rounds.tiles()[5].slide == "0"
-    assert add_slides(project, find_files([str(images / "*")])) == []
+    assert add_slides(project, find_files([str(images / "*")])) == AddedSlides([], [], [])
 
 
 def test_slides_inside_the_project_move_with_it(project: Project, tmp_path: Path):
@@ -150,7 +150,9 @@ def test_of_a_slide_that_is_read_in_parts_only_tissue_is_asked_for(tmp_path: Pat
 def test_a_slide_that_changed_is_noticed(project: Project, images: Path):
     write_image(images / "b.png", 64, 64, 99)
     with pytest.raises(InputError, match="not the one that was imported"):
-        _ = project.slides
+        _ = project.slides["b"]
+    with pytest.raises(InputError, match="not the one that was imported"):
+        project.slides.open_all()
     with pytest.raises(InputError, match="other pixels than before"):
         add_slides(project, find_files([str(images / "b.png")]))
 
@@ -159,7 +161,7 @@ def test_nothing_is_left_of_a_project_that_could_not_be_made(tmp_path: Path, ima
     (images / "broken.png").write_bytes(b"no image")
     folder = tmp_path / "new"
     with pytest.raises(InputError, match=r"broken\.png"):
-        init_project(folder, [str(images / "*.png")], make_settings(classes=CLASSES))
+        init_project(folder, [str(images / "broken.png")], make_settings(classes=CLASSES))
     assert list(folder.iterdir()) == []
     (images / "broken.png").unlink()
     init_project(folder, [str(images / "*.png")], make_settings(classes=CLASSES))
@@ -174,13 +176,37 @@ def test_a_project_is_never_overwritten(project: Project, images: Path):
     assert len(project.store.rounds.tiles()) == 5
 
 
+class Kept(Silent):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
 def test_tiles_at_a_resolution_need_slides_that_state_one(tmp_path: Path, images: Path):
-    with pytest.raises(SettingsError, match="states no resolution"):
+    with pytest.raises(SettingsError, match="2 slides state no resolution: a, b"):
         init_project(tmp_path / "p", [str(images / "*.png")], make_settings(classes=CLASSES, mpp=1.0, tile_size=32))
     settings = make_settings(classes=CLASSES, mpp=1.0, slide_mpp=0.5, tile_size=32)
     init_project(tmp_path / "p", [str(images / "*.png")], settings)
     with open_project(tmp_path / "p") as made:
         assert made.store.rounds.tiles()[0].window.width == 64
+
+
+def test_the_resolution_of_the_project_holds_against_files_and_is_told(tmp_path: Path, images: Path):
+    from PIL import Image
+
+    for path in list(images.glob("*.png")):
+        Image.open(path).save(path.with_suffix(".tif"), dpi=(25400 / 0.25, 25400 / 0.25))
+    progress = Kept()
+    settings = make_settings(classes=CLASSES, mpp=1.0, slide_mpp=0.5, tile_size=32)
+    init_project(tmp_path / "p", [str(images / "*.tif")], settings, progress)
+    assert "0.5 micrometres per pixel are used, as given; the file states 0.25" in progress.lines[0]
+    with open_project(tmp_path / "p") as made:
+        assert {r.mpp for r in made.store.rounds.slides()} == {0.5}
+        assert {s.mpp for s in made.slides.values()} == {0.5}
 
 
 def test_a_password_does_not_get_into_the_project_file(tmp_path: Path, images: Path):
@@ -214,7 +240,7 @@ def test_slides_behind_urls_are_copied_once(images: Path, tmp_path: Path, monkey
     monkeypatch.setattr(progress, "step", lambda _, done, total: steps.append((done, total)), raising=False)
     folder, settings = tmp_path / "p", make_settings(classes=CLASSES, tile_size=64, budget=2)
     init_project(folder, ["memory://lab/*.png"], settings, progress)
-    assert steps == [(1, 2), (2, 2)]
+    assert steps == [(1, 2), (2, 2)] * 2, "copied, then opened"
     assert sorted(p.name for p in (folder / "slides").iterdir()) == ["a.png", "b.png"]
     with open_project(folder) as project:
         assert [f.path for f in project.store.rounds.slides()] == ["slides/a.png", "slides/b.png"]

@@ -52,11 +52,13 @@ def eager(text: torch.Tensor) -> ProZS:
     return model
 
 
+@pytest.mark.slow
 def test_prototypes_that_hold_on_other_slides_count():
     data, text = strange_slides(words=0.3, own=1.0, common=1.0)
     assert cross_validated_weight(lambda: eager(text), data, RECIPE) == 1
 
 
+@pytest.mark.slow
 def test_prototypes_that_mislead_on_other_slides_do_not():
     data, text = strange_slides(words=0.3, own=1.0, common=0.0)
     assert cross_validated_weight(lambda: eager(text), data, RECIPE) == 0

@@ -80,6 +80,7 @@ def test_one_run(tmp_path: Path) -> None:
     assert page.tags.count("svg") == 1 + 4
 
 
+@pytest.mark.slow
 def test_several_runs(tmp_path: Path) -> None:
     runs = [
         write_fake_run(tmp_path / f"{s}{i}", strategy=s, seed=i, rounds=3, examples=1, tiles=1)

@@ -39,7 +39,8 @@ def test_the_first_tile_is_the_brute_force_optimum(seed: int):
     assert values[int(found[0])] == pytest.approx(max(values.values()), abs=1e-6)
 
 
-@settings(max_examples=8)
+@pytest.mark.slow
+@settings(max_examples=4)
 @given(st.integers(0, 10_000))
 def test_greedy_picks_the_best_addition_every_time_and_is_near_the_optimum(seed: int):
     pool = make_pool(tiles=8, labelled=2, seed=seed)

@@ -12,6 +12,8 @@ import xml.etree.ElementTree as ET
 from typing import Any
 from urllib.parse import quote_plus, urlparse
 
+from tests.patience import PATIENCE
+
 BOUNDARY = "----------lImIt_of_THE_fIle_eW_$"
 
 
@@ -40,7 +42,7 @@ class Caller:
 
     def call(self, method: str, selector: str, body: bytes | None = None, kind: str | None = None) -> tuple[str, bytes]:
         """(content type, body) of an answer."""
-        connection = http.client.HTTPConnection(self._server.hostname or "", self._server.port, timeout=60)
+        connection = http.client.HTTPConnection(self._server.hostname or "", self._server.port, timeout=PATIENCE)
         path = self._server.path.rstrip("/") + "/" + selector.lstrip("/")
         headers = {} if kind is None or body is None else {"content-type": kind, "content-length": str(len(body))}
         connection.request(method, path, body=body, headers=headers)

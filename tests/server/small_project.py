@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import uvicorn
 from numpy.typing import NDArray
@@ -31,6 +32,10 @@ from aczerots.server.served import ServedProject
 from aczerots.slides.base import Box, Slide
 from aczerots.slides.open import open_slide
 from aczerots.slides.tiling import cut_tiles
+from tests.patience import PATIENCE, wait_until
+
+http_get = partial(httpx.get, timeout=PATIENCE, verify=False)
+http_post = partial(httpx.post, timeout=PATIENCE, verify=False)
 
 TOKENS = {"ada": "token-of-ada", "ben": "token-of-ben"}
 PICKS = [1, 2, 5]
@@ -126,7 +131,7 @@ class SmallProject:
 
     def advance(self, progress: Progress) -> None:
         """Measure nothing, propose the next tiles; the draft is better than before."""
-        self._gate.wait(20)
+        self._gate.wait(PATIENCE)
         if self.fail_next:
             raise StorageError(self.fail_next)
         newest = self.store.rounds.newest()
@@ -142,7 +147,7 @@ class SmallProject:
         rest = [i for i in range(len(self.pool)) if i not in chosen]
         self.propose(newest.number + 1, rest[:4], shift=2)
         progress.step("measure", 0, 5)
-        self._measured.wait(20)
+        self._measured.wait(PATIENCE)
 
 
 @contextmanager
@@ -163,21 +168,10 @@ def serving(project: SmallProject, tokens: dict[str, str] | None = None) -> Any:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    wait_until(lambda: server.started or not thread.is_alive())
-    assert server.started, "the server did not start"
+    wait_until(lambda: server.started, thread.is_alive)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
-        thread.join(10)
-
-
-def wait_until(happened: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait for something that another thread does."""
-    step = threading.Event()
-    for _ in range(int(seconds / 0.02)):
-        if happened():
-            return
-        step.wait(0.02)
-    raise AssertionError("it did not happen in time")
+        thread.join(PATIENCE)

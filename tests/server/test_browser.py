@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,11 +17,31 @@ from scipy import ndimage
 from aczerots.annotation.formats.masks import decode_mask
 from aczerots.annotation.store.records import AnswerKind, RoundState
 from aczerots.taxonomy import IGNORE
-from tests.server.small_project import TOKENS, SmallProject, serving, wait_until
+from tests.patience import PATIENCE, wait_until
+from tests.server.small_project import TOKENS, SmallProject, http_post, serving
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PICKS = [5, 9, 21]
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+NOTE_WHEN_PAINTED = """
+Object.defineProperty(window, "aczerotsStage", { configurable: true, set(stage) {
+  const { show, paint } = stage;
+  let shown = false;
+  stage.painted = false;
+  stage.show = async (...given) => { shown = stage.painted = false; await show.apply(stage, given); shown = true; };
+  stage.paint = (...given) => { paint.apply(stage, given); stage.painted = shown; };
+  Object.defineProperty(window, "aczerotsStage", { value: stage });
+} });
+"""
+"""Notes when the drawing of a tile is shown, which comes after its slide: then it can be drawn on."""
+SETTLED = """async () => {
+  const slide = window.aczerotsStage.viewer.world.getItemAt(0);
+  const frame = () => new Promise(requestAnimationFrame);
+  while (!slide.getFullyLoaded()) await frame();
+  await frame();
+  await frame();
+}"""
+"""Ends when all pixels of the slide are on the screen."""
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 
 
 class Person:
@@ -36,6 +55,8 @@ class Person:
     def __init__(self, page: Any, folder: Path) -> None:
         self.page, self.folder = page, folder
         self.troubles: list[str] = []
+        page.set_default_timeout(1000 * PATIENCE)
+        page.add_init_script(NOTE_WHEN_PAINTED)
         page.on("pageerror", lambda e: self.troubles.append(str(e)))
         page.on("console", lambda m: self.troubles.append(m.text) if m.type == "error" else None)
 
@@ -47,12 +68,12 @@ class Person:
         """Wait until an element contains a text; without evaluating code, which the page's policy forbids."""
         from playwright.sync_api import expect
 
-        expect(self.page.locator(selector)).to_contain_text(text, timeout=15_000)
+        expect(self.page.locator(selector)).to_contain_text(text, timeout=1000 * PATIENCE)
 
     def wait_for_tile(self, rank: int) -> None:
         """Wait until a tile is there to be drawn."""
         self.reads("#rank", f"number {rank} of its round")
-        self.page.wait_for_timeout(400)
+        wait_until(lambda: self.page.evaluate("window.aczerotsStage.painted"))
 
     def screen(self, x: float, y: float) -> tuple[float, float]:
         """Where a mask pixel is on the screen, from the frame of the tile as the page shows it."""
@@ -92,7 +113,7 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
-        started = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        started = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=1000 * PATIENCE)
         yield started
         started.close()
 
@@ -195,8 +216,7 @@ def test_a_whole_round_as_a_person_would(  # noqa: PLR0915  # one story, told in
         ada.shoot("4-round")
         page.click("#advance")
         page.wait_for_selector("#results:not([hidden]) svg")
-        page.wait_for_timeout(700)
-        assert page.locator("#results figure").count() >= 1
+        page.wait_for_selector("#results figure")
         ada.shoot("5-results")
         page.click("#notice-action")
         ada.wait_for_tile(1)
@@ -244,7 +264,10 @@ def test_a_tile_with_the_keyboard_alone(browser: Any, project: SmallProject, sho
             press(key)
             position = PICKS[1] if key == "n" else PICKS[2]
             wait_until(lambda at=position: project.store.answers.newest(at) is not None)
-            page.wait_for_timeout(500)
+            if key == "n":
+                ben.wait_for_tile(3)
+            else:
+                page.wait_for_selector("#empty:not([hidden])")
             kept = project.store.answers.newest(position)
             assert kept is not None
             assert kept.kind is kind
@@ -357,7 +380,7 @@ def test_opacity_and_hiding(browser: Any, project: SmallProject, shots: Path) ->
         page.keyboard.press("w")
 
         def look() -> np.ndarray[Any, np.dtype[np.int16]]:
-            page.wait_for_timeout(200)
+            page.evaluate(SETTLED)
             (left, top), (right, bottom) = ada.screen(5, 5), ada.screen(219, 219)
             clip = {"x": left, "y": top, "width": right - left, "height": bottom - top}
             return np.asarray(Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")).astype(np.int16)
@@ -387,7 +410,7 @@ def test_somebody_elses_answer_is_looked_at_before_it_is_replaced(
         mine = ada.share(0)
         answer = {"key": "key-of-ben", "version": 0, "verdict": "drawn", "mask": [2, 224 * 224], "seconds": 5.0}
         header = {"Authorization": f"Bearer {TOKENS['ben']}"}
-        httpx.post(f"{address}/api/tiles/{PICKS[0]}/answer", json=answer, headers=header).raise_for_status()
+        http_post(f"{address}/api/tiles/{PICKS[0]}/answer", json=answer, headers=header).raise_for_status()
         page.click("#hand-in")
         ada.reads("#notice-text", "ben has handed in")
         page.click("#notice-action")

@@ -10,7 +10,9 @@ from benchmarks.annotators import Log, annotate_all, check, run, summary
 from tests.postgres import new_database
 from tests.server.small_project import SmallProject, serving
 
-TILES = 160
+pytestmark = pytest.mark.slow
+
+TILES = 80
 PEOPLE = 20
 
 
@@ -22,7 +24,7 @@ def database(request: pytest.FixtureRequest) -> str | None:
 
 
 def test_twenty_annotators_lose_and_double_nothing(database: str | None, tmp_path: Path) -> None:
-    project = SmallProject(tmp_path, database, slides=2, size=640, tile=64)
+    project = SmallProject(tmp_path, database, slides=2, size=448, tile=64)
     project.propose(0, [])
     project.advance_to(1, list(range(TILES)), draft=False)
     log = Log()

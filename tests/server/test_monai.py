@@ -13,8 +13,9 @@ from PIL import Image
 
 from aczerots.annotation.store.records import AnswerKind
 from aczerots.taxonomy import IGNORE
+from tests.patience import wait_until
 from tests.server.monai_clients import PythonClient, QuPathExtension, RefusedError
-from tests.server.small_project import PICKS, TOKENS, SmallProject, serving, wait_until
+from tests.server.small_project import PICKS, TOKENS, SmallProject, http_get, http_post, serving
 
 
 @pytest.fixture
@@ -45,16 +46,16 @@ def png(mask: np.ndarray[tuple[int, int], np.dtype[np.uint8]]) -> bytes:
 
 @pytest.mark.parametrize("path", ["/monai/", "/monai/info/", "/monai/wrong/info/", "/monai//info/", "/monai/%00/info/"])
 def test_an_address_without_a_valid_token_opens_nothing(address: str, path: str) -> None:
-    assert httpx.get(address + path).status_code == 401
+    assert http_get(address + path).status_code == 401
     good = {"Authorization": f"Bearer {TOKENS['ada']}"}
-    assert httpx.get(address + path, headers=good).status_code == 401, "the address says who asks"
+    assert http_get(address + path, headers=good).status_code == 401, "the address says who asks"
 
 
 def test_the_token_in_the_address_is_as_good_as_a_header(address: str) -> None:
-    by_header = httpx.get(f"{address}/api/monai/info/", headers={"Authorization": f"Bearer {TOKENS['ada']}"})
-    assert by_header.json() == httpx.get(f"{address}/monai/{TOKENS['ada']}/info/").json()
-    assert httpx.get(f"{address}/monai/{TOKENS['ada']}/../../api/project").status_code == 401
-    assert httpx.get(f"{address}/monai/{TOKENS['ada']}/%2e%2e/project").status_code == 404
+    by_header = http_get(f"{address}/api/monai/info/", headers={"Authorization": f"Bearer {TOKENS['ada']}"})
+    assert by_header.json() == http_get(f"{address}/monai/{TOKENS['ada']}/info/").json()
+    assert http_get(f"{address}/monai/{TOKENS['ada']}/../../api/project").status_code == 401
+    assert http_get(f"{address}/monai/{TOKENS['ada']}/%2e%2e/project").status_code == 404
 
 
 def test_info_is_what_both_clients_read(ada: PythonClient, project: SmallProject) -> None:
@@ -103,7 +104,7 @@ def test_what_counts_as_drawn_can_be_had_for_any_part_of_a_slide(
     b = tile.box
 
     def ask(name: str, tag: str = "final") -> httpx.Response:
-        return httpx.get(f"{address}/monai/{TOKENS['ada']}/datastore/label", params={"label": name, "tag": tag})
+        return http_get(f"{address}/monai/{TOKENS['ada']}/datastore/label", params={"label": name, "tag": tag})
 
     part = f"{tile.slide}-patch-{b.x + 10}_{b.y}_{b.width}_{b.height}"
     assert ask(part).status_code == 404, "nothing is drawn yet"
@@ -121,18 +122,18 @@ def test_what_counts_as_drawn_can_be_had_for_any_part_of_a_slide(
 def test_images_are_those_of_the_project(address: str, ada: PythonClient, project: SmallProject) -> None:
     sample = ada.next_sample("aczerots")
     tile = project.pool[PICKS[0]]
-    got = httpx.get(f"{address}/monai/{TOKENS['ada']}/datastore/image", params={"image": sample["id"]})
+    got = http_get(f"{address}/monai/{TOKENS['ada']}/datastore/image", params={"image": sample["id"]})
     with Image.open(io.BytesIO(got.content)) as opened:
         pixels = np.array(opened)
     slide = project.data[tile.slide].slide
     np.testing.assert_array_equal(pixels, slide.read(tile.box, (tile.box.width, tile.box.height)))
-    whole = httpx.get(f"{address}/monai/{TOKENS['ada']}/datastore/image", params={"image": tile.slide})
+    whole = http_get(f"{address}/monai/{TOKENS['ada']}/datastore/image", params={"image": tile.slide})
     assert whole.content == project.file(tile.slide).read_bytes()
     assert ada.upload_image(sample["id"], ("x.png", b"its pixels are here already")) == {"image": sample["id"]}
     for name in ("elsewhere", "../project.sqlite", "/etc/passwd", "x-patch-0_0_5_5", f"{tile.slide}-patch-0_0_5"):
         with pytest.raises(RefusedError, match="404"):
             ada.upload_image(name, ("x.png", b"x"))
-        answer = httpx.get(f"{address}/monai/{TOKENS['ada']}/datastore/image", params={"image": name})
+        answer = http_get(f"{address}/monai/{TOKENS['ada']}/datastore/image", params={"image": name})
         assert answer.status_code == 404
     with pytest.raises(RefusedError, match="outside of the slide"):
         ada.infer("aczerots", f"{tile.slide}-patch-900_0_10_10")
@@ -270,14 +271,14 @@ def test_training_is_fitting_and_can_be_stopped(ada: PythonClient, project: Smal
 
 def test_other_forms_of_the_same(address: str, ada: PythonClient, project: SmallProject) -> None:
     base, image = f"{address}/monai/{TOKENS['ada']}", slide_of(project, PICKS[0])
-    dsa = httpx.post(f"{base}/infer/wsi/aczerots", params={"image": image, "output": "dsa"}, json={}).json()
+    dsa = http_post(f"{base}/infer/wsi/aczerots", params={"image": image, "output": "dsa"}, json={}).json()
     assert {e["type"] for e in dsa["elements"]} == {"polyline"}
     assert all(e["closed"] and len(e["points"]) >= 4 for e in dsa["elements"])
     ada.save_label(ada.next_sample("aczerots")["id"], ("l.png", png(np.ones((50, 50), np.uint8))))
-    every = httpx.get(f"{base}/datastore/", params={"output": "all"}).json()
+    every = http_get(f"{base}/datastore/", params={"output": "all"}).json()
     assert len(every["objects"]) == 3
-    (done,) = httpx.get(f"{base}/datastore/", params={"output": "train"}).json()
+    (done,) = http_get(f"{base}/datastore/", params={"output": "train"}).json()
     assert every["objects"][done["image"]]["labels"]["tags"] == {"final": {}}
-    text = httpx.get(f"{base}/logs/", params={"lines": 1}).text
+    text = http_get(f"{base}/logs/", params={"lines": 1}).text
     assert "ada answer" in text
     assert text.count("\n") == 1

@@ -23,6 +23,7 @@ from aczerots.server.runs import decode_runs, encode_runs
 from aczerots.slides.base import Box
 from aczerots.slides.image import ArraySlide
 from aczerots.slides.open import open_slide
+from tests.patience import PATIENCE
 
 
 def gradient(width: int, height: int) -> ArraySlide:
@@ -60,12 +61,13 @@ def test_the_top_level_shows_the_slide_itself() -> None:
     assert 'Width="700" Height="523"' in describe(slide)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["cmu-1-small-region.svs", "tcga-cr-7395-01a-01-ts1.svs"])
 def test_a_real_slide_can_be_zoomed_into(shared_data: Path, name: str) -> None:
     slide = open_slide(shared_data / "slides" / name, 0.5)
     zoom, top = DeepZoom(), top_level(slide)
-    for level in range(top + 1):
+    for level in (4, *range(8, top + 1)):  # up to level 8 the slide is one tile
         side = 2 ** (top - level) * TILE
         last = [(n - 1) // side for n in slide.size]
         for column, row in {(0, 0), (last[0], last[1]), (last[0] // 2, last[1] // 2)}:
@@ -140,7 +142,7 @@ def test_the_shipped_page_is_built_from_its_source(repository: Path, tmp_path: P
     web = repository / "web"
     if shutil.which("node") is None or not (web / "node_modules").is_dir():
         pytest.skip("needs node and `make web` once")
-    subprocess.run(["node", "build.mjs", str(tmp_path)], cwd=web, check=True, capture_output=True, timeout=60)
+    subprocess.run(["node", "build.mjs", str(tmp_path)], cwd=web, check=True, capture_output=True, timeout=PATIENCE)
     for path in WEB.iterdir():
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), f"{path.name} is stale: make web"
 
@@ -149,7 +151,12 @@ def test_drawing_is_exact(repository: Path) -> None:
     if shutil.which("node") is None:
         pytest.skip("needs node")
     done = subprocess.run(
-        ["node", "--test", "tests/"], cwd=repository / "web", capture_output=True, text=True, timeout=60, check=False
+        ["node", "--test", "tests/"],
+        cwd=repository / "web",
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert done.returncode == 0, done.stdout
     assert "# pass 12" in done.stdout

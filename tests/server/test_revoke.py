@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from benchmarks.annotators import Server, make_project
 
 from aczerots.cli.app import main
 from aczerots.project.folder import open_project
-from tests.server.small_project import wait_until
+from tests.patience import wait_until
+from tests.server.small_project import http_get
 
 
 @pytest.fixture
@@ -40,17 +40,18 @@ def annotate(*arguments: object) -> int:
     return int(stop.value.code or 0)
 
 
+@pytest.mark.slow
 def test_a_revoked_link_ends_on_a_running_server(
     project: Path, tokens: dict[str, str], address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def status(user: str) -> int:
-        return httpx.get(f"{address}/api/round", headers={"Authorization": f"Bearer {tokens[user]}"}).status_code
+        return http_get(f"{address}/api/round", headers={"Authorization": f"Bearer {tokens[user]}"}).status_code
 
     assert [status(user) for user in tokens] == [200, 200, 200]
     assert annotate(project, "--revoke", "ada", "--revoke", "ben") == 0
     assert capsys.readouterr().out == "Revoked: ada, ben. Their links no longer work; their answers are kept.\n"
     wait_until(lambda: status("ada") == status("ben") == 401)
-    assert httpx.get(f"{address}/monai/{tokens['ada']}/info/").status_code == 401
+    assert http_get(f"{address}/monai/{tokens['ada']}/info/").status_code == 401
     assert status("eve") == 200
 
 

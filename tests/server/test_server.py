@@ -15,6 +15,7 @@ from aczerots.server.access import Gate, Tokens
 from aczerots.server.app import make_app
 from aczerots.server.runs import decode_runs, encode_runs
 from aczerots.taxonomy import IGNORE
+from tests.patience import PATIENCE
 from tests.server.small_project import PICKS, TOKENS, SmallProject
 
 
@@ -348,7 +349,7 @@ def test_fitting_runs_beside_and_ends_with_a_new_round(site: Site, ada: TestClie
     ada.post(f"/api/tiles/{task['tile']['position']}/answer", json=drawn(task))
     assert ada.get("/api/job").json()["state"] == "idle"
     assert ada.post("/api/job").status_code == 202
-    site.jobs.wait(20)
+    site.jobs.wait(PATIENCE)
     job = ben.get("/api/job").json()
     assert (job["state"], job["user"], job["message"]) == ("done", "ada", "")
     assert ben.get("/api/round").json()["number"] == 2
@@ -367,7 +368,7 @@ def test_only_one_job_at_a_time_and_a_failure_is_said(site: Site, ada: TestClien
     assert "ada has already started this" in refused.json()["detail"]
     project.fail_next = "the disk is full"
     gate.set()
-    site.jobs.wait(20)
+    site.jobs.wait(PATIENCE)
     assert ada.get("/api/job").json()["state"] == "failed"
     assert "the disk is full" in ada.get("/api/job").json()["message"]
 
@@ -383,6 +384,7 @@ def test_pictures_of_tiles_and_slides(ada: TestClient, project: SmallProject) ->
     assert ada.get("/api/slides/7.dzi").status_code == 404
 
 
+@pytest.mark.slow
 def test_every_answer_is_described(site: Site) -> None:
     described = site.app.openapi()
     for path, methods in described["paths"].items():

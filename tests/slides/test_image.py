@@ -149,6 +149,7 @@ def test_damaged_png_is_an_input_error(tmp_path):
         ImageSlide(path, "a").read(Box(0, 0, 200, 150), (200, 150))
 
 
+@pytest.mark.slow
 def test_tiff_with_damaged_tags_is_read_or_refused_without_warnings(tmp_path):
     path = tmp_path / "a.tif"
     _random_image(path, 50, 40)

@@ -69,6 +69,45 @@ def test_colour_picture_is_refused(tmp_path, mode):
         MaskFile(_mask(tmp_path, np.zeros((4, 6), np.uint8), mode), SLIDE, {0: 0}).read(Box(0, 0, 1, 1), (1, 1))
 
 
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("m.jpg", {}),
+        ("m.png", {"format": "JPEG", "quality": 100}),
+        ("m.tif", {"compression": "jpeg"}),
+    ],
+)
+def test_a_mask_in_lossy_compression_is_refused_whatever_its_name(tmp_path, name, how):
+    Image.new("L", (6, 4)).save(tmp_path / name, **how)
+    with pytest.raises(InputError, match=r"the mask is a JPEG, which alters ids\. Save it as PNG"):
+        MaskFile(tmp_path / name, SLIDE, {0: 0}).read(Box(0, 0, 1, 1), (1, 1))
+
+
+@pytest.mark.parametrize("name", ["m.tif", "m.gif", "m.png"])
+def test_a_mask_of_several_pages_is_refused(tmp_path, name):
+    pages = [Image.new("L", (6, 4), color) for color in range(3)]
+    pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+    with pytest.raises(InputError, match="the mask has 3 pages"):
+        MaskFile(tmp_path / name, SLIDE, {0: 0}).read(Box(0, 0, 1, 1), (1, 1))
+
+
+def test_a_stack_of_imagej_with_one_directory_is_refused(tmp_path):
+    Image.new("L", (6, 4)).save(tmp_path / "m.tif", description="ImageJ=1.53\nimages=7\nslices=7\n")
+    with pytest.raises(InputError, match="the mask has 7 pages"):
+        MaskFile(tmp_path / "m.tif", SLIDE, {0: 0}).read(Box(0, 0, 1, 1), (1, 1))
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_the_levels_of_a_pyramid_are_no_further_pages(tmp_path, marked):
+    tifffile = pytest.importorskip("tifffile")
+    codes = np.arange(24, dtype=np.uint8).reshape(4, 6) % 2
+    with tifffile.TiffWriter(tmp_path / "m.tif") as tiff:
+        tiff.write(codes)
+        tiff.write(codes[::2, ::2], subfiletype=int(marked))
+    labels = MaskFile(tmp_path / "m.tif", SLIDE, {0: 0, 1: 1})
+    assert np.array_equal(labels.read(Box(0, 0, 6, 4), (6, 4)), codes)
+
+
 def test_missing_mask(tmp_path):
     with pytest.raises(InputError, match="missing"):
         MaskFile(tmp_path / "m.png", SLIDE, {0: 0}).read(Box(0, 0, 1, 1), (1, 1))

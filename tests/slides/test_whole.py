@@ -84,6 +84,7 @@ def shift_between(got: np.ndarray, box: Box, size: tuple[int, int]) -> tuple[flo
     return tuple(np.linalg.lstsq(a, (expected - got)[inner].ravel(), rcond=None)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1.0, 1.7, 2.0, 3.99, 4.0, 5.3, 16.0, 18.4])
 @pytest.mark.parametrize("corner", [(0, 0), (3, 5), (101, 77)])
 def test_geometry_is_that_of_level_0(slide: Slide, scale: float, corner: tuple[int, int]) -> None:
@@ -95,6 +96,7 @@ def test_geometry_is_that_of_level_0(slide: Slide, scale: float, corner: tuple[i
     assert np.abs(got - expected_waves(box, size))[2:-2, 2:-2].max() < 4 + 0.8 * scale
 
 
+@pytest.mark.slow
 @given(
     x=st.integers(-300, WIDTH),
     y=st.integers(-300, HEIGHT),
@@ -140,6 +142,7 @@ def test_scale_of_a_level(whole: tuple[int, int], size: tuple[int, int], scale: 
     assert level_scale(whole, size) == pytest.approx(scale)
 
 
+@pytest.mark.slow
 def test_large_boxes_are_read_in_bounded_blocks() -> None:
     asked = []
 
@@ -178,7 +181,7 @@ def test_plain_images_go_the_same_way(tmp_path: Path) -> None:
     assert tif.mpp == pytest.approx(0.5)
     assert screen.mpp is None, "72 dpi is what programs write without having been asked"
     assert open_slide(tmp_path / "a.png", 0.25).mpp == 0.25
-    assert open_slide(tmp_path / "a.tif", 0.25).mpp == pytest.approx(0.5), "the file's own resolution holds"
+    assert open_slide(tmp_path / "a.tif", 0.25).mpp == 0.25, "the user's word holds"
 
 
 def test_grey_tiff_is_shown_grey(tmp_path: Path) -> None:
@@ -254,6 +257,7 @@ def test_what_is_no_slide_is_said(tmp_path: Path) -> None:
         open_slide(tmp_path / "bare.svs", 400)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "given"), [("tcga-cr-7395-01a-01-ts1.svs", 0.5), ("small_HE_levels.tiff", 0.5)])
 def test_levels_of_real_files_agree_with_level_0(name: str, given: float, shared_data: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.patience import PATIENCE
 
 SENTENCES = (
     "At low power, ovarian hilus cells are small pink clusters beside vessels and nerves.",
@@ -42,20 +43,21 @@ class ChatServer:
     url: str
     answers: list[tuple[int, dict[str, str], bytes]] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
-    delay: float = 0.0
+    may_answer: threading.Event = field(default_factory=threading.Event)
 
 
 @contextmanager
 def chat_server() -> Iterator[ChatServer]:
     """A running server on a free port of this machine."""
     state = ChatServer("")
+    state.may_answer.set()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {k.lower(): v for k, v in self.headers.items()}
             state.requests.append({"path": self.path, "headers": headers, "body": json.loads(raw)})
-            time.sleep(state.delay)
+            state.may_answer.wait(PATIENCE)
             code, extra, body = state.answers.pop(0) if state.answers else failure(400, "nothing left to say")
             try:
                 self.send_response(code)
@@ -77,6 +79,7 @@ def chat_server() -> Iterator[ChatServer]:
     try:
         yield state
     finally:
+        state.may_answer.set()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -141,7 +141,8 @@ def test_a_bad_answer_is_one_clear_error(server: ChatServer, answers: list, mess
 
 
 def test_a_server_that_is_too_slow(server: ChatServer):
-    server.delay, server.answers = 0.6, [completion("late")]
+    server.may_answer.clear()
+    server.answers = [completion("late")]
     with pytest.raises(InputError, match=r"no answer within 0\.2 seconds.*--timeout"):
         ask(Endpoint(server.url, "m", timeout=0.2), [])
 
@@ -233,6 +234,7 @@ def test_a_model_that_talks_nonsense_is_told_so_once(server: ChatServer, tmp_pat
     assert len(list((tmp_path / "descriptions").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_file_that_a_run_reads(server: ChatServer, tmp_path: Path):
     server.answers = [completion(LIST)]
     out = tmp_path / "words.yaml"

@@ -21,7 +21,7 @@ export class ResultsView {
       advice(results.advice), curve(results.rounds), this.#ious(results), this.#change(results), this.#overlays(results)));
   }
 
-  #ious({ ious }) {
+  #ious({ ious, note }) {
     const colors = this.colors();
     const rows = ious.flatMap(({ id, iou }) => {
       const c = this.project.classes[id];
@@ -33,6 +33,7 @@ export class ResultsView {
     });
     return el("section", { className: "card" }, el("h2", {}, "IoU of drawn classes"),
       el("p", {}, "On drawn tiles, each by a model that was not fitted to it. These tiles were chosen because they are hard: compare rounds and classes, not slides."),
+      note === null ? null : el("p", {}, el("b", {}, `${note[0].toUpperCase()}${note.slice(1)}.`)),
       rows.length > 0 ? el("div", { className: "balance" }, ...rows)
         : el("p", {}, "Nothing to measure on yet: it takes drawings on two slides, or two drawn tiles."));
   }
@@ -103,5 +104,11 @@ function curve(rounds) {
       ...points.map(([cx, cy]) => svg("circle", { cx, cy, r: 3.5, class: `dot ${line}` })));
   }
   const legend = lines.map(([, name, line]) => el("span", {}, el("i", { className: line }), name));
-  return el("section", { className: "card" }, el("h2", {}, "Scores over the rounds"), picture, el("div", { className: "legend" }, ...legend));
+  return el("section", { className: "card" }, el("h2", {}, "Scores over the rounds"), picture, el("div", { className: "legend" }, ...legend), accepted(rounds));
+}
+
+/** How many of the tiles behind the scores are drafts that nobody corrected. */
+function accepted(rounds) {
+  const said = rounds.filter((r) => r.metrics.accepted_fraction > 0).map((r) => `round ${r.round}: ${percent(r.metrics.accepted_fraction)}`);
+  return said.length > 0 ? el("p", {}, `Drawn tiles that are drafts accepted unchanged: ${said.join(", ")}.`) : null;
 }

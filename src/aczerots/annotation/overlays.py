@@ -37,14 +37,7 @@ class Sighting:
 
 
 def find_unseen(store: ProjectStore, pool: Sequence[Tile], taxonomy: Taxonomy, most: int) -> list[Sighting]:
-    """Tiles of the newest round that show most of each unseen class; by class, the largest fraction first.
-
-    Args:
-        store: The project's database.
-        pool: Its tiles.
-        taxonomy: Its classes.
-        most: Tiles per class.
-    """
+    """For each unseen class, the ``most`` tiles of the newest round that show most of it, largest fraction first."""
     newest = store.rounds.newest()
     drafts = {} if newest is None else store.rounds.drafts(p.tile for p in store.rounds.picks(newest.number))
     found: dict[int, list[Sighting]] = {label: [] for label in taxonomy.unseen_ids}

@@ -17,12 +17,7 @@ PATIENCE = 2
 
 @dataclass(frozen=True)
 class Advice:
-    """Whether further rounds still change much.
-
-    Attributes:
-        stop: Whether stopping is suggested.
-        reason: Why, in a sentence.
-    """
+    """Whether stopping is suggested, and the reason in a sentence."""
 
     stop: bool
     reason: str

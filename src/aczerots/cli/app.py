@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         asked.append(number)
         raise SystemExit(_INTERRUPTED)
 
-    # A shell makes what it runs in the background ignore Ctrl-C, and that stays so.
+    # Programs that a shell runs in the background ignore Ctrl-C; keep it that way.
     kinds = (signal.SIGTERM, signal.SIGINT)
     before = {n: signal.signal(n, stop) for n in kinds if signal.getsignal(n) is not signal.SIG_IGN}
     try:

@@ -1,4 +1,7 @@
-"""What the command line shows: progress on standard error, results on standard output."""
+"""What the command line shows: progress on standard error, results on standard output.
+
+Names of classes and slides are text: nothing in them is markup, an emoji or a command to the terminal.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
+
+from aczerots.errors import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -32,7 +37,7 @@ class ConsoleProgress:
     def say(self, text: str) -> None:
         """Print a line."""
         self._close()
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.console.print(printable(text), markup=False, emoji=False, soft_wrap=True)
 
     def step(self, stage: str, done: int, total: int) -> None:
         """Move the bar of a stage; opens it once the stage takes long, and closes it at the end."""
@@ -49,10 +54,15 @@ class ConsoleProgress:
     def _open(self, total: int) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         self._bar = Progress(*columns, console=self.console, transient=True)
         self._bar.start()
-        self._bar.add_task(self._stage, total=total)
+        self._bar.add_task(printable(self._stage), total=total)
 
     def _close(self) -> None:
         if self._bar is not None:
@@ -60,18 +70,31 @@ class ConsoleProgress:
         self._bar, self._stage = None, ""
 
 
-def show_rows(rows: Sequence[Mapping[str, Any]], title: str) -> None:
-    """A table on standard output; the keys of the first row are its head."""
+def show_rows(rows: Sequence[Mapping[str, Any]], title: str, classes: Collection[str] = ()) -> None:
+    """A table on standard output; the keys of the first row are its head.
+
+    Args:
+        rows: Rows with equal keys.
+        title: Stands above the table.
+        classes: Keys that are names of classes and are shown as they are; so is what follows ``iou:``.
+    """
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(printable(title)), title_justify="left")
     for name in rows[0]:
-        table.add_column(name.replace("_", " "), justify="right")
+        head = name if name in classes else head_of(name)
+        table.add_column(Text(printable(head)), justify="right", overflow="fold")
     for row in rows:
-        table.add_row(*[_text(v) for v in row.values()])
+        table.add_row(*[Text(printable(_text(v))) for v in row.values()])
     # Without a terminal the table takes the width it needs: it will be read from a file.
     Console(width=None if sys.stdout.isatty() else 60 + 22 * len(rows[0])).print(table)
+
+
+def head_of(name: str) -> str:
+    """The name of a measure as people read it."""
+    return name if name.startswith("iou:") else name.replace("_", " ")
 
 
 _MARKS = {"ok": "ok", "info": "--", "absent": "no", "warning": "!!", "broken": "XX"}
@@ -91,7 +114,7 @@ def show_checks(checks: Sequence[Check]) -> None:
         table.add_column(style="bold", width=18, overflow="fold")
         table.add_column(overflow="fold")
         for check in group:
-            table.add_row(Text(_MARKS[check.status], _STYLES[check.status]), check.name, Text(check.detail))
+            table.add_row(Text(_MARKS[check.status], _STYLES[check.status]), Text(check.name), Text(check.detail))
         console.print(table)
         console.print()
     fixes = [c.fix for c in checks if c.fix is not None]

@@ -38,18 +38,22 @@ def import_(
     label_images, outlines = find_files(masks or ()), find_files(drawings or ())
     with az.open_project(project) as opened:
         images = find_files(slides or (), project / COPIES, console)
-        added = add_slides(opened, images)
-        imported = import_masks(opened, label_images, who)
+        added = add_slides(opened, images, console)
+        imported = import_masks(opened, label_images, who, console)
         reports = ingest_files(opened, outlines, Intake(who, "import", everywhere=True), progress=console)
         drawn = sum(r.answers for r in reports)
         answered = imported + drawn
         waiting = opened.store.progress().rounds[-1].left
         following = f"aczerots fit {project}" if answered and not waiting else opened.next_step()
     if as_json:
-        counts = {"slides": added, "masks": imported, "drawings": drawn}
+        counts = {"slides": added.new, "moved": added.moved, "masks": imported, "drawings": drawn}
+        counts |= {"left_out": [str(error) for error in added.left_out]}
         show_json({**counts, "files": [_row(r) for r in reports], "next": following})
         return
-    echo(f"Added {count_of(len(added), 'slide')} and {count_of(answered, 'drawn tile')}")
+    left_out = f"; left out: {count_of(len(added.left_out), 'file')}" if added.left_out else ""
+    echo(f"Added {count_of(len(added.new), 'slide')} and {count_of(answered, 'drawn tile')}{left_out}")
+    if added.moved:
+        echo(f"Found {count_of(len(added.moved), 'slide')} at another place: {', '.join(added.moved)}")
     _show_reports(reports)
     echo(f"Next: {following}")
 

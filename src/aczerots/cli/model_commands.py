@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from typer import Argument, Exit, Option, echo
 
 import aczerots as az
-from aczerots.cli.console import ConsoleProgress, show_json, show_rows
+from aczerots.cli.console import ConsoleProgress, head_of, show_json, show_rows
 from aczerots.cli.options import Computing, Json, Workers
 from aczerots.errors import SettingsError
 
@@ -20,7 +20,7 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
     out: Annotated[str, Option(help="Output folder or URL (s3://...); interrupted work goes on there.")],
     workers: Workers,
     computing: Computing,
-    mpp: Annotated[float | None, Option(help="Micrometres per pixel of files that state none.")] = None,
+    mpp: Annotated[float | None, Option(help="Micrometres per pixel of all slides, whatever files state.")] = None,
     add_class: Annotated[list[str] | None, Option(help="A further class: 'name' or 'name: description'.")] = None,
     probabilities: Annotated[bool, Option("--probabilities", help="Write class probabilities too.")] = False,
     everywhere: Annotated[bool, Option("--everywhere", help="Label glass too, not only tissue.")] = False,
@@ -32,13 +32,16 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
     """Segment slides: label pyramids or masks, polygons, areas, overlays."""
     from aczerots.predict.slide_map import MapOptions
     from aczerots.predict.slides import read_part
-    from aczerots.project.folder import is_project, newest_model
+    from aczerots.project.folder import is_project, newest_model, resolution_note
     from aczerots.project.settings import read_settings
     from aczerots.slides.labelled import AUTO, named_rule
 
     if overlap is not None and not 0 <= overlap <= 0.75:
         raise SettingsError(f"an overlap of {overlap:g} is out of range", where="--overlap", fix="Use 0 to 0.75")
     folder = Path(model)
+    note = resolution_note(folder, slides, mpp) if mpp is not None and is_project(folder) else None
+    if note is not None:
+        ConsoleProgress().say(note)
     if tissue is None:
         rule = named_rule(read_settings(folder).tissue, folder) if is_project(folder) else AUTO
     else:
@@ -59,7 +62,7 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
     if as_json:
         show_json(rows)
     elif rows:
-        show_rows(rows, f"Area fraction per class; the maps and areas.csv are in {out}")
+        show_rows(rows, f"Area fraction per class; the maps and areas.csv are in {out}", classes=[*rows[0]][1:])
         echo("Next: look at the overlays there, or open an image in QuPath and drag its GeoJSON onto it")
     for failure in failures:
         echo(f"error: {failure}", err=True)
@@ -76,14 +79,16 @@ def evaluate(
     """Measure a model on the test part of a dataset, or the newest round of a project on tiles left out of fits."""
     from aczerots.project.folder import is_project, newest_model
     from aczerots.project.rounds import measure_round
+    from aczerots.project.status import score_note
 
-    following = None
+    following = mind = None
     if dataset is not None:
         found = az.evaluate_model(newest_model(model), dataset, progress=ConsoleProgress(), **asdict(computing))
         row: dict[str, Any] = dict(found)
     elif is_project(model):
         with az.open_project(model) as project:
             row = measure_round(project, computing.running())
+            mind = score_note(row)
             following = project.next_step()
     else:
         raise SettingsError("there is nothing to measure on", fix="Name a dataset: aczerots evaluate MODEL DATASET")
@@ -91,7 +96,9 @@ def evaluate(
         show_json(row)
         return
     title = f"{model} on {dataset or 'drawn tiles that were left out'}"
-    show_rows([{"measure": name.replace("_", " "), "value": value} for name, value in row.items()], title)
+    show_rows([{"measure": head_of(name), "value": value} for name, value in row.items()], title)
+    if mind is not None:
+        echo(f"Mind: {mind}")
     if following is not None:
         echo(f"Next: {following}; or look at the report: aczerots report {model}")
 

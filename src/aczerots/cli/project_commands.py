@@ -12,7 +12,7 @@ import aczerots as az
 from aczerots.cli.console import ConsoleProgress, count_of, show_json, show_rows
 from aczerots.cli.options import Computing, Embedding, Json, Learning, Limits, ProjectFolder, RemoteCode
 
-RARE = ("no_seen_class", "cannot_tell", "skipped", "lent", "change", "coverage", "miou_seen")
+RARE = ("no_seen_class", "cannot_tell", "skipped", "lent", "change", "coverage", "miou_seen", "accepted_fraction")
 """Columns of the table of rounds that are left out while they are empty."""
 
 
@@ -24,10 +24,10 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
     learning: Learning,
     limits: Limits,
     mpp: Annotated[float | None, Option(help="Micrometres per pixel to read at; without it, pixels as is.")] = None,
-    slide_mpp: Annotated[float | None, Option(help="Of slides whose file states no resolution.")] = None,
+    slide_mpp: Annotated[float | None, Option(help="Of all slides at full resolution, whatever files state.")] = None,
     tissue: Annotated[str, Option(help="What gets a class: auto, everywhere, or a folder of masks.")] = "auto",
     budget: Annotated[int, Option(help="Tiles per round.")] = 10,
-    patients: Annotated[str | None, Option(help="CSV file with the columns slide and patient.")] = None,
+    patients: Annotated[str | None, Option(help="CSV file: slide, patient, mpp (of the file), or two.")] = None,
     double: Annotated[float, Option(help="Fraction of the tiles that two people draw independently.")] = 0.0,
     folds: Annotated[int, Option(help="Fits per round that leave drawn tiles out, to measure; 0 is none.")] = 5,
     database: Annotated[str | None, Option(help="postgresql+psycopg://USER@HOST/NAME for a group.")] = None,
@@ -59,15 +59,16 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
         database=database,
     )
     if patients is not None:
-        read_patients(Path(patients))
+        read_patients(Path(patients))  # before anything else is done
     # Opened once, so that a mistyped locator or missing weights are told now and not after hours of importing.
     options = BackboneOptions(settings.refine_with, settings.precision, trust_remote_code=trust_remote_code)
     locate_backbone(settings.backbone, "cpu", options)
-    init_project(project, slides, settings, ConsoleProgress())
+    added = init_project(project, slides, settings, ConsoleProgress())
     with az.open_project(project) as made:
         count, tiles = len(made.store.rounds.slides()), len(made.store.rounds.tiles())
     sizes = count_of(count, "slide"), count_of(tiles, "tile"), count_of(len(settings.classes), "class", "classes")
-    echo(f"Made {project}: {', '.join(sizes)}")
+    left_out = f"; left out: {count_of(len(added.left_out), 'file')}" if added.left_out else ""
+    echo(f"Made {project}: {', '.join(sizes)}{left_out}")
     echo(f"Next: aczerots select {project}")
 
 
@@ -113,6 +114,8 @@ def fit(project: ProjectFolder, computing: Computing, as_json: Json = False) -> 
         echo(f"{100 * done.change:.1f} % of the pool has another class than with the model before")
     if done.miou is not None:
         echo(f"mIoU of drawn classes is {done.miou:.3f}, on drawn tiles that were left out of the fit")
+    if done.note is not None:
+        echo(f"Mind: {done.note}")
     echo(f"Next: {following}; or use the model: aczerots predict {project} IMAGES --out FOLDER")
 
 
@@ -138,18 +141,19 @@ def run(
 def status(project: ProjectFolder, as_json: Json = False) -> None:
     """Where the project stands, per round and per class, and what to do next."""
     from aczerots.project.agreement import agreement
-    from aczerots.project.status import advice, class_rows, round_rows
+    from aczerots.project.status import advice, class_rows, newest_metrics, round_rows, score_note
 
     with az.open_project(project) as opened:
         progress = opened.store.progress()
         read_twice = [asdict(a) for a in agreement(opened) if a.tiles]
         rounds, classes = round_rows(opened, progress), class_rows(opened, progress)
         slides, following = len(opened.store.rounds.slides()), opened.next_step()
+        note = score_note(newest_metrics(opened))
     suggestion = advice(rounds)
     if as_json:
         counts = {"slides": slides, "tiles": progress.tiles, "refused": progress.refused}
         tables = {"rounds": rounds, "classes": classes, "agreement": read_twice}
-        show_json({**counts, **tables, "advice": asdict(suggestion), "next": following})
+        show_json({**counts, **tables, "note": note, "advice": asdict(suggestion), "next": following})
         return
     echo(f"{project}: {count_of(slides, 'slide')}, {count_of(progress.tiles, 'tile')}")
     if rounds:
@@ -157,6 +161,8 @@ def status(project: ProjectFolder, as_json: Json = False) -> None:
         shown = [{**row, "minutes": f"{row['minutes']:.1f}"} for row in rounds]
         show_rows([{k: v for k, v in row.items() if k not in empty} for row in shown], "Rounds")
     show_rows(classes, "Classes")
+    if note is not None:
+        echo(f"IoU: {note}")
     if read_twice:
         show_rows(read_twice, "Agreement of the two readings")
     if progress.refused:

@@ -40,11 +40,13 @@ class Dataset:
         name: Short name for tables.
         taxonomy: Classes without the void ones; masks are already mapped to its positions.
         samples: All slides, ids unique.
+        notes: What the user should know of it.
     """
 
     name: str
     taxonomy: Taxonomy
     samples: tuple[Sample, ...]
+    notes: tuple[str, ...] = ()
     _by_id: Mapping[str, Sample] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from aczerots.datasets.base import Dataset, Sample
-from aczerots.datasets.pairs import existing_folder, images_in, require_masks
+from aczerots.datasets.pairs import images_in, require_folder, require_masks
 from aczerots.datasets.split import seeded_split
 from aczerots.errors import InputError
 from aczerots.slides.image import ImageSlide
@@ -44,7 +44,7 @@ def bcss_dataset(path: Path, seed: int = 0) -> Dataset:
     name starts with the TCGA barcode, whose case is the patient, and may state the resolution
     (``MPP-0.2500``).
     """
-    existing_folder(path)
+    require_folder(path)
     folder = next((path / f for f in _IMAGE_FOLDERS if (path / f).is_dir()), path / _IMAGE_FOLDERS[0])
     images, masks = images_in(folder), images_in(path / "masks")
     require_masks(images, masks, path / "masks")

@@ -8,11 +8,11 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aczerots.datasets.base import Dataset, Sample, Split
-from aczerots.datasets.pairs import existing_folder, images_in, require_masks, some_names
+from aczerots.datasets.pairs import images_in, require_folder, require_masks, some_names
 from aczerots.datasets.split import seeded_split
 from aczerots.errors import InputError, SettingsError
 from aczerots.slides.labels import MaskFile
-from aczerots.slides.open import open_slide
+from aczerots.slides.open import briefly, open_slide
 from aczerots.slides.pixels import PixelCache
 from aczerots.storage.csv_file import read_rows
 from aczerots.storage.yaml_file import read_yaml
@@ -39,12 +39,13 @@ def folder_dataset(path: Path, seed: int = 0) -> Dataset:
     """Labelled images in our own layout.
 
     ``dataset.yaml`` has ``name``, ``classes`` (``name``, ``color``, optional ``void``, ``seen``,
-    ``descriptions``; ids in the masks are positions) and optionally ``mpp``. Classes with ``void: true``
+    ``descriptions``; ids in the masks are positions) and optionally ``mpp``, which
+    holds against what the images state. Classes with ``void: true``
     become IGNORE and leave the taxonomy. ``split.csv`` has the columns ``image`` and ``split`` and
     optionally ``patient``; others are ignored, and so are images that it does not list. Without it, 70 % of
     the images are the pool.
     """
-    existing_folder(path)
+    require_folder(path)
     description = _read_description(path / "dataset.yaml")
     taxonomy, codes = _without_void(description.classes, path / "dataset.yaml")
     images, masks = images_in(path / "images"), images_in(path / "masks")
@@ -52,12 +53,12 @@ def folder_dataset(path: Path, seed: int = 0) -> Dataset:
     images = {name: file for name, file in images.items() if name in split}
     require_masks(images, masks, path / "masks")
     cache = PixelCache()
-    samples = []
+    samples, notes = [], list[str]()
     for name, file in images.items():
-        slide = open_slide(file, description.mpp, id=name, cache=cache)
+        slide = open_slide(file, description.mpp, id=name, cache=cache, tell=notes.append)
         truth = MaskFile(masks[name], slide, codes, cache=cache)
         samples.append(Sample(slide, truth, split[name], patients.get(name)))
-    return Dataset(description.name, taxonomy, tuple(samples))
+    return Dataset(description.name, taxonomy, tuple(samples), tuple(briefly(notes)))
 
 
 def _read_description(path: Path) -> _Description:

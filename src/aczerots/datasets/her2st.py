@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from aczerots.datasets.base import Dataset, Sample, Split
-from aczerots.datasets.pairs import existing_folder, images_in
+from aczerots.datasets.pairs import images_in, require_folder
 from aczerots.datasets.split import seeded_split
 from aczerots.datasets.spots import Spots, read_spots
 from aczerots.errors import InputError
@@ -52,7 +52,7 @@ def her2st_dataset(path: Path, seed: int = 0) -> Dataset:
     slides of their own, the first for the pool, the second for the test. Such a test part is not independent, and its
     samples state no patient.
     """
-    existing_folder(path)
+    require_folder(path)
     tables = sorted(path.glob(f"*{_TABLE}"))
     if not tables:
         raise InputError(f"there is no table NAME{_TABLE}", where=path)

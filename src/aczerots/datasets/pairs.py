@@ -9,12 +9,8 @@ from aczerots.errors import InputError
 from aczerots.slides.image import IMAGE_SUFFIXES
 
 
-def existing_folder(path: Path) -> Path:
-    """The path, if it is a folder.
-
-    Raises:
-        InputError: Missing, a file, or not readable.
-    """
+def require_folder(path: Path) -> None:
+    """Raise an InputError if the path is missing, a file, or not readable."""
     try:
         if not path.exists():
             raise InputError("the folder does not exist", where=path)
@@ -22,7 +18,6 @@ def existing_folder(path: Path) -> Path:
             raise InputError("this is a file, not a folder", where=path)
     except PermissionError:
         raise InputError("no permission to read the folder", where=path) from None
-    return path
 
 
 def images_in(folder: Path) -> dict[str, Path]:
@@ -31,7 +26,7 @@ def images_in(folder: Path) -> dict[str, Path]:
     Raises:
         InputError: The folder is missing or unreadable, holds no image, or two files of one name.
     """
-    existing_folder(folder)
+    require_folder(folder)
     try:
         files = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != ".")
     except OSError as error:

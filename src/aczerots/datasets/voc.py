@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from aczerots.datasets.base import Dataset, Sample, Split
-from aczerots.datasets.pairs import existing_folder, images_in, require_masks, some_names
+from aczerots.datasets.pairs import images_in, require_folder, require_masks, some_names
 from aczerots.datasets.split import seeded_split
 from aczerots.errors import InputError
 from aczerots.slides.image import ImageSlide
 from aczerots.slides.labels import MaskFile
 from aczerots.slides.pixels import PixelCache
+from aczerots.storage.text_file import read_text
 from aczerots.taxonomy import IGNORE, Taxonomy, TissueClass
 
 _NAMES = (
@@ -29,7 +30,7 @@ def voc_dataset(path: Path, seed: int = 0) -> Dataset:
     ``ImageSets/Segmentation/`` the lists ``train_aug.txt`` or ``train.txt`` (pool) and ``val.txt`` (test).
     Without lists every image that has a mask is used, 70 % of them as the pool.
     """
-    existing_folder(path)
+    require_folder(path)
     images = images_in(path / "JPEGImages")
     augmented = path / "SegmentationClassAug"
     folder = augmented if augmented.is_dir() else path / "SegmentationClass"
@@ -59,11 +60,7 @@ def _listed(folder: Path) -> dict[str, Split] | None:
     split: dict[str, Split] = {}
     parts: tuple[tuple[Path, Split], ...] = ((pool, "train"), (test, "test"))
     for file, part in parts:
-        try:
-            names = file.read_text(encoding="utf-8").split()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot be read as a list of images ({error})", where=file) from None
-        for name in names:
+        for name in read_text(file).split():
             if name in split:
                 raise InputError(f"image '{name}' is listed twice", where=file)
             split[name] = part

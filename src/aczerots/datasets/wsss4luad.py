@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aczerots.datasets.base import Dataset, Sample, Split
-from aczerots.datasets.pairs import existing_folder, images_in, require_masks
+from aczerots.datasets.pairs import images_in, require_folder, require_masks
 from aczerots.datasets.split import seeded_split
 from aczerots.slides.image import ImageSlide
 from aczerots.slides.labels import MaskFile
@@ -35,7 +35,7 @@ def wsss4luad_dataset(path: Path, seed: int = 0) -> Dataset:
     labels only (in the file names) and cannot be drawn from, so it is left out. Early releases have no
     ``3.testing/mask``; then ``2.validation`` is split 70/30. The crops carry no patient ids.
     """
-    existing_folder(path)
+    require_folder(path)
     cache = PixelCache()
     parts = [f for f in _FOLDERS if f[1] == "v" or (path / f[0] / "mask").exists()]
     samples: list[Sample] = []

@@ -55,7 +55,7 @@ class MapJob:
     Attributes:
         model: Model file, path or URL.
         out: Folder for the results, path or URL.
-        mpp: Micrometres per level-0 pixel of files that state none.
+        mpp: Micrometres per level-0 pixel of all slides, against what files state; None takes what they state.
         extra: Further classes, known by words.
         options: What is written and how.
         split: Whether a slide may be parted among workers.
@@ -112,16 +112,19 @@ class Mapper:
         """
         notes = _Notes(self._job.progress)
         try:
-            return self._do(unit, self._task(unit.slide), notes)
+            return self._do(unit, self._task(unit, notes), notes)
         except InputError as error:
             self._open = None
             raise _named(error, unit.slide) from error
 
-    def _task(self, place: str) -> SlideTask:
+    def _task(self, unit: MapUnit, notes: _Notes) -> SlideTask:
+        place = unit.slide
         if self._open is None or self._open[0] != place:
             # The one before must let go of its copy first.
             self._open = None
-            slide = open_slide(self._fetcher.fetch(place), self._job.mpp)
+            # Other workers open the slide again, with nothing new to tell.
+            tell = notes.say if unit.stage == "begin" else None
+            slide = open_slide(self._fetcher.fetch(place), self._job.mpp, tell=tell)
             self._open = place, SlideTask(self._segmenter, slide, self._out, self._job.options)
         return self._open[1]
 
@@ -136,7 +139,7 @@ class Mapper:
         done = task.finished()
         if done is None:
             task.begin()
-        return MapAnswer(unit, done, 0 if done else len(task.chunks))
+        return MapAnswer(unit, done, 0 if done else len(task.chunks), tuple(notes.lines))
 
 
 class _Notes:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aczerots.annotation.formats.qupath_classes import qupath_name
+from aczerots.annotation.formats.qupath_classes import qupath_names
 from aczerots.errors import extra_needed
 from aczerots.taxonomy import IGNORE, Taxonomy
 
@@ -57,7 +57,7 @@ def polygon_features(
     regions = shapely.coverage_simplify(np.array([g for g, _ in found]), TOLERANCE)
     regions = shapely.transform(regions, lambda points: np.round(points * np.array(scale), 2))
     order = sorted(range(len(found)), key=lambda i: (regions[i].bounds[1], regions[i].bounds[0], found[i][1]))
-    features = []
+    names, features = qupath_names(taxonomy), []
     for region, (_, value) in ((regions[i], found[i]) for i in order):
         tissue = taxonomy.classes[value]
         area = None if mpp is None else float(region.area) * mpp**2 / 1e6
@@ -67,7 +67,7 @@ def polygon_features(
                 "geometry": mapping(region),
                 "properties": {
                     "objectType": "annotation",
-                    "classification": {"name": qupath_name(tissue.name), "color": list(tissue.color)},
+                    "classification": {"name": names[value], "color": list(tissue.color)},
                     "isLocked": False,
                     "measurements": {} if area is None else {"Area mm^2": round(area, 6)},
                 },

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aczerots.annotation.formats.qupath_classes import xml_text
 from aczerots.errors import StorageError, extra_needed
 from aczerots.predict.chunks import FinishedChunk, Place, decode, encode, halved
 from aczerots.slides.windows import TIFF_TILE
@@ -111,7 +112,7 @@ def write_ome_tiff(path: Path, pyramid: LabelPyramid, mpp: float | None, name: s
     Raises:
         StorageError: It cannot be written.
     """
-    facts: dict[str, Any] = {"axes": "YX", "Name": name, "UUID": str(uuid.uuid5(uuid.NAMESPACE_OID, key))}
+    facts: dict[str, Any] = {"axes": "YX", "Name": xml_text(name), "UUID": str(uuid.uuid5(uuid.NAMESPACE_OID, key))}
     facts["Creator"] = "aczerots"
     if mpp is not None:
         facts |= {f"PhysicalSize{a}": mpp for a in "XY"} | {f"PhysicalSize{a}Unit": "µm" for a in "XY"}

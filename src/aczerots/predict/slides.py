@@ -16,6 +16,7 @@ from aczerots.predict.batch import SlideBatch
 from aczerots.predict.jobs import MapJob
 from aczerots.predict.slide_map import MapOptions
 from aczerots.prozs.checkpoint import load_model
+from aczerots.slides.resolution import check_given
 from aczerots.storage.files import make_folder
 from aczerots.storage.remote import SlideFetcher, absolute, is_url, name_of, open_folder
 from aczerots.taxonomy import Taxonomy, TissueClass
@@ -41,7 +42,7 @@ def predict_slides(  # noqa: PLR0913  # keyword-only: each names something a use
         model: Model file, path or URL.
         slides: Files, paths or URLs; their stems must differ, since they name the results.
         out: Folder or URL for the results, and for ``areas.csv``.
-        mpp: Micrometres per level-0 pixel of files that state none.
+        mpp: Micrometres per level-0 pixel of all slides, against what files state; None takes what they state.
         add_classes: Further classes, each ``name`` or ``name: description``.
         options: What is written and how.
         engine: Where to compute; None takes the CPU in this process.
@@ -51,11 +52,15 @@ def predict_slides(  # noqa: PLR0913  # keyword-only: each names something a use
         trust_remote_code: Let the backbone's repository run Python code that it brings along.
 
     Returns:
-        (a row per finished slide: its file name and the area fraction of each class, errors of the others).
+        (a row per finished slide: its file name as ``image`` and the area fraction of each class by name, errors of
+        the others). A class that is named "image" is called "class image" there.
 
     Raises:
-        AczerotsError: The model cannot be used, two slides share a stem, or the folder cannot be written.
+        AczerotsError: The model cannot be used, two slides share a stem, ``mpp`` is no resolution of a slide, or the
+            folder cannot be written.
     """
+    if mpp is not None:
+        check_given(mpp)
     progress, engine = progress or Silent(), engine or HereEngine()
     _check_stems(slides)
     places = [absolute(slide) for slide in slides]
@@ -81,7 +86,8 @@ def predict_slides(  # noqa: PLR0913  # keyword-only: each names something a use
     taxonomy = Taxonomy(classes=(*taxonomy.classes, *extra))
     make_folder(open_folder(job.out).local)
     maps, failures = SlideBatch(places, job, taxonomy, areas, progress).run(engine)
-    rows = [{"image": name_of(p)} | dict(zip(taxonomy.names, m.fractions, strict=True)) for p, m in maps.items()]
+    names = [f"class {name}" if name == "image" else name for name in taxonomy.names]
+    rows = [{"image": name_of(p)} | dict(zip(names, m.fractions, strict=True)) for p, m in maps.items()]
     return rows, failures
 
 

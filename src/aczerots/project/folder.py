@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -15,12 +16,11 @@ from aczerots.annotation.store.records import RoundState
 from aczerots.annotation.store.store import ProjectStore
 from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import AczerotsError, InputError, SettingsError
+from aczerots.project.patients import read_slide_mpp
 from aczerots.project.settings import FILE, ProjectSettings, read_settings, write_settings
-from aczerots.project.slides import find_files, pool_tiles, reopen, slide_name, slide_record
-from aczerots.slides.base import Slide
+from aczerots.project.slides import OpenedFile, ProjectSlides, SlideReader, find_files, slide_file, slide_name
+from aczerots.slides.files import NoResolutionError
 from aczerots.slides.labelled import EVERYWHERE, TissueRule, background_class
-from aczerots.slides.open import open_slide
-from aczerots.slides.pixels import PixelCache
 from aczerots.storage.files import make_folder
 from aczerots.taxonomy import Taxonomy
 
@@ -78,7 +78,7 @@ class Project:
             InputError: There is no such slide.
         """
         known = [record.id for record in self.store.rounds.slides()]
-        name = given if given is not None else slide_name(path)
+        name = given if given is not None else slide_name(_unpacked_name(path))
         if name not in known:
             fix = f"Name the file as its slide ({', '.join(sorted(known)[:5])}, ...); ingest takes --slide too"
             raise InputError(f"there is no slide {name!r}", where=path, fix=fix)
@@ -95,14 +95,9 @@ class Project:
         return f"aczerots annotate {self.folder}, or in QuPath: {export}, draw, {ingest}"
 
     @cached_property
-    def slides(self) -> dict[str, Slide]:
-        """All slides by id, opened once.
-
-        Raises:
-            InputError: One is missing or has changed.
-        """
-        cache = PixelCache()
-        return {r.id: reopen(r, self.folder, cache) for r in self.store.rounds.slides()}
+    def slides(self) -> ProjectSlides:
+        """All slides by id; each is opened, and checked, when it is first asked for."""
+        return ProjectSlides(self.store.rounds.slides(), self.folder)
 
 
 @contextmanager
@@ -134,14 +129,59 @@ def newest_model(path: Path) -> Path:
     return path / fitted[-1]
 
 
+def _unpacked_name(path: Path) -> Path:
+    """The name that a file has without compression: ``a.geojson`` for ``a.geojson.gz`` and for ``a.zip``."""
+    if path.suffix.lower() not in {".gz", ".zip"}:
+        return path
+    inner = path.with_suffix("")
+    return inner if inner.suffix.lower() in {".geojson", ".json"} else inner.with_name(f"{inner.name}.geojson")
+
+
+def resolution_note(folder: Path, slides: Sequence[str], mpp: float) -> str | None:
+    """What to tell somebody who predicts with a project's model at another resolution than the project's.
+
+    Args:
+        folder: Of the project.
+        slides: Files or URLs to predict.
+        mpp: Micrometres per level-0 pixel that all of them are said to have.
+    """
+    with open_project(folder) as project:
+        known = {r.id: r.mpp for r in project.store.rounds.slides()}
+        common = project.settings.slide_mpp
+    names = [slide_name(Path(s.rpartition("/")[2])) for s in slides]
+    other = [
+        f"{n} ({v:g})" for n in names if (v := known.get(n)) is not None and not math.isclose(v, mpp, rel_tol=1e-3)
+    ]
+    if other:
+        return f"--mpp {mpp:g} is used here; the project reads these slides at another resolution: {', '.join(other)}"
+    if common is None or math.isclose(common, mpp, rel_tol=1e-3):
+        return None
+    return f"--mpp {mpp:g} is used here; the slides of the project are read at {common:g} (slide_mpp)"
+
+
 def is_project(path: Path | str) -> bool:
     """Whether a path is a project folder."""
     return (Path(path) / FILE).is_file()
 
 
+@dataclass(frozen=True)
+class AddedSlides:
+    """What became of files of slides.
+
+    Attributes:
+        new: Ids of slides that were added.
+        moved: Ids of slides that the project had, and whose file is another one now.
+        left_out: Why the other files cannot be used; each says which.
+    """
+
+    new: Sequence[str]
+    moved: Sequence[str]
+    left_out: Sequence[InputError]
+
+
 def init_project(
     folder: Path, patterns: Sequence[str], settings: ProjectSettings, progress: Progress | None = None
-) -> None:
+) -> AddedSlides:
     """Make a project with its slides. If it fails, nothing is left but copies of slides from URLs.
 
     Args:
@@ -151,8 +191,9 @@ def init_project(
         progress: Receives progress.
 
     Raises:
-        SettingsError: The folder holds a project already, or the database URL makes no sense.
-        InputError: A slide cannot be read.
+        SettingsError: The folder holds a project already, the database URL makes no sense, or slides have no
+            resolution where one is needed.
+        InputError: No slide can be used.
         StorageError: Folder or database cannot be written, or the database holds a project already.
     """
     if is_project(folder):
@@ -162,12 +203,13 @@ def init_project(
     make_folder(folder)
     new = settings.database is None and not (folder / DATABASE).exists()
     try:
-        _fill(folder, settings, files)
-        _tell_of_glass(settings, progress or Silent())
+        added = _fill(folder, settings, files, progress)
     except AczerotsError:
         for path in folder.glob(f"{DATABASE}*") if new else ():
             path.unlink()
         raise
+    _tell_of_glass(settings, progress or Silent())
+    return added
 
 
 def _tell_of_glass(settings: ProjectSettings, progress: Progress) -> None:
@@ -177,40 +219,84 @@ def _tell_of_glass(settings: ProjectSettings, progress: Progress) -> None:
         progress.say(f"no class is the background: empty glass {glass} (the setting 'tissue' decides, docs/slides.md)")
 
 
-def _fill(folder: Path, settings: ProjectSettings, files: Sequence[Path]) -> None:
+def _fill(folder: Path, settings: ProjectSettings, files: Sequence[Path], progress: Progress | None) -> AddedSlides:
     """Slides, settings and round 0, in this order: an interrupted ``init`` may be run again."""
     with closing(ProjectStore(settings.database or folder / DATABASE)) as store:
         other = any(t.size != settings.tile_size for t in store.rounds.tiles())
         if other or store.rounds.newest() is not None:
             raise SettingsError("holds a project already", where=store.name, fix="Use a new folder or database")
-        add_slides(Project(folder, settings, store), files)
+        added = add_slides(Project(folder, settings, store), files, progress)
+        if not store.rounds.slides():
+            raise added.left_out[0]
         write_settings(folder, settings)
         store.rounds.propose(0, "zeroshot", [])
+        return added
 
 
-def add_slides(project: Project, files: Sequence[Path]) -> list[str]:
-    """Add slides with their tiles; those that are there already are passed over.
+def add_slides(project: Project, files: Sequence[Path], progress: Progress | None = None) -> AddedSlides:
+    """Add slides with their tiles, and note the new place of slides that are there already.
 
-    All files are opened before the first one is added.
-
-    Returns:
-        Ids of the new ones.
+    A slide is known by its name and its pixels; one whose file is gone also by its pixels alone, so that files may be
+    moved and renamed. Files that cannot be read, or have no tissue, are left out. All are opened before the first one
+    is added.
 
     Raises:
-        InputError: A file cannot be read, two have the same name, or one has changed since it was added.
-        SettingsError: Tiles are to be read at a resolution, and a slide states none.
+        InputError: Two files have the same name, or one has changed since it was added.
+        SettingsError: Slides without the resolution that is needed to read them; names them all.
     """
+    settings, store, progress = project.settings, project.store.rounds, progress or Silent()
     names: dict[str, Path] = {}
-    found = []
     for path in files:
         name = slide_name(path)
         if name in names:
             raise InputError(f"has the same name as {names[name]}", where=path, fix="Rename one of them")
         names[name] = path
-        slide = open_slide(path, project.settings.slide_mpp, id=name)
-        tiles = pool_tiles(slide, project.settings.tile_size, project.settings.mpp, project.tissue)
-        found.append((slide_record(slide, path, project.folder), tiles))
-    return [record.id for record, tiles in found if project.store.rounds.add_slide(record, tiles)]
+    known = {r.id: r for r in store.slides()}
+    table = {} if settings.patients is None else read_slide_mpp(project.folder / settings.patients)
+    nowhere = sorted(table.keys() - names.keys() - known.keys())
+    if nowhere:
+        progress.say(f"no slide has the name of a row with mpp in {settings.patients}: {', '.join(nowhere)}")
+    mpp = dict.fromkeys(names, settings.slide_mpp) | table
+    reader = SlideReader(project.folder, settings.tile_size, settings.mpp, mpp, known, project.tissue)
+    found = reader.open_all(names, progress)
+    bare = [e for e in found if isinstance(e, NoResolutionError)]
+    if bare:
+        raise _without_resolution([slide_name(Path(str(e.where))) for e in bare])
+    opened, repeated = _each_once([f for f in found if isinstance(f, OpenedFile)])
+    is_new = store.add_slides([(f.record, f.tiles) for f in opened])
+    old = [f.record for f, new in zip(opened, is_new, strict=True) if not new]
+    moved = [r.id for r in old if slide_file(r, project.folder) != slide_file(known[r.id], project.folder)]
+    left_out = [*(e for e in found if isinstance(e, InputError)), *repeated]
+    for error in left_out:
+        progress.say(f"left out: {error}")
+    return AddedSlides([f.record.id for f, new in zip(opened, is_new, strict=True) if new], moved, left_out)
+
+
+def _each_once(opened: Sequence[OpenedFile]) -> tuple[list[OpenedFile], list[InputError]]:
+    """Files of different slides, and why the others are left out: a slide may be several files, any of which opens it.
+
+    The file by which the project knows a slide comes before others.
+    """
+    first: dict[object, OpenedFile] = {}
+    kept, repeated = [], []
+    for one in sorted(opened, key=lambda f: bool(f.tiles)):
+        for key in (one.parts, one.record.id):
+            if key in first:
+                repeated.append(InputError(f"is of the same slide as {first[key].path.name}", where=one.path))
+                break
+        else:
+            first[one.parts] = first[one.record.id] = one
+            kept.append(one)
+    taken = {f.path for f in kept}
+    return [f for f in opened if f.path in taken], repeated
+
+
+def _without_resolution(slides: Sequence[str]) -> SettingsError:
+    """Says which slides have none."""
+    many = f"{len(slides)} slides state" if len(slides) > 1 else "a slide states"
+    what = f"{many} no resolution: {', '.join(slides)}"
+    fix = "Give --slide-mpp where it is the same for all, or a column mpp in the CSV file of --patients"
+    return SettingsError(what, fix=f"{fix} (micrometres per pixel of the full resolution)")
 
 
 def _refuse_password(database: str | None) -> None:

@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.annotation.formats.masks import decode_mask, only_inside, paste_tile
+from aczerots.annotation.formats.qupath_classes import xml_text
 from aczerots.annotation.store.records import AnswerKind, NewAnswer
+from aczerots.engine.progress import Progress
 from aczerots.errors import InputError, extra_needed
 from aczerots.project.folder import Project
 from aczerots.report.images import write_palette_png
 from aczerots.slides.base import Box, Slide, Tile
 from aczerots.slides.image import MAX_PIXELS
-from aczerots.slides.labels import MaskFile
+from aczerots.slides.labels import MaskFile, absent_classes
 from aczerots.storage.files import atomic_write, make_folder
 from aczerots.taxonomy import IGNORE
 
@@ -74,12 +76,12 @@ def _write_ome(path: Path, labels: NDArray[np.uint8], mpp: float | None) -> None
     with extra_needed("project", "writing OME-TIFF"):
         import tifffile
     sizes = {} if mpp is None else {"PhysicalSizeX": mpp, "PhysicalSizeY": mpp}
-    metadata = {"axes": "YX", "Name": path.name.removesuffix(".ome.tif"), **sizes}
+    metadata = {"axes": "YX", "Name": xml_text(path.name.removesuffix(".ome.tif")), **sizes}
     with atomic_write(path) as temporary:
         tifffile.imwrite(temporary, labels, ome=True, compression="zlib", tile=(256, 256), metadata=metadata)
 
 
-def import_masks(project: Project, files: Sequence[Path], author: str) -> int:
+def import_masks(project: Project, files: Sequence[Path], author: str, progress: Progress | None = None) -> int:
     """Take existing label images as drawings of all tiles that they say something about.
 
     Label ids are the positions of the classes; 255 says nothing. All files are read before anything is kept.
@@ -89,6 +91,7 @@ def import_masks(project: Project, files: Sequence[Path], author: str) -> int:
         project: The project.
         files: Masks, named as their slides.
         author: Who drew them.
+        progress: Is told which classes have no pixel.
 
     Returns:
         Tiles with a new answer.
@@ -101,13 +104,17 @@ def import_masks(project: Project, files: Sequence[Path], author: str) -> int:
         raise InputError("has no round 0", where=project.folder, fix="Run: aczerots select")
     tiles = project.store.rounds.tiles()
     masks: dict[int, NDArray[np.uint8]] = {}
+    counts = np.zeros(256, dtype=np.int64)
     for path in files:
         slide = project.slides[project.slide_of(path)]
         truth = MaskFile(path, slide, {i: i for i in range(len(project.taxonomy))})
-        truth.read(Box(0, 0, *slide.size), slide.size)
+        counts += np.bincount(truth.read(Box(0, 0, *slide.size), slide.size).ravel(), minlength=256)
         for position, tile in enumerate(tiles):
             if tile.slide == slide.id:
                 masks[position] = only_inside(truth.read(tile.window, (tile.size, tile.size)), tile)
+    absent = absent_classes(counts, project.taxonomy) if files else None
+    if absent is not None and progress is not None:
+        progress.say(absent)
     histories = project.store.answers.histories(masks)
     new = []
     for position, mask in masks.items():

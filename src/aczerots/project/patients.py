@@ -1,15 +1,20 @@
-"""Which patient each slide is of, from a table of the lab, and how many tiles of one a round may ask for."""
+"""A lab's table of slides: their patients and resolutions; how many tiles of one a round may ask for."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aczerots.errors import InputError
-from aczerots.project.folder import Project
 from aczerots.selection.limits import Limit, tile_limits
 from aczerots.slides.base import Tile
+from aczerots.slides.resolution import MPP_RANGE
 from aczerots.storage.csv_file import read_rows
+
+if TYPE_CHECKING:
+    from aczerots.project.folder import Project
 
 
 def read_patients(file: Path) -> dict[str, str]:
@@ -18,11 +23,38 @@ def read_patients(file: Path) -> dict[str, str]:
     Raises:
         InputError: The file cannot be read, lacks a column, or names two patients for one slide.
     """
-    found: dict[str, str] = {}
-    for where, row in read_rows(file, ("slide", "patient")):
-        slide, patient = row["slide"], row["patient"]
-        if patient and found.setdefault(slide, patient) != patient:
-            raise InputError(f"slide '{slide}' has two patients", where=where)
+    return {slide: patient for slide, (patient, _) in _column(file, "patient", "patients").items()}
+
+
+def read_slide_mpp(file: Path) -> dict[str, float]:
+    """Micrometres per level-0 pixel of the slides that have one in the column ``mpp`` of the same file.
+
+    Raises:
+        InputError: As of :func:`read_patients`, or a value is no resolution of a slide.
+    """
+    found = {}
+    for slide, (text, where) in _column(file, "mpp", "resolutions").items():
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not MPP_RANGE[0] <= value <= MPP_RANGE[1]:
+            fix = f"Use {MPP_RANGE[0]:g} to {MPP_RANGE[1]:g} micrometres per pixel, with a point: 0.25"
+            raise InputError(f"'{text}' is no resolution of a slide", where=where, fix=fix)
+        found[slide] = value
+    return found
+
+
+def _column(file: Path, column: str, several: str) -> dict[str, tuple[str, str]]:
+    """(value, line for messages) by slide, of one of the columns of which a table has at least one."""
+    rows = list(read_rows(file, ("slide",)))
+    if not any({"patient", "mpp"} & row.keys() for _, row in rows):
+        raise InputError("the column 'patient' is missing, and so is 'mpp'", where=file)
+    found: dict[str, tuple[str, str]] = {}
+    for where, row in rows:
+        slide, value = row["slide"], row.get(column, "")
+        if value and found.setdefault(slide, (value, where))[0] != value:
+            raise InputError(f"slide '{slide}' has two {several}", where=where)
     return found
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aczerots.annotation.formats.masks import decode_mask, only_seen
-from aczerots.annotation.formats.qupath_classes import qupath_name
+from aczerots.annotation.formats.qupath_classes import qupath_names
 from aczerots.annotation.formats.raster import vectorise
 from aczerots.annotation.store.records import Answer, AnswerKind, PickRecord
 from aczerots.project.folder import Project
@@ -65,9 +65,9 @@ def _features(project: Project, pick: PickRecord, tile: Tile) -> Iterator[dict[s
     if data is None:
         return
     for i, (label, polygon) in enumerate(vectorise(only_seen(decode_mask(data), project.taxonomy), tile.window)):
-        tissue = project.taxonomy.classes[label]
         rings = [ring.coords for ring in (polygon.exterior, *polygon.interiors)]
-        classification = {"name": qupath_name(tissue.name), "color": list(tissue.color)}
+        color = list(project.taxonomy.classes[label].color)
+        classification = {"name": qupath_names(project.taxonomy)[label], "color": color}
         yield _annotation(f"{tile.id} {origin} {i}", rings, classification=classification, isLocked=False)
 
 

@@ -12,7 +12,7 @@ from aczerots.annotation.overlays import find_unseen
 from aczerots.annotation.store.records import WITH_MASK
 from aczerots.project.agreement import agreement
 from aczerots.project.folder import Project
-from aczerots.project.status import class_rows, newest_metrics, round_rows
+from aczerots.project.status import class_rows, newest_metrics, round_rows, score_note
 from aczerots.report.compare import Curve
 from aczerots.report.figures import budget_figure
 from aczerots.report.images import overlay
@@ -65,6 +65,7 @@ def write_project_report(project: Project, out: Path) -> None:
         "refused": progress.refused,
         "rounds": rounds,
         "newest": newest_metrics(project),
+        "note": score_note(newest_metrics(project)),
         "minutes": sum(r["minutes"] for r in rounds),
         "curve": _curve(list(measured.values()), progress.tiles),
         "classes": [

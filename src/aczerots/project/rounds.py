@@ -14,9 +14,10 @@ from aczerots.loop.pool import Masks, Pool
 from aczerots.loop.rounds import OPEN, Ask, Loop, train_or_zero_shot
 from aczerots.project.drafts import make_drafts
 from aczerots.project.folder import Project
-from aczerots.project.measure import cross_validate
+from aczerots.project.measure import cross_validate, unchanged_drafts
 from aczerots.project.patients import round_limits
 from aczerots.project.running import Running, open_project_pool
+from aczerots.project.status import score_note
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.presets import locate_preset
 from aczerots.selection.aczerots import covered_fraction
@@ -53,6 +54,7 @@ class Fitted:
         change: Fraction of the pool whose class is another than before, None without a model before.
         file: The model, relative to the project folder.
         miou: Mean IoU of the seen classes on tiles that a model was not fitted to, None if it was not measured.
+        note: What must be said beside it, None if nothing.
     """
 
     number: int
@@ -61,6 +63,7 @@ class Fitted:
     change: float | None
     file: str
     miou: float | None = None
+    note: str | None = None
 
 
 @final
@@ -113,8 +116,16 @@ class ProjectRounds:
         """Measure by cross-validation: nobody draws test tiles in a lab."""
         del model
         project, progress = self._project, self._running.progress
-        folds, fit = project.settings.folds, lambda part: self.train(pool, number, part)
-        found = cross_validate(pool, masks, folds, fit, project.tissue, project.cache, progress)
+        found = cross_validate(
+            pool,
+            masks,
+            project.settings.folds,
+            lambda part: self.train(pool, number, part),
+            project.tissue,
+            project.cache,
+            progress,
+            unchanged=unchanged_drafts(project.store, number, project.taxonomy),
+        )
         if not found:
             return None
         progress.say(
@@ -192,7 +203,7 @@ def fit_round(project: Project, running: Running = _HERE, *, measure: bool = Tru
     left = next(r.left for r in project.store.progress().rounds if r.number == number)
     done = next(r for r in project.store.rounds.all() if r.number == number)
     miou = None if found is None else float(found["miou_seen"])
-    return Fitted(number, drawn, left, (done.metrics or {})["change"], done.model or "", miou)
+    return Fitted(number, drawn, left, (done.metrics or {})["change"], done.model or "", miou, score_note(found or {}))
 
 
 def measure_round(project: Project, running: Running, *, needed: bool = True) -> dict[str, Any]:

@@ -41,6 +41,7 @@ def open_project_pool(project: Project, running: Running) -> Pool:
     settings, tiles = project.settings, project.store.rounds.tiles()
     if not tiles:
         raise InputError("has no slides", where=project.folder, fix="Add some: aczerots import")
+    project.slides.open_all()
     backbone = open_backbone(project, running)
     return open_pool(
         describe(project.taxonomy, settings.text, running.progress, "project.yaml"),

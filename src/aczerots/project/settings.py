@@ -24,11 +24,12 @@ class ProjectSettings(BaseModel):
         version: Of the layout of the file.
         classes: The tissue classes in the order of their label ids.
         mpp: Micrometres per pixel that tiles are read at; None reads level-0 pixels as they are.
-        slide_mpp: Micrometres per level-0 pixel of slides whose file states none.
+        slide_mpp: Micrometres per level-0 pixel of all slides, against what files state; None takes what they state.
         tissue: What gets a class: ``auto``, ``everywhere``, or a folder of masks, absolute or from the project folder
             (:class:`~aczerots.slides.labelled.TissueRule`).
         budget: Tiles per round.
-        patients: CSV file with the columns slide and patient, absolute or from the project folder; None knows none.
+        patients: CSV file with the column slide, and patient or mpp (micrometres per level-0 pixel), or both; absolute
+            or from the project folder; None knows neither.
         double: Fraction of the tiles of a round that two people draw.
         folds: Parts that the drawn tiles are divided into to measure a model on tiles it was not fitted to; 0 does
             not measure.

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import glob
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import final
 
 from aczerots.annotation.store.records import SlideRecord
 from aczerots.engine.progress import Progress, Silent
 from aczerots.errors import InputError
-from aczerots.slides.base import Slide, Tile
+from aczerots.slides.base import Box, Slide, Tile
+from aczerots.slides.dicom import series_files
+from aczerots.slides.files import NoResolutionError, ends_oddly
 from aczerots.slides.image import ImageSlide
 from aczerots.slides.labelled import TissueRule
-from aczerots.slides.open import open_slide
+from aczerots.slides.open import briefly, open_slide, read_slide
 from aczerots.slides.pixels import PixelCache
 from aczerots.slides.tiling import cut_tiles
 from aczerots.storage.files import make_folder
@@ -21,6 +27,8 @@ from aczerots.storage.remote import copy_slide, is_url, matching, name_of
 
 _LONGEST = 150
 _FEW = 4
+_SIDE_BY_SIDE = 8
+"""Files that are opened at the same time: disks of a network answer late."""
 
 
 def find_files(patterns: Sequence[str], copies: Path | None = None, progress: Progress | None = None) -> list[Path]:
@@ -113,15 +121,152 @@ def slide_record(slide: Slide, path: Path, folder: Path) -> SlideRecord:
     return SlideRecord(slide.id, place, slide.fingerprint, *slide.size, slide.mpp)
 
 
+@dataclass(frozen=True)
+class OpenedFile:
+    """What a file of a slide holds.
+
+    Attributes:
+        path: The file.
+        record: What the database keeps of it.
+        tiles: Its tiles; empty if the project has the slide already.
+        parts: All files that make up the slide.
+    """
+
+    path: Path
+    record: SlideRecord
+    tiles: Sequence[Tile]
+    parts: frozenset[Path]
+
+
+@dataclass(frozen=True)
+class SlideReader:
+    """Opens files as slides of a project.
+
+    Attributes:
+        folder: Of the project.
+        tile_size: Side of a tile in pixels.
+        mpp: Micrometres per pixel that tiles are read at, None for level-0 pixels.
+        slide_mpp: Micrometres per level-0 pixel by slide; those that are not in it have what the file states.
+        known: Slides that the project has, by id.
+        tissue: Says what of a slide gets a class.
+    """
+
+    folder: Path
+    tile_size: int
+    mpp: float | None
+    slide_mpp: Mapping[str, float | None]
+    known: Mapping[str, SlideRecord]
+    tissue: TissueRule
+
+    def open_all(self, files: Mapping[str, Path], progress: Progress) -> list[OpenedFile | InputError]:
+        """Open files, by the name of the slide, side by side; an error stands for a file that cannot be used."""
+        gone = {r.fingerprint: r for r in self.known.values() if not slide_file(r, self.folder).exists()}
+        found: list[OpenedFile | InputError] = []
+        notes: list[str] = []
+        with ThreadPoolExecutor(_SIDE_BY_SIDE) as threads:
+            for one in threads.map(partial(self._open, gone, notes), files, files.values()):
+                found.append(one)
+                progress.step("open slides", len(found), len(files))
+        for note in briefly(sorted(notes)):
+            progress.say(note)
+        return found
+
+    def _open(
+        self, gone: Mapping[str, SlideRecord], notes: list[str], name: str, path: Path
+    ) -> OpenedFile | InputError:
+        try:
+            slide = open_slide(path, self.slide_mpp.get(name), id=name, tell=notes.append)
+            record = slide_record(slide, path, self.folder)
+            if isinstance(slide, ImageSlide) and ends_oddly(path):
+                slide.read(Box(0, 0, 1, 1), (1, 1))  # decodes all of it
+            if name not in self.known and record.fingerprint in gone:
+                record = replace(record, id=gone[record.fingerprint].id)
+            if record.id in self.known:
+                return OpenedFile(path, record, (), frozenset(series_files(path)))
+            if self.mpp is not None and slide.mpp is None:
+                raise NoResolutionError("the slide states no resolution", where=path)
+            tiles = pool_tiles(slide, self.tile_size, self.mpp, self.tissue)
+            return OpenedFile(path, record, tiles, frozenset(series_files(path)))
+        except InputError as error:
+            # Errors of a slide's content name the slide; somebody who has to look at it needs the file.
+            known = str(path) in str(error)
+            return error if known else InputError(error.what, where=path, fix=error.fix)
+
+
+def slide_file(record: SlideRecord, folder: Path) -> Path:
+    """Where the file of a slide should be."""
+    return folder.resolve() / record.path
+
+
 def reopen(record: SlideRecord, folder: Path, cache: PixelCache | None = None) -> Slide:
     """The slide that was imported.
 
     Raises:
         InputError: Missing, or its pixels are not those that were imported.
     """
-    path = folder.resolve() / record.path
-    slide = open_slide(path, record.mpp, id=record.id, cache=cache)
+    path = slide_file(record, folder)
+    check_there([record], folder)
+    slide = read_slide(path, record.mpp, id=record.id, cache=cache)
     if slide.fingerprint != record.fingerprint:
         fix = "Put the old file back, or import the new one under another name"
         raise InputError("the image is not the one that was imported", where=path, fix=fix)
     return slide
+
+
+def check_there(records: Sequence[SlideRecord], folder: Path) -> None:
+    """Refuse slides whose files are gone.
+
+    Raises:
+        InputError: Files are missing; says how many, and how to say where they are now.
+    """
+    gone = [path for path in (slide_file(r, folder) for r in records) if not path.exists()]
+    if gone:
+        more = f" (and {len(gone) - 1} more of {len(records)} slides)" if len(gone) > 1 else ""
+        fix = f'Put it back, or say where it is now: aczerots import {folder} --slides "NEW_FOLDER/*{gone[0].suffix}"'
+        raise InputError(f"the slide is missing{more}", where=gone[0], fix=fix)
+
+
+@final
+class ProjectSlides(Mapping[str, Slide]):
+    """The slides of a project by id; each is opened and checked when it is first asked for.
+
+    Args:
+        records: The slides.
+        folder: Of the project.
+    """
+
+    def __init__(self, records: Sequence[SlideRecord], folder: Path) -> None:
+        self._records = {r.id: r for r in records}
+        self._folder, self._cache = folder, PixelCache()
+        self._open: dict[str, Slide] = {}
+
+    def __getitem__(self, name: str) -> Slide:
+        """A slide.
+
+        Raises:
+            KeyError: No such slide.
+            InputError: Missing, or its pixels are not those that were imported.
+        """
+        if name not in self._open:
+            self._open[name] = reopen(self._records[name], self._folder, self._cache)
+        return self._open[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._records
+
+    def open_all(self) -> None:
+        """Open all of them, side by side.
+
+        Raises:
+            InputError: One is missing or has changed.
+        """
+        check_there(list(self._records.values()), self._folder)
+        with ThreadPoolExecutor(_SIDE_BY_SIDE) as threads:
+            for _ in threads.map(self.__getitem__, self._records):
+                pass

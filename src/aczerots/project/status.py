@@ -30,7 +30,7 @@ def round_rows(project: Project, progress: Progress) -> list[dict[str, Any]]:
                 **{kind: said[kind] for kind in ("no_seen_class", "cannot_tell", "skipped")},
                 "lent": one.leased,
                 "minutes": round(one.seconds / 60, 1),
-                **{name: metrics.get(name) for name in ("change", "coverage", "miou_seen")},
+                **{name: metrics.get(name) for name in ("change", "coverage", "miou_seen", "accepted_fraction")},
             }
         )
     return rows
@@ -66,3 +66,16 @@ def newest_metrics(project: Project) -> Mapping[str, Any]:
     """Metrics of the newest round that was measured, empty before the first."""
     measured = [r.metrics for r in project.store.rounds.all() if r.state is RoundState.EVALUATED and r.metrics]
     return measured[-1] if measured else {}
+
+
+def score_note(metrics: Mapping[str, Any]) -> str | None:
+    """What must be said beside the scores of a round: that drafts were accepted unchanged; None if none were."""
+    fraction = metrics.get("accepted_fraction")
+    if not fraction:
+        return None
+    if fraction == 1:
+        return (
+            "all drawn tiles are drafts accepted unchanged: the scores say how far models agree with drafts of models, "
+            "not how good they are. Correct some tiles, or draw them from scratch"
+        )
+    return f"{max(1, round(100 * fraction))} % of the drawn tiles are drafts accepted unchanged; measured on the others"

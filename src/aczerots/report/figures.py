@@ -113,7 +113,7 @@ def budget_figure(
     *,
     close_up: bool = False,
 ) -> str:
-    """Score over the labelled fraction, one line per curve, with the zero-shot and full-label levels.
+    """Score over the labelled fraction, one line per curve, with the zero-shot and full-label levels, as SVG.
 
     Args:
         curves: Lines; a band is drawn where a curve has an interval.
@@ -121,9 +121,6 @@ def budget_figure(
         full_label: Level of the model trained on the whole pool.
         score: Name of the score on the vertical axis.
         close_up: For many curves that lie close: the axis need not begin at 0, and their names stand beside it.
-
-    Returns:
-        An ``<svg>`` element.
     """
     import matplotlib as mpl
 
@@ -154,15 +151,9 @@ def budget_figure(
 
 
 def difference_figure(rows: Sequence[tuple[str, Estimate]], reference: str) -> str:
-    """Differences to a reference with their intervals, one line each, the best on top.
+    """Rows (label, difference to a reference) with their intervals, one line each, the best on top, as SVG.
 
-    Args:
-        rows: (label, difference).
-        reference: What the differences are taken to.
-
-    Returns:
-        An ``<svg>`` element. Lines whose interval leaves out zero are in the first colour with a disc, others
-        in grey with a ring.
+    Lines whose interval leaves out zero are in the first colour with a disc, others in grey with a ring.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -191,16 +182,13 @@ def difference_figure(rows: Sequence[tuple[str, Estimate]], reference: str) -> s
 
 
 def class_figure(name: str, seen: bool, fraction: Sequence[float], iou: Sequence[float | None]) -> str:
-    """IoU of one class over the labelled fraction, small: one panel of many with equal axes.
+    """IoU of one class over the labelled fraction, small: one panel of many with equal axes, as SVG.
 
     Args:
-        name: Class name, for readers who hear the page.
+        name: Class name, for screen readers.
         seen: Seen classes have a solid line with discs, unseen ones a dashed line with squares.
         fraction: Labelled fraction of the pool, 0..1, ascending; the first is the zero-shot level.
         iou: IoU at each fraction, None where undefined.
-
-    Returns:
-        An ``<svg>`` element.
     """
     import matplotlib as mpl
 

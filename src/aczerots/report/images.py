@@ -34,12 +34,7 @@ def display_palette(taxonomy: Taxonomy) -> NDArray[np.uint8]:
 
 
 def write_palette_png(path: Path, labels: NDArray[np.uint8], taxonomy: Taxonomy) -> None:
-    """Write a label map as an indexed PNG: pixel values are label ids, colours are the taxonomy's.
-
-    Args:
-        path: The PNG; replaced if there.
-        labels: Label ids uint8 [h, w], taxonomy positions or IGNORE.
-        taxonomy: Gives names their ids and colours.
+    """Write label ids uint8 [h, w] as an indexed PNG in the taxonomy's colours; replaces the file.
 
     Raises:
         InputError: An id outside the taxonomy.
@@ -52,12 +47,9 @@ def write_palette_png(path: Path, labels: NDArray[np.uint8], taxonomy: Taxonomy)
 
 
 def write_png(path: Path, pixels: NDArray[np.uint8], compression: int = 6) -> None:
-    """Write RGB uint8 [h, w, 3] or grey uint8 [h, w] pixels as a PNG.
+    """Write RGB uint8 [h, w, 3] or grey uint8 [h, w] pixels as a PNG; replaces the file.
 
-    Args:
-        path: The file.
-        pixels: The pixels.
-        compression: 1 to 9. Photographs gain little from more than 2.
+    The compression is 1 to 9; photographs gain little from more than 2.
 
     Raises:
         StorageError: The file cannot be written.
@@ -72,14 +64,9 @@ def _write(path: Path, picture: Image.Image, compression: int = 6) -> None:
 
 
 def outlines(labels: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:
-    """Pixels less than ``width`` pixels, along a row or column, from a pixel of another label.
+    """Pixels less than ``width`` >= 1 pixels, along a row or column, from a pixel of another label: bool [h, w].
 
-    Args:
-        labels: Label ids uint8 [h, w].
-        width: Thickness in pixels on each side of a border, >= 1.
-
-    Returns:
-        Bool [h, w]. The rim of the picture is no border.
+    The rim of the picture, label ids uint8 [h, w], is no border.
     """
     edge = np.zeros(labels.shape, dtype=bool)
     for step in range(1, width + 1):
@@ -95,18 +82,10 @@ def outlines(labels: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:
 def overlay(
     image: NDArray[np.uint8], labels: NDArray[np.uint8], taxonomy: Taxonomy, alpha: float = 0.4
 ) -> NDArray[np.uint8]:
-    """The image tinted by class, each region with a thin outline in its full colour.
+    """The image RGB uint8 [h, w, 3] tinted by class, each region with a thin outline in its full colour.
 
-    Pixels labelled IGNORE keep the image's own colour.
-
-    Args:
-        image: RGB uint8 [h, w, 3].
-        labels: Label ids uint8 [h, w], in the frame of the image.
-        taxonomy: Gives the colours.
-        alpha: Opacity of the tint, 0 to 1.
-
-    Returns:
-        RGB uint8 [h, w, 3].
+    The label ids uint8 [h, w] are in the frame of the image; pixels labelled IGNORE keep its colour. ``alpha`` is the
+    opacity of the tint, 0 to 1.
 
     Raises:
         InputError: Sizes differ, or an id is outside the taxonomy.
@@ -123,16 +102,10 @@ def overlay(
 
 
 def uncertainty_map(values: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Values as colours of cividis: dark blue is 0 (certain), yellow is 1 (uncertain).
+    """Values float [h, w] in 0..1 as RGB uint8 [h, w, 3]: 0 (certain) is dark blue, 1 (uncertain) yellow, NaN grey.
 
     Cividis is perceptually uniform and reads the same with and without colour-vision deficiency (Nunez,
     Anderton and Renslow, PLOS ONE 13(7), 2018, e0199239).
-
-    Args:
-        values: Float [h, w] in 0..1; NaN is shown neutral.
-
-    Returns:
-        RGB uint8 [h, w, 3].
 
     Raises:
         ValueError: A value lies outside 0..1.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,12 +50,15 @@ def _seconds(value: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
 
 
-def render(template: str, values: Mapping[str, object]) -> str:
-    """Fill a template of this package. In HTML everything is escaped, so that no name from a file can become markup.
+def _markdown(text: str) -> str:
+    """A name as text in Markdown."""
+    return re.sub(r"([\\`*_{}\[\]<>|#&~$])", r"\\\1", " ".join(text.split()))
 
-    Args:
-        template: Name of the template.
-        values: What it needs.
+
+def render(template: str, values: Mapping[str, object]) -> str:
+    """Fill a template of this package. No name from a file can become markup.
+
+    In HTML everything is escaped; in Markdown what goes through the filter ``markdown``.
     """
     environment = Environment(
         loader=PackageLoader("aczerots.report", "."),
@@ -63,7 +67,7 @@ def render(template: str, values: Mapping[str, object]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(score=_score, short=_short, signed=_signed, seconds=_seconds)
+    environment.filters.update(markdown=_markdown, score=_score, short=_short, signed=_signed, seconds=_seconds)
     return environment.get_template(template).render(values)
 
 
@@ -87,12 +91,6 @@ def _class_rows(run: Run) -> list[ClassRow]:
         figure = class_figure(c.name, c.seen, fraction, iou) if len(iou) > 1 else ""
         rows.append(ClassRow(c, iou, full.get(f"iou:{c.name}"), figure))
     return rows
-
-
-def _run_curve(run: Run) -> str:
-    """The hIoU of one run over the labelled fraction, with its zero-shot and full-label levels."""
-    curve = Curve(run.record.name, [r.labelled_fraction for r in run.rounds], [r.hiou for r in run.rounds])
-    return budget_figure([curve], run.zero_shot_hiou, run.full_hiou)
 
 
 @dataclass(frozen=True)
@@ -121,11 +119,15 @@ def _group_row(group: SeedGroup, reference: SeedGroup) -> GroupRow:
     return GroupRow(group, *(estimate(group.differences(reference, s)) for s in (final_hiou, area_under_curve)))
 
 
+def _by_dataset(groups: Sequence[SeedGroup]) -> list[tuple[str, list[SeedGroup]]]:
+    names = dict.fromkeys(group.dataset for group in groups)
+    return [(name, [group for group in groups if group.dataset == name]) for name in names]
+
+
 def _comparisons(groups: Sequence[SeedGroup]) -> list[Comparison]:
     """One comparison per dataset; its reference is random selection if that was run, else the first group."""
     result = []
-    for dataset in dict.fromkeys(group.dataset for group in groups):
-        members = [group for group in groups if group.dataset == dataset]
+    for dataset, members in _by_dataset(groups):
         curved = [group for group in members if not group.all_labels]
         random = (g for g in curved if g.runs[0].record.strategy == "random")
         reference = next(random, (curved or members)[0])
@@ -143,8 +145,7 @@ def _comparisons(groups: Sequence[SeedGroup]) -> list[Comparison]:
 def _shared_examples(groups: Sequence[SeedGroup]) -> list[tuple[str, list[Panel]]]:
     """Examples that all groups of a dataset have: image and truth once, one prediction per group."""
     result = []
-    for dataset in dict.fromkeys(group.dataset for group in groups):
-        members = [group for group in groups if group.dataset == dataset]
+    for dataset, members in _by_dataset(groups):
         runs = [group.runs[0] for group in members]
         found = [{e.name: e for e in run.examples} for run in runs]
         for name in sorted(set.intersection(*map(set, found))):
@@ -157,11 +158,12 @@ def _shared_examples(groups: Sequence[SeedGroup]) -> list[tuple[str, list[Panel]
 
 def _single(run: Run) -> dict[str, object]:
     """What the template needs for one run."""
+    curve = Curve(run.record.name, [r.labelled_fraction for r in run.rounds], [r.hiou for r in run.rounds])
     return {
         "title": run.record.name,
         "run": run,
         "area": area_under_curve(run),
-        "curve": _run_curve(run),
+        "curve": budget_figure([curve], run.zero_shot_hiou, run.full_hiou),
         "classes": _class_rows(run),
         "examples": [(e.name, example_panels(e, run.record.taxonomy)) for e in run.examples],
         "chosen": chosen_rounds(run),
@@ -181,11 +183,7 @@ def _several(runs: Sequence[Run]) -> dict[str, object]:
 
 
 def write_report(runs: Sequence[Path], out: Path) -> None:
-    """Write the report of one run, or the comparison of several.
-
-    Args:
-        runs: Run folders, at least one.
-        out: The HTML file, self-contained; replaced if there.
+    """Write the report of one run folder, or the comparison of several, as a self-contained HTML file.
 
     Raises:
         SettingsError: No run is given.

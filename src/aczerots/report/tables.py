@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from aczerots.errors import InputError
+from aczerots.storage.csv_file import cell_text
 
 _FIX = "The file is damaged or was cut off; run the same command again to finish the run"
 _SCORES = ("pacc", "miou_seen", "miou_unseen", "hiou")
@@ -70,7 +72,7 @@ class _Row:
         """The value, which must not be empty."""
         if not self.values[column]:
             raise InputError(f"the column '{column}' is empty", where=self.where, fix=_FIX)
-        return self.values[column]
+        return cell_text(self.values[column])
 
     def optional(self, column: str) -> float | None:
         """The finite number, None where it is empty."""
@@ -98,10 +100,11 @@ class _Row:
 def _rows(path: Path, required: tuple[str, ...]) -> Iterator[_Row]:
     """The records of a CSV file with a header that holds the required columns."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read it: {error}", where=path) from error
-    reader = csv.reader(lines, strict=True)
+    # Names may hold line breaks of any kind: only csv knows where a line ends.
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = next(reader, [])
         missing = [name for name in required if name not in header]
@@ -117,14 +120,7 @@ def _rows(path: Path, required: tuple[str, ...]) -> Iterator[_Row]:
 
 
 def read_metrics(path: Path, classes: tuple[str, ...]) -> tuple[Metrics, ...]:
-    """Read ``metrics.csv``.
-
-    Args:
-        path: The file.
-        classes: Class names in label order; each must have a column ``iou:<class>``.
-
-    Returns:
-        One entry per round, rounds ascending.
+    """The rounds of ``metrics.csv``, ascending; each class must have a column ``iou:<class>``.
 
     Raises:
         InputError: Unreadable, a column or value missing or no number, rounds out of order, no round.
@@ -145,10 +141,7 @@ def read_metrics(path: Path, classes: tuple[str, ...]) -> tuple[Metrics, ...]:
 
 
 def read_selections(path: Path) -> tuple[Selected, ...]:
-    """Read ``selections.csv``; every column beyond tile, round, rank and score is a component.
-
-    Returns:
-        The chosen tiles by round, then rank.
+    """The chosen tiles of ``selections.csv`` by round, then rank; further columns are components of the score.
 
     Raises:
         InputError: Unreadable, a column or value missing or no number.

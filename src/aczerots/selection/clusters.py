@@ -102,16 +102,9 @@ def plus_plus(points: Points, k: int, draw: Draw) -> NDArray[np.intp]:
 
 
 def kmeans(points: Points, k: int, draw: Draw, steps: int = 25) -> tuple[Points, NDArray[np.intp]]:
-    """Lloyd's k-means from a k-means++ start.
+    """Lloyd's k-means of points [n, d], n >= 1, from the start of :func:`plus_plus`, at most ``steps`` iterations.
 
-    Args:
-        points: Points [n, d], n >= 1.
-        k: Number of clusters, at most n are made.
-        draw: Gives fresh uniform numbers for :func:`sample_one`.
-        steps: Iterations at most.
-
-    Returns:
-        (centres [min(k, n), d], owner of each point [n]); a centre that loses all its points stays where it is.
+    Gives (centres [min(k, n), d], owner of each point [n]); a centre that loses all its points stays where it is.
     """
     centres = points[plus_plus(points, min(k, len(points)), draw)]
     owner = owners(points, centres)

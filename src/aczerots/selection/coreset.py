@@ -12,12 +12,6 @@ from aczerots.selection.clusters import Points, nearest_distance
 from aczerots.selection.lazy import LazyMaximum
 
 
-def first_best(values: NDArray[np.floating], rank: NDArray[np.intp]) -> int:
-    """Position of the largest value; among equals the one with the lowest rank."""
-    best = np.flatnonzero(values == values.max())
-    return int(best[rank[best].argmin()])
-
-
 class CoresetStrategy:
     """k-center greedy: always the tile farthest from everything drawn (Sener and Savarese, ICLR 2018).
 
@@ -38,7 +32,7 @@ class CoresetStrategy:
         start = nearest_distance(points, origin if cold else points[pool.labelled]).astype(np.float64)
         nearest, chosen, score, allowance = start, list[int](), list[float](), pool.allowance()
         if cold and want:
-            chosen.append(first_best(start, rank))
+            chosen.append(int(np.lexsort((rank, -start))[0]))
             score.append(float(start[chosen[0]]))
             allowance.take(chosen[0])
             nearest = nearest_distance(points, points[chosen]).astype(np.float64)

@@ -41,13 +41,9 @@ def tile_limits(
     per_slide: int | None = None,
     per_patient: int | None = None,
 ) -> tuple[Limit, ...]:
-    """The limits of a round.
+    """The limits of a round: so many tiles per slide and per patient at most.
 
-    Args:
-        slides: Slide of each tile, [n].
-        patients: Patient of a slide; a slide without one counts as a patient of its own.
-        per_slide: Tiles of a slide at most.
-        per_patient: Tiles of a patient at most.
+    ``slides`` is the slide of each tile, [n]; a slide that is not in ``patients`` counts as a patient of its own.
 
     Raises:
         SettingsError: A limit below one, or one per patient where no patient is known.
@@ -67,11 +63,7 @@ class Allowance:
 
     A greedy choice that skips tiles that are not allowed is optimal for a sum of scores if each slide is of one
     patient, and at least half as good as the best for a monotone submodular gain under one limit (Fisher, Nemhauser
-    and Wolsey, 1978).
-
-    Args:
-        labelled: Tiles that are labelled already and cannot be chosen [n]. They count for no limit.
-        limits: The limits of the selection.
+    and Wolsey, 1978). Tiles that are labelled already, bool [n], cannot be chosen and count for no limit.
 
     Attributes:
         open: Tiles that may be chosen, bool [n].

@@ -28,7 +28,7 @@ _HELD = 2**30
 
 
 @torch.no_grad()
-def view_pool(  # what is looked at, with what, knowing what
+def view_pool(
     model: ProZS,
     source: FeatureStore,
     tiles: Sequence[Tile],
@@ -45,10 +45,10 @@ def view_pool(  # what is looked at, with what, knowing what
         tiles: The pool.
         drawn: Label masks uint8 [size, size] of the annotated tiles by position.
         taxonomy: The classes.
-        scratch: Folder for what is too large to be held, as long as the pool is; None holds everything in memory.
+        scratch: Folder for what is too large for memory, kept as long as the pool; None holds everything in memory.
 
     Raises:
-        StorageError: The disk has not the room.
+        StorageError: The disk is too full for it.
     """
     features, scores, inside = np.empty(0), np.empty(0), np.empty(0, dtype=bool)
     cost = np.empty(len(tiles), dtype=np.float32)
@@ -122,16 +122,9 @@ def _cell_labels(
 def dropout_posteriors(
     model: ProZS, features: FeatureStore, number: int = DROPOUT_STATES, seed: int = 0
 ) -> Iterator[NDArray[np.float32]]:
-    """Class posteriors of the pool with dropout on, one array per state (Gal and Ghahramani, 2016).
+    """Class posteriors float32 [n, m, C] of the pool, one array per dropout state (Gal and Ghahramani, 2016).
 
-    Args:
-        model: The current model; a model without dropout gives equal arrays.
-        features: Dense features of the pool.
-        number: States.
-        seed: Of the dropout masks.
-
-    Yields:
-        Float32 [n, m, C] on the backbone's grid.
+    They lie on the backbone's grid; a model without dropout gives equal arrays. ``seed`` is that of the dropout masks.
     """
     switched = [m for m in model.modules() if isinstance(m, torch.nn.Dropout2d)]
     for state in range(number):

@@ -17,9 +17,7 @@ _LARGE = 256 * 2**20
 def principal_axes(blocks: Callable[[], Iterable[NDArray[np.floating]]], k: int) -> tuple[Floats, Floats]:
     """(mean [d], the k leading principal axes [d, min(k, d)]) of points that come in blocks [b, d].
 
-    Args:
-        blocks: Gives the same blocks at every call; it is called twice.
-        k: Number of axes.
+    ``blocks`` is called twice and must give the same blocks.
     """
     number, total = 0, np.zeros(())
     for block in blocks():

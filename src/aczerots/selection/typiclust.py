@@ -24,11 +24,8 @@ def typicality(points: Points, reference: Points, neighbours: int, *, exact: boo
     Args:
         points: Points [n, d]; the first of them are the reference points, in their order.
         reference: Points [r, d].
-        neighbours: Number of neighbours; all others where there are fewer.
+        neighbours: Number of neighbours; all others where there are fewer. Without any, the result is 0.
         exact: Compute in float64 where the points are few, so that rounding does not decide ties.
-
-    Returns:
-        [n]; 0 where there is no neighbour.
     """
     k = min(neighbours, len(reference) - 1)
     if k < 1:

@@ -9,11 +9,7 @@ _BLOCK = 1 << 16
 
 
 def entropy(posterior: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Shannon entropy over the last axis divided by log C: 0 (sure, or only one class) to 1 (uniform).
-
-    Args:
-        posterior: Probabilities [..., C].
-    """
+    """Shannon entropy of probabilities [..., C] divided by log C: 0 (sure, or only one class) to 1 (uniform)."""
     if posterior.shape[-1] == 1:
         return np.zeros(posterior.shape[:-1], dtype=np.float32)
     flat = posterior.reshape(-1, posterior.shape[-1])

@@ -1,4 +1,4 @@
-"""Who may ask: every request carries the token of a user, or is refused before anything else happens."""
+"""Access: a request without the token of a user is refused before anything else happens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EMPTY = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
 """Hash of nothing: the viewer asks whether its style is there, and an empty one answers."""
 
 CLIENTS = "/monai/"
-"""Where clients of MONAI Label come in; their token follows."""
+"""Start of the paths for clients of MONAI Label; their token follows."""
 
 SAFETY = {
     "Content-Security-Policy": (
@@ -48,12 +48,9 @@ FRESH = 1.0
 
 
 class Tokens:
-    """Tokens that are valid while the server runs, and those of the project; only hashes are held.
+    """Tokens that are valid while the server runs, by user, and those of the project; only hashes are held.
 
-    Args:
-        tokens: Token by user name.
-        known: Finds the user of a token in the project, None if there is none.
-        clock: Seconds that only grow.
+    ``known`` finds the user of a token in the project; ``clock`` gives seconds that only grow.
     """
 
     def __init__(
@@ -94,12 +91,7 @@ class Gate:
     in no log of a later request. Every request let in carries the user's name in ``scope["state"]["user"]``.
 
     Clients of MONAI Label can be given an address only: ``/monai/TOKEN/...`` is the same as ``/api/monai/...`` with a
-    header.
-
-    Args:
-        app: What is guarded.
-        tokens: Who may enter.
-        cookie: Name of the cookie; browsers share cookies between ports, so servers must not share names.
+    header. Browsers share cookies between ports, so each server needs a name of its own for the cookie.
     """
 
     def __init__(self, app: ASGIApp, tokens: Tokens, cookie: str = "aczerots") -> None:
@@ -115,7 +107,7 @@ class Gate:
         if scope["type"] != "http":  # there are no web sockets
             return
         send = _with_safety(send)
-        # Only the page itself can be a link; other requests are spared the way to another thread.
+        # Only the page itself can be a link; other requests need no switch to another thread.
         answer = await run_in_threadpool(self._link, scope) if scope["path"] == "/" else None
         if answer is not None:
             await answer(scope, receive, send)
@@ -125,7 +117,7 @@ class Gate:
             token = self._token(Headers(scope=scope))
         user = None
         if token is not None:
-            # Another thread may wait for the database, and the way to it costs more than most requests.
+            # Tokens not seen lately need the database and so another thread, which costs more than most requests.
             user = self._tokens.recent(token) or await run_in_threadpool(self._tokens.user, token)
         if user is None:
             await _refusal(scope)(scope, receive, send)

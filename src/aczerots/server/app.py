@@ -73,16 +73,10 @@ async def _explain(request: Request, error: Exception) -> JSONResponse:
 
 
 class BoundedRequests:
-    """ASGI layer that refuses requests that are too large before they are read.
+    """ASGI layer that refuses requests of more than :data:`LARGEST` bytes before they are read."""
 
-    Args:
-        app: What is guarded.
-        largest: Bytes.
-    """
-
-    def __init__(self, app: ASGIApp, largest: int = LARGEST) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._largest = largest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on or refuse it; the server reads no more than the stated length."""
@@ -90,8 +84,8 @@ class BoundedRequests:
             headers = Headers(scope=scope)
             length = headers.get("content-length", "0")
             stated = "transfer-encoding" not in headers and length.isdecimal()
-            if not stated or int(length) > self._largest:
-                problem = f"a request must state its length and have at most {self._largest} bytes"
+            if not stated or int(length) > LARGEST:
+                problem = f"a request must state its length and have at most {LARGEST} bytes"
                 await JSONResponse({"detail": problem}, status_code=413)(scope, receive, send)
                 return
         await self._app(scope, receive, send)

@@ -71,11 +71,7 @@ def encode(pixels: NDArray[np.uint8], form: str = "JPEG") -> bytes:
 
 
 class DeepZoom:
-    """Encoded tiles of slides, the newest kept in memory. May be used from several threads.
-
-    Args:
-        max_bytes: Upper bound of what is kept.
-    """
+    """Encoded tiles of slides, the newest ``max_bytes`` kept in memory. May be used from several threads."""
 
     def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
         self._max_bytes = max_bytes

@@ -33,7 +33,7 @@ class Verdict(StrEnum):
 
 
 class _Model(BaseModel):
-    """Strict and unchangeable: what is not described is refused."""
+    """Frozen; unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -252,6 +252,7 @@ class ResultsInfo(_Model):
 
     rounds: list[RoundRow]
     ious: list[ClassIou]
+    note: str | None = Field(description="What must be said beside the scores.")
     change: list[ChangeInfo]
     overlays: list[OverlayInfo]
     advice: AdviceInfo

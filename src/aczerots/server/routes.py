@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.security import HTTPBearer
 from numpy.typing import NDArray
 
-from aczerots.annotation.formats.masks import decode_mask
+from aczerots.annotation.formats.masks import decode_mask, only_inside
 from aczerots.annotation.store.database import now_utc
 from aczerots.annotation.store.leases import LEASE
 from aczerots.annotation.store.records import WITH_MASK, AnswerKind, NewAnswer
@@ -19,7 +19,6 @@ from aczerots.server.access import current_user
 from aczerots.server.runs import check_drawable, decode_runs, encode_runs
 from aczerots.server.served import ServedProject
 from aczerots.slides.base import Tile
-from aczerots.taxonomy import IGNORE
 from aczerots.version import __version__
 
 User = Annotated[str, Depends(current_user)]
@@ -46,7 +45,7 @@ JPEG: Responses = {200: {"content": {"image/jpeg": {}}, "description": "JPEG."}}
 XML: Responses = {200: {"content": {"application/xml": {}}, "description": "DZI."}}
 
 
-# Asked for with every request: as a coroutine it is spared the way to another thread.
+# Runs with every request; a coroutine needs no switch to another thread.
 async def _served(request: Request) -> ServedProject:
     served: ServedProject = request.app.state.served
     return served
@@ -88,9 +87,7 @@ def _mask(tile: Tile, runs: list[int], served: ServedProject) -> NDArray[np.uint
     """The mask of a request: seen classes only, IGNORE outside the tile's box."""
     mask = decode_runs(runs, tile.size)
     check_drawable(mask, served.taxonomy)
-    inside = np.full_like(mask, IGNORE)
-    inside[tile.inner] = mask[tile.inner]
-    return inside
+    return only_inside(mask, tile)
 
 
 @api.put("/tiles/{position}/work", tags=["tiles"], responses={**MISSING, **CLASH})

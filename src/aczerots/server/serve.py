@@ -28,13 +28,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True)
 class Link:
-    """Where a user enters.
-
-    Attributes:
-        user: Name of the user.
-        url: Address with the token, for the browser.
-        clients: The same for QuPath and other clients of MONAI Label.
-    """
+    """The addresses of a user, with the token: for the browser, and for QuPath and other clients of MONAI Label."""
 
     user: str
     url: str
@@ -110,7 +104,7 @@ def listen(host: str, port: int) -> socket.socket:
         SettingsError: The port is taken or the address is not of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Said to be TCP, or the event loop leaves Nagle's algorithm on and every reply waits 40 ms for an acknowledgement.
+    # Without the protocol, the event loop leaves Nagle's algorithm on and every reply waits 40 ms.
     made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         # A server that was killed leaves its port waiting; the next one may take it at once.

@@ -23,11 +23,8 @@ class ServedProject:
     """What the routes work with; may be used by several threads.
 
     Attributes:
-        project: The project.
-        name: Its name.
-        store: Its database.
-        taxonomy: Its classes with their descriptions.
-        slides: Its slides; a slide keeps its place.
+        taxonomy: The classes with their descriptions.
+        slides: The slides; a slide keeps its place.
         advance: Fits, measures and proposes the next round.
         segment: What the newest model sees in a box (level-0 pixels) of a slide, label ids uint8 [height, width].
         jobs: Runs ``advance`` in the background.

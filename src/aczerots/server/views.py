@@ -1,4 +1,4 @@
-"""From records of the store to what the page is told."""
+"""Turns records of the store into answers to the page."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from aczerots.annotation.formats.masks import decode_mask
 from aczerots.annotation.overlays import find_unseen
 from aczerots.annotation.stopping import stopping_criterion
 from aczerots.annotation.store.records import AnswerKind, LeasedTile
+from aczerots.project.status import score_note
 from aczerots.server import models
 from aczerots.server.runs import encode_runs
 from aczerots.server.served import ServedProject
-from aczerots.slides.base import Box, Tile
+from aczerots.slides.base import Box
 
 OVERLAYS = 12
 """Pictures per unseen class in the results view."""
@@ -31,7 +32,7 @@ MEANINGS = {
 
 
 def finite(value: float | None) -> float | None:
-    """The value, None where JSON has no word for it."""
+    """The value, None where JSON cannot hold it: NaN or infinite."""
     return None if value is None or not math.isfinite(value) else float(value)
 
 
@@ -58,7 +59,7 @@ def _rectangle(box: Box) -> models.Rectangle:
 
 def tile_info(served: ServedProject, position: int) -> models.TileInfo:
     """Where a tile lies."""
-    tile: Tile = served.tile(position)
+    tile = served.tile(position)
     rows, columns = tile.inner
     inner = Box(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
     return models.TileInfo(
@@ -161,6 +162,7 @@ def results_info(served: ServedProject) -> models.ResultsInfo:
             for number, m in measured.items()
         ],
         ious=[models.ClassIou(id=label, iou=finite(iou)) for label, iou in ious if isinstance(iou, float)],
+        note=score_note(newest),
         change=[models.ChangeInfo(round=number, share=value) for number, value in change.items()],
         overlays=[
             models.OverlayInfo(tile=tile_info(served, s.position), label=s.label, share=s.fraction) for s in found

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from aczerots.backbones.base import Backbone
 from aczerots.config import TextMode, cache_folder
@@ -19,6 +22,7 @@ from aczerots.predict.blend import blocks, box_scores
 from aczerots.predict.features import StoredWindows
 from aczerots.predict.segmenter import Segmenter, load_segmenter
 from aczerots.slides.base import Box
+from aczerots.slides.labels import absent_classes
 from aczerots.slides.tissue import everything
 from aczerots.taxonomy import Taxonomy
 from aczerots.text.descriptions import with_user_descriptions
@@ -110,13 +114,15 @@ def evaluate_model(
     progress = progress or Silent()
     segmenter = load_segmenter(model, device, compiled=compiled, trust_remote_code=trust_remote_code)
     data, card = locate_dataset(dataset), segmenter.card
+    for note in data.notes:
+        progress.say(note)
     if data.taxonomy.names != card.taxonomy.names:
         raise InputError(
             f"has the classes {', '.join(data.taxonomy.names)}; {model} knows {', '.join(card.taxonomy.names)}",
             where=data.name,
             fix="Evaluate on a dataset with the same classes in the same order",
         )
-    check_truth(data, ("test",))
+    check_truth(data, ("test",), progress)
     folder = cache or cache_folder()
     evaluation = open_evaluation(data, segmenter.backbone, card.tile_size, card.mpp, folder, progress)
     return evaluation.measure(segmenter, progress).row(card.taxonomy)
@@ -138,13 +144,29 @@ def choose_classes(
     return describe(taxonomy, text, progress, "dataset.yaml")
 
 
-def check_truth(dataset: Dataset, splits: Sequence[Split]) -> None:
+def check_truth(dataset: Dataset, splits: Sequence[Split], progress: Progress | None = None) -> str:
     """Read every label map once, so that a bad mask is reported before any work is done.
 
+    Says which classes have no pixel.
+
+    Returns:
+        Hash of all label maps.
+
     Raises:
-        InputError: A mask is unreadable, of another size than its image, or holds an unknown id.
+        InputError: A mask is unreadable, of another size than its image, or holds an unknown id; or no pixel has a
+            class.
     """
+    digest, counts = hashlib.sha256(), np.zeros(256, dtype=np.int64)
     for sample in dataset.samples:
         if sample.split in splits:
             width, height = sample.slide.size
-            sample.truth.read(Box(0, 0, width, height), (width, height))
+            labels = sample.truth.read(Box(0, 0, width, height), (width, height))
+            digest.update(f"{sample.split} {sample.slide.id} {labels.shape} ".encode() + labels.tobytes())
+            counts += np.bincount(labels.ravel(), minlength=256)
+    if not counts[: len(dataset.taxonomy)].any():
+        fix = "Ids are the positions of the classes, from 0; 255 is no class, also where it means the brightest grey"
+        raise InputError("no pixel of the masks has a class", where=dataset.name, fix=fix)
+    absent = absent_classes(counts, dataset.taxonomy)
+    if absent is not None and progress is not None:
+        progress.say(absent)
+    return digest.hexdigest()[:16]

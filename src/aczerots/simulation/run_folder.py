@@ -28,6 +28,7 @@ from aczerots.report.images import write_palette_png, write_png
 from aczerots.simulation.evaluation import Evaluation
 from aczerots.simulation.shared import OpenDataset
 from aczerots.slides.base import Box
+from aczerots.storage.csv_file import text_cell
 from aczerots.storage.files import make_folder, write_bytes_atomic, write_text_atomic
 from aczerots.taxonomy import Taxonomy
 from aczerots.version import __version__
@@ -186,7 +187,7 @@ def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     names = list(columns or (rows[0] if rows else ()))
-    writer.writerow(names)
+    writer.writerow([text_cell(name) for name in names])
     for row in rows:
         writer.writerow([_cell(row[k]) for k in names])
     return buffer.getvalue()
@@ -195,6 +196,8 @@ def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None
 def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.6g}"
+    if isinstance(value, str):
+        return text_cell(value)
     return "" if value is None else value
 
 

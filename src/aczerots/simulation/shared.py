@@ -39,10 +39,12 @@ class OpenDataset:
     Attributes:
         pool: The training part, without its truth.
         evaluation: The whole dataset with its truth, and the windows of its test part.
+        truth: Hash of the truth.
     """
 
     pool: Pool
     evaluation: Evaluation
+    truth: str
 
 
 def open_dataset(
@@ -56,9 +58,11 @@ def open_dataset(
     """
     device = locate_device(device)
     data = locate_dataset(settings.dataset)
+    for note in data.notes:
+        progress.say(note)
     descriptions = None if settings.descriptions is None else Path(settings.descriptions)
     taxonomy = choose_classes(data, settings.unseen, settings.text, progress, descriptions)
-    check_truth(data, ("train", "test"))
+    truth = check_truth(data, ("train", "test"), progress)
     backbone = locate_backbone(settings.backbone, device, options)
     tiles = data.tiles("train", settings.tile_size)
     mpp = common_mpp(tiles)
@@ -68,7 +72,7 @@ def open_dataset(
     )
     # Every round measures on all test windows: coarse features would not do.
     kept = None if settings.cache == "off" else cache
-    return OpenDataset(pool, open_evaluation(data, backbone, settings.tile_size, mpp, kept, progress))
+    return OpenDataset(pool, open_evaluation(data, backbone, settings.tile_size, mpp, kept, progress), truth)
 
 
 class Sharing:
@@ -115,6 +119,7 @@ class Sharing:
             opened.pool.taxonomy.model_dump(mode="json"),
             [[t.id, slides[t.slide]] for t in opened.pool.tiles],
             [[s.slide.id, slides[s.slide.id]] for s in opened.evaluation.samples],
+            opened.truth,
             preset,
             seed,
             sorted(annotated),

@@ -235,7 +235,7 @@ def _same_pool(store: ProjectStore, opened: OpenDataset, out: Path) -> None:
     """Record the pool and what the numbers rest on, or check that they are the recorded ones.
 
     Raises:
-        InputError: Images, classes, descriptions or backbone have changed.
+        InputError: Images, masks, classes, descriptions or backbone have changed.
     """
     pool = opened.pool
     now = {
@@ -243,6 +243,8 @@ def _same_pool(store: ProjectStore, opened: OpenDataset, out: Path) -> None:
         "taxonomy": pool.taxonomy.hash,
         "descriptions": _hash([c.descriptions for c in pool.taxonomy.classes]),
         "pool": _hash([(t.id, pool.slides[t.slide].fingerprint) for t in pool.tiles]),
+        "test": _hash([(s.slide.id, s.slide.fingerprint) for s in opened.evaluation.samples]),
+        "masks": opened.truth,
     }
     known = store.rounds.recall("hashes")
     if known is None:
@@ -250,9 +252,13 @@ def _same_pool(store: ProjectStore, opened: OpenDataset, out: Path) -> None:
         records = [(SlideRecord(s.id, s.id, s.fingerprint, *s.size, s.mpp), tiles) for s, tiles in by_slide]
         store.rounds.add_slides(records)
         store.rounds.remember("hashes", now)
-    elif known != now:
-        changed = ", ".join(k for k in now if known.get(k) != now[k])
-        raise InputError(f"{changed} changed since this run began", where=out, fix="Use a new --out")
+        return
+    # A run that an older version began lacks the newer hashes.
+    changed = [k for k in now if known.get(k, now[k]) != now[k]]
+    if changed:
+        what = f"{', '.join(changed)} changed since this run began"
+        raise InputError(what, where=out, fix="Use a new --out, or put the old files back")
+    store.rounds.remember("hashes", now)
 
 
 def _hash(value: object) -> str:

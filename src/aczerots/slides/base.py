@@ -11,14 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, order=True)
 class Box:
-    """An axis-parallel rectangle in level-0 pixels; may reach beyond the slide.
-
-    Attributes:
-        x: Left edge.
-        y: Top edge.
-        width: Extent to the right, > 0.
-        height: Extent downwards, > 0.
-    """
+    """A rectangle in level-0 pixels: left and top edge, width and height > 0. It may reach beyond the slide."""
 
     x: int
     y: int

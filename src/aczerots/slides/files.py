@@ -14,8 +14,9 @@ Kind = Literal["png", "jpeg", "tiff", "dicom", "other"]
 _ENDS = 64 * 2**10
 _SAMPLES, _SAMPLE = 64, 4096
 
-MPP_RANGE = (0.02, 50.0)
-"""Plausible micrometres per pixel of a slide; the 72 dots per inch that many programs write by default are 353."""
+
+class NoResolutionError(InputError):
+    """A slide has no resolution, and one is needed."""
 
 
 def look_at(path: Path) -> Kind:
@@ -42,6 +43,16 @@ def look_at(path: Path) -> Kind:
     if head[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
         return "tiff"
     return "dicom" if head[128:132] == b"DICM" else "other"
+
+
+def ends_oddly(path: Path) -> bool:
+    """Whether a PNG or JPEG file ends otherwise than most, as after an interrupted copy; it may still be readable."""
+    with path.open("rb") as file:
+        head = file.read(3)
+        file.seek(max(0, path.stat().st_size - 12))
+        tail = file.read()
+    marks = {b"\x89PN": b"IEND", b"\xff\xd8\xff": b"\xff\xd9"}
+    return head in marks and marks[head] not in tail
 
 
 def is_cut_off(path: Path) -> bool:
@@ -95,19 +106,3 @@ def fingerprint_files(paths: Sequence[Path]) -> str:
         except OSError as error:
             raise InputError(f"the slide cannot be read ({error.strerror})", where=path) from None
     return digest.hexdigest()
-
-
-def checked_mpp(x: float | None, y: float | None, path: Path) -> float | None:
-    """The resolution of a slide from the micrometres per pixel that its file states along x and y.
-
-    Returns:
-        The geometric mean of both; None where one is missing or outside :data:`MPP_RANGE`.
-
-    Raises:
-        InputError: They differ by more than 2 %: pixels that are not square.
-    """
-    if x is None or y is None or not all(MPP_RANGE[0] <= v <= MPP_RANGE[1] for v in (x, y)):
-        return None
-    if max(x, y) / min(x, y) > 1.02:
-        raise InputError(f"states {x:g} x {y:g} micrometres per pixel, which are not square", where=path)
-    return float((x * y) ** 0.5)

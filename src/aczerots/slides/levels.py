@@ -51,15 +51,11 @@ Fetch = Callable[[int, Box], Patch]
 
 
 def level_scale(whole: tuple[int, int], size: tuple[int, int]) -> tuple[float, float]:
-    """Level-0 pixels per pixel of a level, (x, y).
+    """Level-0 pixels per pixel of a level, (x, y), from the (width, height) of level 0 and of the level.
 
     Scanners reduce by whole numbers and drop or pad the rest at the right and lower edge: 4443 pixels become 2221 at
     factor 2; the ratio 2.0005 would be off by a pixel at the far end. So a whole number that explains both sizes is
     taken, otherwise the ratio of the sizes.
-
-    Args:
-        whole: (width, height) of level 0.
-        size: (width, height) of the level.
     """
     guess = (whole[0] / size[0] + whole[1] / size[1]) / 2
     near = sorted({math.floor(guess), math.ceil(guess)} - {0}, key=lambda k: abs(k - guess))
@@ -81,20 +77,11 @@ def best_level(levels: Sequence[Level], scale: tuple[float, float]) -> int:
 
 
 def read_levels(levels: Sequence[Level], fetch: Fetch, box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Pixels of a box resampled to ``size`` from the best level.
+    """Pixels of a box resampled from the best level to ``size`` (width, height): RGB uint8 [height, width, 3].
 
     Bicubic with antialiasing, also from pixels around the box, so that neighbouring boxes fit together without a seam.
     Beyond the slide pixels are mirrored at its level-0 edge; where a level does not end exactly there, they may be off
     by half a pixel of that level.
-
-    Args:
-        levels: Level 0 first.
-        fetch: Reads pixels of a level.
-        box: Level-0 pixels; may reach beyond the slide.
-        size: (width, height) of the result.
-
-    Returns:
-        RGB uint8 [height, width, 3].
     """
     width, height = size
     scale = box.width / width, box.height / height
@@ -141,12 +128,7 @@ def _resampled(
 def _indices(start: int, stop: int, scale: float, length: int, count: int) -> NDArray[np.intp]:
     """Indices of the pixels ``start`` .. ``stop`` along an axis of a level, mirrored at the edges of the slide.
 
-    Args:
-        start: First pixel, may be negative.
-        stop: End.
-        scale: Level-0 pixels per pixel.
-        length: Extent of the slide in level-0 pixels.
-        count: Pixels of the level.
+    The level has ``count`` pixels of ``scale`` level-0 pixels, the slide ``length`` level-0 pixels.
     """
     centre = ((np.arange(start, stop) + 0.5) * scale) % (2 * length)
     mirrored = np.where(centre < length, centre, 2 * length - centre)

@@ -65,15 +65,7 @@ def _mirrored(start: int, extent: int, length: int) -> NDArray[np.intp]:
 
 
 def crop_mirrored(pixels: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
-    """The box of an image, mirrored where it reaches beyond.
-
-    Args:
-        pixels: uint8 [height, width, 3].
-        box: In the frame of ``pixels``.
-
-    Returns:
-        uint8 [box.height, box.width, 3].
-    """
+    """The box of an image uint8 [h, w, 3] in its frame, mirrored beyond it: uint8 [box.height, box.width, 3]."""
     height, width = pixels.shape[:2]
     if box.x >= 0 and box.y >= 0 and box.x + box.width <= width and box.y + box.height <= height:
         return pixels[box.y : box.y + box.height, box.x : box.x + box.width]
@@ -83,31 +75,42 @@ def crop_mirrored(pixels: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
 
 
 def resample(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Bicubic with antialiasing to ``size`` = (width, height); a new array in any case.
-
-    Args:
-        pixels: uint8 [h, w, 3].
-        size: (width, height) of the result.
-
-    Returns:
-        uint8 [height, width, 3].
-    """
+    """Pixels uint8 [h, w, 3] at ``size`` = (width, height), bicubic with antialiasing; a new array in any case."""
     if (pixels.shape[1], pixels.shape[0]) == size:
         return np.array(pixels)
     image = Image.fromarray(np.ascontiguousarray(pixels))
     return np.array(image.resize(size, Image.Resampling.BICUBIC))
 
 
-def nearest(labels: NDArray[np.uint8], box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Label ids of a box by nearest neighbour, IGNORE beyond the array.
+def blend(
+    colour: NDArray[np.uint8],
+    opacity: NDArray[np.uint8],
+    background: NDArray[np.uint16],
+    *,
+    premultiplied: bool = False,
+) -> NDArray[np.uint8]:
+    """Transparent pixels on a background.
 
     Args:
-        labels: uint8 [h, w].
-        box: In the frame of ``labels``.
-        size: (width, height) of the result.
+        colour: RGB uint8 [h, w, 3].
+        opacity: uint8 [h, w, 1], 255 is opaque.
+        background: RGB uint16 [3], 0 to 255.
+        premultiplied: Whether the colours are multiplied by the opacity already.
 
     Returns:
-        uint8 [height, width].
+        RGB uint8 [h, w, 3].
+    """
+    if opacity.min() == 255:
+        return colour
+    weight = opacity.astype(np.uint16)
+    own = colour.astype(np.float32) if premultiplied else colour * weight / 255
+    return np.rint(np.clip(own + background * (255 - weight) / 255, 0, 255)).astype(np.uint8)
+
+
+def nearest(labels: NDArray[np.uint8], box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Label ids uint8 [height, width] of a box by nearest neighbour, IGNORE beyond the array.
+
+    The box is in the frame of ``labels`` uint8 [h, w]; ``size`` is (width, height).
     """
     width, height = size
     rows = box.y + np.floor((np.arange(height) + 0.5) * box.height / height).astype(np.intp)

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-import re
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from aczerots.errors import InputError, extra_needed
 from aczerots.slides.base import Box
-from aczerots.slides.files import checked_mpp, fingerprint_files
+from aczerots.slides.files import fingerprint_files
 from aczerots.slides.levels import Level, Patch, make_levels, read_levels
-from aczerots.slides.whole import DAMAGED
+from aczerots.slides.pixels import blend
+from aczerots.slides.resolution import settle
+from aczerots.slides.scan import scan_of, stated_by
+from aczerots.slides.whole import CONVERT, DAMAGED
 
-_UNITS = {"nm": 1e-3, "µm": 1.0, "um": 1.0, "micron": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
+_COLOURS = {"RGB": 3, "YCBCR": 3, "SEPARATED": 4, "MINISBLACK": 1, "MINISWHITE": 1, "PALETTE": 1}
+"""Samples of colour per pixel by how a TIFF stores it."""
+
+_RAW = ("NONE", "LZW", "ADOBE_DEFLATE", "DEFLATE", "PACKBITS", "ZSTD", "LZMA")
+"""Compressions whose decoders leave YCbCr as it is."""
+
+_PREMULTIPLIED = 1
+_WHITE = np.array([255, 255, 255], dtype=np.uint16)
 _ERRORS = (OSError, ValueError, RuntimeError, TypeError, IndexError, KeyError, EOFError, AttributeError)
 """What tifffile and its codecs raise on damaged files."""
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Turn what tifffile raises inside the block into an InputError."""
+    try:
+        yield
+    except _ERRORS as error:
+        raise InputError(f"the TIFF cannot be read ({error})", where=path, fix=DAMAGED) from error
 
 
 def open_tiff(path: Path) -> Any:
@@ -37,54 +58,24 @@ def open_tiff(path: Path) -> Any:
         raise InputError(f"the TIFF cannot be opened ({error})", where=path, fix=DAMAGED) from error
 
 
-def stated_mpp(tiff: Any, path: Path) -> float | None:
-    """Micrometres per pixel that a TIFF states: in its OME description, for ImageJ, or in its resolution tags.
-
-    Raises:
-        InputError: Its pixels are not square.
-    """
-    if tiff.ome_metadata:
-        found = [_ome_size(tiff.ome_metadata, axis) for axis in "XY"]
-        return checked_mpp(found[0], found[1], path)
-    tags = tiff.pages[0].tags
-    unit = str((tiff.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
-    inch_or_cm = {2: 25400.0, 3: 10000.0}.get(int(tags.valueof("ResolutionUnit", default=1)))
-    per_unit = _UNITS.get(unit) or inch_or_cm
-    if per_unit is None:
-        return None
-    pair = [tags.valueof(name, default=(0, 1)) for name in ("XResolution", "YResolution")]
-    x, y = (per_unit * below / above if above else None for above, below in pair)
-    return checked_mpp(x, y, path)
-
-
-def _ome_size(text: str, axis: str) -> float | None:
-    """PhysicalSizeX or Y of the first image in an OME description, micrometres."""
-    pixels = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", text)
-    if pixels is None:
-        return None
-    size = re.search(rf'PhysicalSize{axis}="([^"]+)"', pixels[0])
-    unit = re.search(rf'PhysicalSize{axis}Unit="([^"]+)"', pixels[0])
-    factor = _UNITS.get(unit[1] if unit else "µm")
-    try:
-        return None if size is None or factor is None else float(size[1]) * factor
-    except ValueError:
-        return None
-
-
 @final
 class TiffSlide:
     """A slide that tifffile reads; satisfies :class:`~aczerots.slides.base.Slide`.
 
-    The first image of the file with all its levels: 8-bit RGB, interleaved or in planes, or 8-bit grey. Tiles and
-    strips are decoded at every read and not kept.
+    The scan (:func:`~aczerots.slides.scan.scan_of`) with all its levels: 8-bit RGB, CMYK or grey, interleaved or in
+    planes; transparency becomes white, the colour of empty glass. Tiles and strips are decoded at every read and not
+    kept.
 
     Args:
         path: The file.
         id: Unique name within the dataset.
-        mpp: Micrometres per level-0 pixel for a file that states none; otherwise the file's own holds.
+        mpp: Micrometres per level-0 pixel; None takes what the file states.
+
+    Attributes:
+        stated: What the file states of its resolution.
 
     Raises:
-        InputError: Damaged, of other than 8-bit RGB or grey pixels, or with pixels that are not square.
+        InputError: Damaged, of other pixels, not clear which picture is the scan, or of a resolution that cannot be.
         MissingExtraError: tifffile is not installed.
     """
 
@@ -92,14 +83,14 @@ class TiffSlide:
         self.id, self.path = id, Path(path)
         tiff = open_tiff(self.path)
         self._close = weakref.finalize(self, tiff.close)
-        try:
-            self.mpp = stated_mpp(tiff, self.path) or mpp
-            self._planes = [_Plane(level) for level in tiff.series[0].levels]
-        except _ERRORS as error:
-            raise InputError(f"the TIFF cannot be read ({error})", where=path, fix=DAMAGED) from error
+        with understood(self.path):
+            scan = scan_of(tiff, self.path)
+            self.stated = stated_by(tiff, scan)
+            self._planes = [_Plane(level) for level in scan.levels]
         for plane in self._planes:
             if plane.problem:
-                raise InputError(plane.problem, where=path, fix="Convert it to 8-bit RGB")
+                raise InputError(plane.problem, where=path, fix=CONVERT)
+        self.mpp = settle(self.stated, mpp, self.path)
         self.levels: tuple[Level, ...] = make_levels([p.size for p in self._planes])
         self.size = self.levels[0].size
 
@@ -109,11 +100,7 @@ class TiffSlide:
         return fingerprint_files([self.path])
 
     def read(self, box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Pixels of ``box`` (level-0 pixels) resampled to ``size``: RGB uint8 [height, width, 3].
-
-        Raises:
-            InputError: A part of the file is damaged.
-        """
+        """Pixels of ``box`` resampled to ``size``: RGB uint8 [height, width, 3]."""
         return read_levels(self.levels, self._fetch, box, size)
 
     def _fetch(self, level: int, box: Box) -> Patch:
@@ -129,29 +116,33 @@ class _Plane:
 
     def __init__(self, level: Any) -> None:
         self._pages = list(level.pages)
-        page = self._pages[0].keyframe
-        self._page = page
+        page = self._page = self._pages[0].keyframe
         self.size = int(page.imagewidth), int(page.imagelength)
-        self.problem = self._check(level)
-
-    def _check(self, level: Any) -> str | None:
-        """Why it cannot be used, None if it can."""
-        samples = int(np.prod([n for n, a in zip(level.shape, level.axes, strict=True) if a not in "YX"]))
-        if self._page.dtype != np.uint8:
-            return f"the pixels are {self._page.dtype}, not 8-bit"
-        if samples not in {1, 3, 4}:
-            return f"the file has {samples} channels or planes ({level.axes}), not RGB"
-        return None
+        self._ink = page.photometric.name
+        self.problem = _problem(page, len(self._pages))
 
     def read(self, box: Box) -> NDArray[np.uint8]:
         """RGB uint8 [box.height, box.width, 3] of a box inside the level."""
-        parts = [self._samples(page, box) for page in self._pages]
-        pixels = np.concatenate(parts, axis=2)[..., :3]
-        if self._page.photometric.name == "MINISWHITE":
+        samples = np.concatenate([self._samples(page, box) for page in self._pages], axis=2)
+        count = _colours(self._page, len(self._pages))
+        pixels, more = samples[..., :count], samples[..., count:]
+        if self._ink == "MINISWHITE":
             pixels = 255 - pixels
-        if self._page.photometric.name == "PALETTE":
-            pixels = (self._page.colormap[:, pixels[..., 0]].transpose(1, 2, 0) >> 8).astype(np.uint8)
-        return pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2)
+        elif self._ink == "PALETTE":
+            # Some programs write 8-bit colours here, too.
+            shift = 8 if self._page.colormap.max() > 255 else 0
+            pixels = (self._page.colormap[:, pixels[..., 0]].transpose(1, 2, 0) >> shift).astype(np.uint8)
+        elif self._ink == "SEPARATED":
+            inks = Image.frombytes("CMYK", (box.width, box.height), pixels.tobytes())
+            pixels = np.asarray(inks.convert("RGB"))
+        pixels = pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2)
+        alpha = _alpha(self._page, count)
+        if alpha:
+            return blend(pixels, more[..., :1], _WHITE, premultiplied=alpha == _PREMULTIPLIED)
+        if more.shape[2]:
+            # Of unknown meaning: opacity at least where all is 0, as in what was not scanned.
+            pixels[~(pixels.any(axis=2) | more.any(axis=2))] = 255
+        return pixels
 
     def _samples(self, page: Any, box: Box) -> NDArray[np.uint8]:
         """Samples uint8 [h, w, S] of one page, from all segments that meet the box."""
@@ -183,11 +174,43 @@ class _Plane:
             data = file.read(count)
         if count == 0 or len(data) < count:
             raise ValueError(f"segment {index} is missing or cut off")
-        decoded, _, _ = self._page.decode(data, index, jpegtables=page.jpegtables, jpegheader=page.jpegheader)
+        decoded, _, _ = self._page.decode(data, index, jpegtables=page.jpegtables, jpegheader=self._page.jpegheader)
         if decoded is None:
             raise ValueError(f"segment {index} is missing")
         pixels: NDArray[np.uint8] = decoded[0]
         return pixels
+
+
+def _problem(page: Any, pages: int) -> str | None:
+    """Why a page, one of several that make up a picture, cannot be read; None if it can."""
+    import tifffile
+
+    ink, samples = page.photometric.name, page.samplesperpixel * pages
+    if page.dtype != np.uint8 or page.bitspersample != 8:
+        return f"the pixels are {page.dtype if page.dtype != np.uint8 else f'of {page.bitspersample} bits'}, not 8-bit"
+    if ink not in _COLOURS or (ink == "YCBCR" and page.compression.name in _RAW):
+        return f"the pixels are stored as {ink} ({page.compression.name}), not as RGB"
+    count = _colours(page, pages)
+    if not 0 <= samples - count <= 1 or (samples == 2 and not _alpha(page, count)):
+        return f"the file has {samples} samples per pixel, not RGB"
+    try:
+        tifffile.TIFF.DECOMPRESSORS[page.compression]
+    except KeyError as error:
+        return f"the compression {page.compression.name} cannot be read ({error.args[0]})"
+    return None
+
+
+def _colours(page: Any, pages: int) -> int:
+    """Samples of colour per pixel of a picture on some pages; three in grey are red, green and blue."""
+    grey = page.photometric.name in {"MINISBLACK", "MINISWHITE"}
+    return 3 if grey and page.samplesperpixel * pages in {3, 4} else _COLOURS[page.photometric.name]
+
+
+def _alpha(page: Any, colours: int) -> int:
+    """What the sample after those of colour is: 1 opacity that colours are multiplied by, 2 other opacity, 0 none."""
+    extra = page.extrasamples or ()
+    at = colours - (page.samplesperpixel - len(extra))
+    return int(extra[at]) if 0 <= at < len(extra) and int(extra[at]) in {1, 2} else 0
 
 
 def _paste(out: NDArray[np.uint8], box: Box, segment: NDArray[np.uint8], left: int, top: int) -> None:

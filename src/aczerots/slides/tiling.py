@@ -28,15 +28,12 @@ def _spans(length: int, side: int) -> list[tuple[int, int, int]]:
 
 
 def cut_tiles(slide: Slide, tile_size: int, mpp: float | None = None) -> list[Tile]:
-    """Tiles of a slide in reading order.
+    """Tiles of a slide in reading order; their boxes partition it.
 
     Args:
         slide: The slide.
         tile_size: Side of the window in pixels as the backbone sees it.
         mpp: Resolution to read at; None reads level-0 pixels as they are.
-
-    Returns:
-        Tiles whose boxes partition the slide.
 
     Raises:
         SettingsError: Tile size below 16, or ``mpp`` asked of a slide that states none.
@@ -58,8 +55,7 @@ def cut_tiles(slide: Slide, tile_size: int, mpp: float | None = None) -> list[Ti
 def common_mpp(tiles: Sequence[Tile]) -> float | None:
     """The resolution at which tiles are read: their median micrometres per pixel.
 
-    Returns:
-        None where a tile has none, or where they differ by more than 10 %; then pixels are not resampled.
+    None where a tile has none, or where they differ by more than 10 %; then pixels are not resampled.
     """
     known = sorted(t.mpp for t in tiles if t.mpp is not None)
     if not known or len(known) < len(tiles) or known[-1] > 1.1 * known[0]:

@@ -140,19 +140,13 @@ def find_tissue(slide: Slide) -> TissueMask:
     return TissueMask(mask, slide.size, rim, PictureEdge(slide, light))
 
 
-def thumbnail(slide: Slide, longest: int = THUMBNAIL, finest: float = FINEST) -> tuple[NDArray[np.uint8], float | None]:
-    """A small picture of a slide.
+def thumbnail(slide: Slide, finest: float = FINEST) -> tuple[NDArray[np.uint8], float | None]:
+    """A small picture of a slide: (RGB uint8 [h, w, 3], its micrometres per pixel or None).
 
-    Args:
-        slide: The slide.
-        longest: Maximum of its longer side in pixels.
-        finest: Minimum of its micrometres per pixel; nominal ones where the slide's are not known.
-
-    Returns:
-        (RGB uint8 [h, w, 3], its micrometres per pixel or None).
+    Its longer side has at most :data:`THUMBNAIL` pixels, of at least ``finest`` micrometres; nominal ones if not known.
     """
     width, height = slide.size
-    factor = max(1.0, max(width, height) / longest, finest / (slide.mpp or NOMINAL))
+    factor = max(1.0, max(width, height) / THUMBNAIL, finest / (slide.mpp or NOMINAL))
     size = max(1, round(width / factor)), max(1, round(height / factor))
     return slide.read(Box(0, 0, width, height), size), None if slide.mpp is None else slide.mpp * width / size[0]
 

@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 
 from aczerots.errors import InputError, extra_needed
 from aczerots.slides.base import Box
-from aczerots.slides.files import checked_mpp, fingerprint_files
+from aczerots.slides.dicom import series_files
+from aczerots.slides.files import fingerprint_files
 from aczerots.slides.levels import Level, Patch, make_levels, read_levels
+from aczerots.slides.pixels import blend
+from aczerots.slides.resolution import settle, stated
 
 if TYPE_CHECKING:
     import openslide
 
 DAMAGED = "Copy the slide again, or leave it out"
+CONVERT = "Convert it to a pyramidal TIFF or OME-TIFF of 8-bit RGB, for example with vips or bfconvert"
 
 
 def vendor(path: Path) -> str | None:
@@ -46,10 +50,13 @@ class WholeSlide:
     Args:
         path: The file; of slides that are folders, the index file.
         id: Unique name within the dataset.
-        mpp: Micrometres per level-0 pixel for a file that states none; otherwise the file's own holds.
+        mpp: Micrometres per level-0 pixel; None takes what the file states.
+
+    Attributes:
+        stated: What the file states of its resolution.
 
     Raises:
-        InputError: Not a slide, damaged, or with pixels that are not square.
+        InputError: Not a slide, damaged, or of a resolution that cannot be.
         MissingExtraError: OpenSlide is not installed.
     """
 
@@ -61,10 +68,12 @@ class WholeSlide:
         try:
             self._slide: openslide.OpenSlide = openslide.OpenSlide(self.path)
         except (openslide.OpenSlideError, OSError) as error:
-            raise InputError(f"the slide cannot be opened ({error})", where=path, fix=DAMAGED) from error
+            fix = CONVERT if "nsupported" in str(error) else DAMAGED
+            raise InputError(f"the slide cannot be opened ({error})", where=path, fix=fix) from error
         properties = self._slide.properties
-        stated = [_number(properties.get(name)) for name in ("openslide.mpp-x", "openslide.mpp-y")]
-        self.mpp = checked_mpp(stated[0], stated[1], self.path) or mpp
+        pair = [_number(properties.get(name)) for name in ("openslide.mpp-x", "openslide.mpp-y")]
+        self.stated = stated(*pair, loose=properties.get("openslide.vendor") == "generic-tiff")
+        self.mpp = settle(self.stated, mpp, self.path)
         self._background = _colour(properties.get("openslide.background-color"))
         self.levels: tuple[Level, ...] = make_levels(self._slide.level_dimensions)
         self.size = self.levels[0].size
@@ -75,11 +84,7 @@ class WholeSlide:
         return fingerprint_files(_parts(self.path))
 
     def read(self, box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Pixels of ``box`` (level-0 pixels) resampled to ``size``: RGB uint8 [height, width, 3].
-
-        Raises:
-            InputError: A part of the file is damaged.
-        """
+        """Pixels of ``box`` resampled to ``size``: RGB uint8 [height, width, 3]."""
         return read_levels(self.levels, self._fetch, box, size)
 
     def _fetch(self, level: int, box: Box) -> Patch:
@@ -95,11 +100,7 @@ class WholeSlide:
             raise InputError(what, where=self.path, fix=DAMAGED) from error
         pixels = np.asarray(image)
         shift = min(0.0, corner[0] / ratio - box.x), min(0.0, corner[1] / ratio - box.y)
-        colour, opacity = pixels[..., :3], pixels[..., 3:].astype(np.uint16)
-        if opacity.min() == 255:
-            return Patch(colour, shift)
-        mixed = (colour * opacity + self._background * (255 - opacity)) / 255
-        return Patch(np.rint(mixed).astype(np.uint8), shift)
+        return Patch(blend(pixels[..., :3], pixels[..., 3:], self._background), shift)
 
 
 def _number(text: str | None) -> float | None:
@@ -116,10 +117,8 @@ def _colour(text: str | None) -> NDArray[np.uint16]:
 
 
 def _parts(path: Path) -> list[Path]:
-    """The files that make up a slide: MRXS has a folder beside the file, DICOM other files beside it."""
+    """The files that make up a slide: MRXS has a folder beside the file, DICOM the other files of the series."""
     folder = path.with_suffix("")
     if path.suffix.lower() == ".mrxs" and folder.is_dir():
         return [path, *sorted(p for p in folder.iterdir() if p.is_file())]
-    if path.suffix.lower() == ".dcm":
-        return [path, *sorted(p for p in path.parent.glob("*.dcm") if p != path)]
-    return [path]
+    return series_files(path)

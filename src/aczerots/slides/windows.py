@@ -18,13 +18,7 @@ OVERLAP = 0.25
 
 @dataclass(frozen=True)
 class Chunk:
-    """A part of the map, the unit of work.
-
-    Attributes:
-        row: Position from the top.
-        column: Position from the left.
-        box: Map pixels.
-    """
+    """A part of the map, the unit of work; its box is in map pixels."""
 
     row: int
     column: int
@@ -87,12 +81,7 @@ class WindowPlan:
         return self.tile / self.cells
 
     def refined(self, factor: int, chunk: int) -> WindowPlan:
-        """The same windows for a model that gives ``factor`` times as many cells along each axis.
-
-        Args:
-            factor: Cells of the model per cell of this plan.
-            chunk: Side of a chunk in map pixels, a multiple of :data:`TIFF_TILE`.
-        """
+        """The same windows in other chunks, for a model that gives ``factor`` times as many cells along each axis."""
         x, y = (replace(line, step=line.step * factor) for line in self.lines)
         return replace(self, cells=self.cells * factor, lines=(x, y), rim=self.rim * factor, chunk=chunk)
 

@@ -76,21 +76,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def write_bytes_atomic(path: Path, content: bytes) -> None:
-    """Write or replace a file with ``content``, whole or not at all.
-
-    Raises:
-        StorageError: As :func:`atomic_write`.
-    """
+    """Write or replace a file with ``content`` by :func:`atomic_write`."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text_atomic(path: Path, content: str) -> None:
-    """Write or replace a UTF-8 file with ``content``, newlines as they are, whole or not at all.
-
-    Raises:
-        StorageError: As :func:`atomic_write`.
-    """
+    """Write or replace a UTF-8 file with ``content``, newlines as they are, by :func:`atomic_write`."""
     write_bytes_atomic(path, content.encode())
 
 
@@ -109,10 +101,7 @@ def make_folder(path: Path) -> None:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Lock a folder, so that no other process writes results to it; the lock ends with the process, however it ends.
-
-    Args:
-        folder: An existing folder.
+    """Lock an existing folder, so that no other process writes results to it. The lock always ends with the process.
 
     Raises:
         StorageError: Another process holds it, or no file can be written there.
@@ -137,10 +126,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 def scratch_array(shape: tuple[int, ...], dtype: str, folder: Path | None) -> NDArray[Any]:
     """A temporary array of zeros: in memory, or a memory map of an unnamed file that goes with the array.
 
-    Args:
-        shape: Its shape.
-        dtype: Its type, for example ``float16``.
-        folder: Where the file is; made if missing. None takes memory.
+    The file lies in ``folder``, which is made if missing; None takes memory.
 
     Raises:
         StorageError: The disk is full, or the folder cannot be written.

@@ -51,14 +51,11 @@ class OutFolder:
 
     Without a URL ``local`` is the folder itself: what is written there is kept. Behind a URL a file appears when all of
     it has arrived: object stores have no half-written objects; elsewhere it is uploaded under another name and renamed.
-
-    Args:
-        local: The folder, on this machine or one that all machines see; with a URL the folder for copies.
-        url: Such as ``s3://bucket/prefix``.
+    Every method raises a StorageError if the server fails.
 
     Attributes:
-        local: Where to write and read.
-        place: Path or URL that the user knows.
+        local: Where to write and read: a folder of this machine or one that all machines see; with a URL, for copies.
+        place: Path or URL (``s3://bucket/prefix``) that the user knows.
 
     Raises:
         MissingExtraError: The library for this protocol is not installed.
@@ -79,11 +76,7 @@ class OutFolder:
             return bool(self._files.exists(f"{self._root}/{name}"))
 
     def fetch(self, name: str) -> None:
-        """Make what is kept under that name readable in ``local``; nothing happens if nothing is.
-
-        Raises:
-            StorageError: The server fails.
-        """
+        """Make what is kept under that name, if anything, readable in ``local``."""
         if self._files is None:
             return
         with _translated(self.place):
@@ -98,11 +91,7 @@ class OutFolder:
                         self._files.get_file(path, str(temporary))
 
     def keep(self, name: str) -> None:
-        """Keep a file or folder that was written to ``local``.
-
-        Raises:
-            StorageError: The server fails.
-        """
+        """Keep a file or folder that was written to ``local``."""
         if self._files is None:
             return
         source = self.local / name
@@ -122,11 +111,7 @@ class OutFolder:
         self._files.mv(temporary, target)
 
     def drop(self, name: str) -> None:
-        """Remove a file or folder from what is kept.
-
-        Raises:
-            StorageError: The server fails.
-        """
+        """Remove a file or folder from what is kept."""
         _remove(self.local / name)
         if self._files is not None:
             with _translated(self.place):
@@ -164,11 +149,11 @@ def matching(pattern: str) -> list[str]:
 
 
 def copy_slide(place: str, folder: Path) -> Path:
-    """Copy a slide from a URL to a folder, with whatever files belong to it.
+    """Copy a slide from a URL to a folder, with the files that belong to it.
 
     Raises:
-        InputError: It is not there, or the server does not give it.
-        StorageError: The disk has not the room.
+        InputError: It is not there, or the server does not deliver it.
+        StorageError: The disk is too full for it.
         MissingExtraError: The library for this protocol is not installed.
     """
     files, root = _filesystem(place)
@@ -202,16 +187,12 @@ class SlideFetcher:
         self._held: tuple[str, Path] | None = None
 
     def fetch(self, place: str) -> Path:
-        """A file of this machine with the slide; paths stay as they are.
+        """A file of this machine with the slide at a path or URL; paths stay as they are.
 
-        Args:
-            place: Path or URL; of slides that are folders (MRXS, DICOM) one of their files. What belongs to it comes
-                with it.
+        Of slides that are folders (MRXS, DICOM) give one of their files; the others are copied with it.
 
         Raises:
-            InputError: It is not there, or the server does not give it.
-            StorageError: The disk has not the room.
-            MissingExtraError: The library for this protocol is not installed.
+            InputError, StorageError, MissingExtraError: As :func:`copy_slide`.
         """
         if not is_url(place):
             return Path(place)

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from aczerots.errors import InputError
+from aczerots.storage.text_file import read_text
 
 
 def read_yaml(path: Path) -> Any:
@@ -16,12 +17,9 @@ def read_yaml(path: Path) -> Any:
     Raises:
         InputError: It cannot be read, or is not YAML; says where.
     """
+    text = read_text(path)
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", where=path) from None
-    except UnicodeDecodeError:
-        raise InputError("this is not UTF-8 text", where=path) from None
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = path if mark is None else f"{path}, line {mark.line + 1}"

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from aczerots.config import TextMode
 from aczerots.errors import InputError, first_complaint
+from aczerots.storage.text_file import read_text
 from aczerots.taxonomy import Taxonomy, TissueClass
 
 HISTOLOGY_TEMPLATES = (
@@ -98,15 +99,8 @@ def parse_descriptions(text: str, where: object, fix: str = "") -> DescriptionFi
 
 def read_descriptions(path: Path) -> DescriptionFile:
     """A user's file of descriptions, as ``aczerots describe`` writes it."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", where=path) from error
-    except UnicodeDecodeError as error:
-        raise InputError("this is not UTF-8 text", where=path) from error
-    return parse_descriptions(
-        text, path, "It needs 'classes', a list of 'name' with 'descriptions', a list of sentences"
-    )
+    fix = "It needs 'classes', a list of 'name' with 'descriptions', a list of sentences"
+    return parse_descriptions(read_text(path), path, fix)
 
 
 @cache

@@ -13,18 +13,15 @@ from xml.parsers import expat
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aczerots.annotation.formats.geojson import MAX_COORDINATE, Drawing, Drawings, Unused
-from aczerots.annotation.formats.qupath_classes import locate_class
-from aczerots.errors import InputError, extra_needed
+from aczerots.annotation.formats.outlines import NO_AREA, area_inside
+from aczerots.annotation.formats.qupath_classes import locate_class, xml_text
+from aczerots.errors import InputError
 from aczerots.taxonomy import IGNORE, Taxonomy
 
 if TYPE_CHECKING:
-    from shapely.geometry import MultiPolygon, Polygon
-
-TOLERANCE = 0.02
-"""Fraction of its area that an outline may lose to crossings: QuPath cuts its corners to whole pixels."""
+    from shapely.geometry import Polygon
 
 _DEEPEST = 16
 _NO_AREA = {"Dot", "PointSet", "Measurement", "Points", "Line", "Polyline"}
@@ -100,11 +97,11 @@ def read_asap(data: bytes, taxonomy: Taxonomy) -> Drawings:
     """The drawings of an ASAP file, in level-0 pixels of the slide.
 
     An area of an unseen class becomes a drawing of IGNORE: what it covers is not annotated. Since QuPath cuts corners
-    to whole pixels, an outline may touch itself; it is mended if that changes less than :data:`TOLERANCE` of its area.
+    to whole pixels, an outline may touch itself; it is mended. Points, lines and shapes without area are unused.
 
     Raises:
         InputError: The file is refused as a whole, with the number of the first bad annotation: not XML, a class that
-            the taxonomy lacks, fewer than three corners, an outline that crosses itself, or a corner on no slide.
+            the taxonomy lacks, an outline that crosses itself, or a corner on no slide.
         MissingExtraError: The extra ``project`` is not installed.
     """
     reader = _Reader()
@@ -120,30 +117,12 @@ def read_asap(data: bytes, taxonomy: Taxonomy) -> Drawings:
         else:
             label = locate_class(one.name, taxonomy, where)
             drawn = label if taxonomy.classes[label].seen else IGNORE
-            drawings.append(Drawing(number, drawn, _area(np.array(one.corners) + reader.origin, where)))
+            area = area_inside([np.array(one.corners, dtype=np.float64).reshape(-1, 2) + reader.origin], where)
+            if area is None:
+                unused.append(Unused(number, NO_AREA))
+            else:
+                drawings.append(Drawing(number, drawn, area))
     return Drawings(tuple(drawings), tuple(unused))
-
-
-def _area(corners: NDArray[np.float64], where: str) -> Polygon | MultiPolygon:
-    """The area inside of corners float64 [n, 2]."""
-    with extra_needed("project", "reading drawings"):
-        import shapely
-        from shapely.geometry import MultiPolygon, Polygon
-    if len(corners) < 3:
-        raise InputError("has fewer than three corners", where=where)
-    ring = Polygon(corners)
-    if ring.is_valid:
-        return ring
-    x, y = corners.T
-    inside = abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2  # shoelace formula
-    mended = shapely.make_valid(ring)
-    parts = [p for p in getattr(mended, "geoms", [mended]) if isinstance(p, Polygon | MultiPolygon)]
-    whole = shapely.union_all(parts) if parts else None
-    if whole is None or abs(whole.area - inside) > TOLERANCE * whole.area:
-        raise InputError("has an outline that crosses itself", where=where, fix="Draw areas without holes, one by one")
-    if not isinstance(whole, Polygon | MultiPolygon):
-        raise InputError("has an outline that is no area", where=where)
-    return whole
 
 
 def write_asap(regions: Iterable[tuple[str, tuple[int, int, int], Polygon]], name: str, corner: tuple[int, int]) -> str:
@@ -155,9 +134,12 @@ def write_asap(regions: Iterable[tuple[str, tuple[int, int, int], Polygon]], nam
         corner: What is written as the origin; corners of polygons stay those of level 0, as MONAI Label writes them.
     """
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<ASAP_Annotations>"]
-    lines.append(f'<Annotations Name={quoteattr(name)} Description="aczerots" X="{corner[0]}" Y="{corner[1]}">')
+    lines.append(
+        f'<Annotations Name={quoteattr(xml_text(name))} Description="aczerots" X="{corner[0]}" Y="{corner[1]}">'
+    )
     groups: dict[str, str] = {}
-    for title, color, polygon in regions:
+    for given, color, polygon in regions:
+        title = xml_text(given)
         groups[title] = hexed = "#{:02x}{:02x}{:02x}".format(*color)
         head = f'<Annotation Name={quoteattr(title)} Type="Polygon" PartOfGroup={quoteattr(title)} Color="{hexed}">'
         for piece in without_holes(polygon):

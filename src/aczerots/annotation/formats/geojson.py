@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aczerots.annotation.formats.geojson_features import read_features
+from aczerots.annotation.formats.outlines import NO_AREA, area_inside, joined
 from aczerots.annotation.formats.qupath_classes import (
     ANNOTATION,
     class_name,
@@ -19,7 +20,7 @@ from aczerots.annotation.formats.qupath_classes import (
     shown,
     with_children,
 )
-from aczerots.errors import InputError, extra_needed
+from aczerots.errors import InputError
 from aczerots.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -31,13 +32,7 @@ MAX_COORDINATE = 1e7
 
 @dataclass(frozen=True)
 class Drawing:
-    """A classified outline.
-
-    Attributes:
-        number: Its place in the file, from 1.
-        label: Label id of its class.
-        geometry: Valid, in level-0 pixels.
-    """
+    """A classified outline: its place in the file, from 1, label id, and valid geometry in level-0 pixels."""
 
     number: int
     label: int
@@ -46,12 +41,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Unused:
-    """A valid feature that is not used.
-
-    Attributes:
-        number: Its place in the file, from 1.
-        reason: Why.
-    """
+    """A valid feature that is not used: its place in the file, from 1, and why."""
 
     number: int
     reason: str
@@ -76,13 +66,14 @@ def read_geojson(path: Path, taxonomy: Taxonomy) -> Drawings:
     """All drawings of a file.
 
     Classes are found by ``properties.classification`` in every form that QuPath has written. Polygons and
-    multipolygons with holes are used, nested ones too and in any focal plane. Points, lines, detections, features
-    without a class, drawings of unseen classes or at another time than the first are listed as unused.
+    multipolygons with holes are used, nested ones too and in any focal plane. Points, lines, shapes without area,
+    detections, features without a class, drawings of unseen classes or at another time than the first are listed as
+    unused.
 
     Raises:
         InputError: The file is refused as a whole, with the number of the first bad feature: not JSON, a class that
-            the taxonomy lacks, rings that are open, too short or cross themselves, coordinates that are no
-            finite numbers or beyond :data:`MAX_COORDINATE`.
+            the taxonomy lacks, rings that are open or cross themselves, coordinates that are no finite numbers or
+            beyond :data:`MAX_COORDINATE`.
         MissingExtraError: The extra ``project`` is not installed.
     """
     drawings: list[Drawing] = []
@@ -130,6 +121,8 @@ def _drawing(
         return Unused(number, "has no class")
     label = locate_class(name, taxonomy, where)
     shape = _shape(geometry["type"], geometry.get("coordinates"), where)
+    if shape is None:
+        return Unused(number, NO_AREA)
     if not taxonomy.classes[label].seen:
         return Unused(number, f"is of '{taxonomy.names[label]}', an unseen class")
     return Drawing(number, label, shape)
@@ -148,39 +141,27 @@ def _obstacle(feature: Mapping[str, Any], properties: Mapping[str, Any], geometr
     return None
 
 
-def _shape(kind: str, coordinates: Any, where: str) -> Polygon | MultiPolygon:
-    """The checked geometry."""
-    with extra_needed("project", "reading drawings"):
-        import shapely
-        from shapely.geometry import MultiPolygon
-    if not isinstance(coordinates, list) or not coordinates:
+def _shape(kind: str, coordinates: Any, where: str) -> Polygon | MultiPolygon | None:
+    """The checked geometry, None if it has no area."""
+    if not isinstance(coordinates, list):
         raise InputError("has no coordinates", where=where)
     parts = [coordinates] if kind == "Polygon" else coordinates
-    polygons = [_polygon(part, where) for part in parts]
-    shape = polygons[0] if kind == "Polygon" else MultiPolygon(polygons)
-    if not shapely.is_valid(shape):
-        reason = shapely.is_valid_reason(shape)
-        raise InputError(f"has an outline that crosses itself ({reason.lower()})", where=where)
-    return shape
-
-
-def _polygon(rings: Any, where: str) -> Polygon:
-    from shapely.geometry import Polygon
-
-    if not isinstance(rings, list) or not rings:
+    if not all(isinstance(rings, list) for rings in parts):
         raise InputError("has a polygon without rings", where=where)
-    outer, *holes = (_ring(ring, where) for ring in rings)
-    return Polygon(outer, holes)
+    areas = [area_inside([_ring(ring, where) for ring in rings], where) for rings in parts]
+    return joined([area for area in areas if area is not None], where)
 
 
 def _ring(ring: Any, where: str) -> NDArray[np.float64]:
-    """Corners float64 [n, 2] of a closed ring."""
+    """Corners float64 [n, 2] of a closed ring, [0, 2] of an empty one."""
+    if ring == []:
+        return np.empty((0, 2))
     try:
         corners = np.array([(p[0], p[1]) for p in ring])
     except (TypeError, ValueError, IndexError, KeyError, OverflowError):
         raise InputError("has coordinates that are no pairs of numbers", where=where) from None
-    if corners.ndim != 2 or corners.shape[0] < 4 or corners.dtype.kind not in "iuf":
-        raise InputError("has a ring that is no list of at least four pairs of numbers", where=where)
+    if corners.ndim != 2 or corners.dtype.kind not in "iuf":
+        raise InputError("has a ring that is no list of pairs of numbers", where=where)
     numbers = corners.astype(np.float64)
     if np.isnan(numbers).any():
         raise InputError("has a coordinate that is NaN, which is no number", where=where)
@@ -188,4 +169,4 @@ def _ring(ring: Any, where: str) -> NDArray[np.float64]:
         raise InputError("has a coordinate that lies on no slide", where=where)
     if (numbers[0] != numbers[-1]).any():
         raise InputError("has a ring that does not end where it begins", where=where)
-    return numbers
+    return numbers[:-1]

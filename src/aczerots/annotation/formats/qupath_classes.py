@@ -5,7 +5,9 @@ Sources: ``QuPathTypeAdapters``, ``PathObjectTypeAdapters``, ``GsonTools`` and `
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from itertools import count
 from typing import Any
 
 from aczerots.errors import InputError, SettingsError
@@ -21,6 +23,7 @@ _OTHERS = frozenset(
 )
 
 _JOINT = ": "
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LONG = 80
 
 
@@ -53,14 +56,36 @@ def with_children(feature: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 waiting.extend(child for child in reversed(found) if isinstance(child, dict))
 
 
+def xml_text(text: str) -> str:
+    """The text with a replacement for every character that XML cannot hold."""
+    return _NOT_XML.sub("\ufffd", text)
+
+
 def qupath_name(name: str) -> str:
-    """The name that a class has in QuPath.
+    """The name of a class as QuPath writes it.
 
     QuPath splits names at colons, strips the parts, joins them with ``": "``, and accepts neither empty parts nor
     line breaks.
     """
-    parts = (" ".join(part.split()) for part in name.split(":"))
+    parts = (" ".join(part.split()) for part in xml_text(name).split(":"))
     return _JOINT.join(part for part in parts if part)
+
+
+def qupath_names(taxonomy: Taxonomy) -> tuple[str, ...]:
+    """The names that the classes have in QuPath, in label order.
+
+    Classes whose names QuPath cannot tell apart get numbers: ``a:b`` is ``a: b (1)`` there if another class is
+    ``a: b``.
+    """
+    plain = [qupath_name(name) or "class" for name in taxonomy.names]
+    taken, found = set(plain), []
+    for own, name in zip(plain, taxonomy.names, strict=True):
+        wanted = own
+        if plain.count(own) > 1 and own != name:
+            wanted = next(text for i in count(1) if (text := f"{own} ({i})") not in taken)
+            taken.add(wanted)
+        found.append(wanted)
+    return tuple(found)
 
 
 def class_name(properties: Mapping[str, Any], where: str) -> str | None:
@@ -92,14 +117,14 @@ def class_name(properties: Mapping[str, Any], where: str) -> str | None:
 
 
 def locate_class(name: str, taxonomy: Taxonomy, where: str) -> int:
-    """Label id of a class by its own name, or by the only one that QuPath makes of it.
+    """Label id of a class by its own name, by that of :func:`qupath_names`, or by one that QuPath takes for the same.
 
     Raises:
         InputError: The taxonomy has no such class.
     """
-    alike = [i for i, known in enumerate(taxonomy.names) if qupath_name(known) == qupath_name(name)]
-    if name not in taxonomy.names and len(alike) == 1:
-        return alike[0]
+    for known, asked in ((taxonomy.names, name), (qupath_names(taxonomy), qupath_name(name))):
+        if known.count(asked) == 1:
+            return known.index(asked)
     try:
         return taxonomy.index(name)
     except SettingsError as error:

@@ -22,14 +22,13 @@ if TYPE_CHECKING:
 
 
 def vectorise(mask: NDArray[np.uint8], window: Box) -> list[tuple[int, Polygon]]:
-    """Polygons of the connected regions of a mask, in level-0 pixels.
+    """(label id, polygon with holes in level-0 pixels) of each connected region of a mask.
+
+    Pixels that touch at a corner only are two regions.
 
     Args:
         mask: Label ids uint8 [h, w]; IGNORE gives no polygon.
         window: What the mask covers, level-0 pixels.
-
-    Returns:
-        (label id, polygon with holes) of each region; pixels that touch at a corner only are two regions.
 
     Raises:
         MissingExtraError: The extra ``project`` is not installed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,25 +17,15 @@ from aczerots.annotation.store.database import Database, now_utc
 from aczerots.annotation.store.lookups import newest_answer
 from aczerots.annotation.store.open_readings import reopen_reading
 from aczerots.annotation.store.people import log
-from aczerots.annotation.store.records import (
-    Answer,
-    AnswerKind,
-    NewAnswer,
-    RefusedAnswer,
-    StaleAnswer,
-)
-from aczerots.annotation.store.rows import answer_of, refused_of
+from aczerots.annotation.store.records import Answer, AnswerKind, NewAnswer, RefusedAnswer, StaleAnswer
+from aczerots.annotation.store.rows import answer_of, record_of
 from aczerots.annotation.store.tables import AnswerRow, RefusedRow, TileRow
 from aczerots.errors import InputError
 from aczerots.taxonomy import IGNORE
 
 
 class Answers:
-    """What experts said.
-
-    Args:
-        database: Of the project.
-    """
+    """What experts said."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -105,9 +96,7 @@ class Answers:
 
     def history(self, tile: int) -> list[Answer]:
         """All answers for a tile, oldest first."""
-        query = select(AnswerRow).where(AnswerRow.tile == tile).order_by(AnswerRow.id)
-        with self._database.reading() as s:
-            return [answer_of(r) for r in s.scalars(query)]
+        return self.histories([tile]).get(tile, [])
 
     def histories(self, tiles: Iterable[int]) -> dict[int, list[Answer]]:
         """All answers for some tiles, oldest first; tiles without any are left out."""
@@ -158,8 +147,9 @@ class Answers:
 
     def refused(self) -> list[RefusedAnswer]:
         """Answers that came too late, oldest first."""
+        query = select(RefusedRow).order_by(RefusedRow.id)
         with self._database.reading() as s:
-            return [refused_of(r) for r in s.scalars(select(RefusedRow).order_by(RefusedRow.id))]
+            return [record_of(RefusedAnswer, r, kind=AnswerKind(r.kind)) for r in s.scalars(query)]
 
 
 def _lock_tile(session: Session, position: int) -> None:
@@ -201,22 +191,20 @@ def _revert(session: Session, newest: AnswerRow, author: str, tool: str) -> Answ
     before = session.scalars(chain.where(AnswerRow.version == shown - 1)).first()
     target = 0 if before is None else before.version if before.reverts_to is None else before.reverts_to
     source = session.scalars(chain.where(AnswerRow.version == target)).first() if target else None
+    nothing: dict[str, Any] = {"kind": AnswerKind.WITHDRAWN, "comment": "", "pixels": {}}
+    nothing |= dict.fromkeys(("mask", "geometry", "draft"))
+    content = nothing if source is None else {name: getattr(source, name) for name in nothing}
     row = AnswerRow(
+        **content,
         tile=newest.tile,
         round=newest.round,
         reading=newest.reading,
         author=author,
         created=now_utc(),
         tool=tool,
-        kind=AnswerKind.WITHDRAWN if source is None else source.kind,
         version=newest.version + 1,
         based_on=newest.version,
-        mask=None if source is None else source.mask,
-        geometry=None if source is None else source.geometry,
-        comment="" if source is None else source.comment,
         seconds=0.0,
-        draft=None if source is None else source.draft,
-        pixels={} if source is None else source.pixels,
         reverts_to=target,
         key=f"undo-{newest.tile}-{newest.reading}-{newest.version}",
     )

@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
-from aczerots.annotation.formats.masks import encode_mask
+from aczerots.annotation.formats.masks import encode_mask, only_inside
 from aczerots.annotation.store.checks import check_answer
 from aczerots.annotation.store.database import now_utc
 from aczerots.annotation.store.open_readings import close_readings
@@ -33,20 +33,9 @@ def chunks(values: Iterable[Any]) -> Iterable[list[Any]]:
 
 def shared_columns(new: NewAnswer) -> dict[str, Any]:
     """Columns that an answer has whether it is kept or refused; the mask is not among them."""
-    return {
-        "tile": new.tile,
-        "round": new.round,
-        "reading": new.reading,
-        "author": new.author,
-        "created": now_utc(),
-        "tool": new.tool,
-        "kind": new.kind,
-        "based_on": new.based_on,
-        "geometry": None if new.geometry is None else dict(new.geometry),
-        "comment": new.comment,
-        "seconds": new.seconds,
-        "key": new.key,
-    }
+    same = ("tile", "round", "reading", "author", "tool", "kind", "based_on", "comment", "seconds", "key")
+    geometry = None if new.geometry is None else dict(new.geometry)
+    return {name: getattr(new, name) for name in same} | {"created": now_utc(), "geometry": geometry}
 
 
 class Batch:
@@ -166,7 +155,6 @@ def checked_mask(new: NewAnswer, tile: Tile) -> tuple[bytes | None, dict[str, An
     if new.mask.shape != (tile.size, tile.size) or new.mask.dtype != np.uint8:
         got = f"{new.mask.shape} of {new.mask.dtype}"
         raise InputError(f"the mask is {got}, not ({tile.size}, {tile.size}) of uint8", where=f"tile {new.tile}")
-    mask = np.full_like(new.mask, IGNORE)
-    mask[tile.inner] = new.mask[tile.inner]
+    mask = only_inside(new.mask, tile)
     counts = np.bincount(mask.ravel(), minlength=256)[:IGNORE]
     return encode_mask(mask), {str(i): int(counts[i]) for i in np.flatnonzero(counts)}

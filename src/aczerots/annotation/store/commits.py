@@ -19,11 +19,7 @@ _PATIENCE = 1.0
 
 
 class SharedTransaction:
-    """A transaction that several writers share.
-
-    Args:
-        connection: In the transaction.
-    """
+    """A transaction, begun on a connection, that several writers share."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection

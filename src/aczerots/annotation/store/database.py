@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -84,11 +83,6 @@ class Database:
             cause = str(error.orig if isinstance(error, DBAPIError) else error).strip().partition("\n")[0]
             fix = "Check space, permissions and server; what was saved is safe"
             raise StorageError(f"database error: {cause}", where=self.name, fix=fix) from error
-
-
-def sqlite_url(path: Path) -> str:
-    """URL of a SQLite file."""
-    return f"sqlite:///{path}"
 
 
 def now_utc() -> datetime:

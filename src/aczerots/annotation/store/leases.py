@@ -20,8 +20,8 @@ from aczerots.annotation.store.lookups import (
     sketch_by,
 )
 from aczerots.annotation.store.open_readings import reading_to_lease
-from aczerots.annotation.store.records import LeasedTile
-from aczerots.annotation.store.rows import answer_of, draft_of, event_of, pick_of, sketch_of, tile_of
+from aczerots.annotation.store.records import Draft, Event, LeasedTile, PickRecord, Sketch
+from aczerots.annotation.store.rows import answer_of, record_of, tile_of
 from aczerots.annotation.store.tables import LeaseRow, SketchRow, TileRow, table
 from aczerots.errors import InputError
 
@@ -30,11 +30,7 @@ LEASE = timedelta(minutes=15)
 
 
 class Leases:
-    """Tiles leased to users, and their unfinished work.
-
-    Args:
-        database: Of the project.
-    """
+    """Tiles leased to users, and their unfinished work."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -110,19 +106,19 @@ def _leased_tile(session: Session, user: str, number: int, choice: tuple[int, in
     pick, place = pick_and_tile(session, number, tile)
     answer, draft, sketch = newest_answer(session, *choice), newest_draft(session, tile), sketch_by(session, user, tile)
     return LeasedTile(
-        pick=pick_of(pick),
+        pick=record_of(PickRecord, pick),
         tile=tile_of(place),
         reading=reading,
         expires=expires,
         version=0 if answer is None else answer.version,
         answer=None if answer is None else answer_of(answer),
-        draft=None if draft is None else draft_of(draft),
-        sketch=None if sketch is None else sketch_of(sketch),
-        comments=[event_of(row) for row in comments_on(session, tile)],
+        draft=None if draft is None else record_of(Draft, draft),
+        sketch=None if sketch is None else record_of(Sketch, sketch),
+        comments=[record_of(Event, row) for row in comments_on(session, tile)],
     )
 
 
-# These run with every request and are slow to put together, so they are put together once.
+# These run with every request; building them is slow, so they are built once.
 _LEASES, _SKETCHES = table(LeaseRow), table(SketchRow)
 _TILE = select(TileRow.position).where(TileRow.position == bindparam("at"))
 _SKETCH = update(_SKETCHES).where(_SKETCHES.c.author == bindparam("who"), _SKETCHES.c.tile == bindparam("at"))

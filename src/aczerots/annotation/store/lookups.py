@@ -1,4 +1,4 @@
-"""What is looked up with every request. Statements are slow to put together, so they are put together once."""
+"""What is looked up with every request. Building a statement is slow, so each is built once."""
 
 from __future__ import annotations
 

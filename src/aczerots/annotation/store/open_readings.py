@@ -92,7 +92,7 @@ def _anywhere_and_on_slide(query: Select[int, int]) -> tuple[Select[int, int], S
     return query, on_slide
 
 
-# These run with every request and are slow to put together, so they are put together once.
+# These run with every request; building them is slow, so they are built once.
 _LEASED = _anywhere_and_on_slide(_leased())
 _FREE = _anywhere_and_on_slide(_free())
 _COUNT = select(func.count()).where(OpenReadingRow.round == select(func.max(RoundRow.number)).scalar_subquery())

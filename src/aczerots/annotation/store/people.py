@@ -12,17 +12,13 @@ from sqlalchemy.orm import Session
 
 from aczerots.annotation.store.database import Database, now_utc
 from aczerots.annotation.store.records import Event
-from aczerots.annotation.store.rows import event_of
+from aczerots.annotation.store.rows import record_of
 from aczerots.annotation.store.tables import EventRow, UserRow, table
 from aczerots.errors import InputError
 
 
 class People:
-    """Who may annotate, and who did what.
-
-    Args:
-        database: Of the project.
-    """
+    """Who may annotate, and who did what."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -76,7 +72,7 @@ class People:
         if what is not None:
             query = query.where(EventRow.what == what)
         with self._database.reading() as s:
-            return [event_of(row) for row in s.scalars(query)]
+            return [record_of(Event, row) for row in s.scalars(query)]
 
 
 def log(session: Session, user: str, what: str, about: Mapping[str, Any]) -> None:
@@ -94,6 +90,6 @@ def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-# These run with every request and are slow to put together, so they are put together once.
+# These run with every request; building them is slow, so they are built once.
 _ENTRY = insert(table(EventRow))
 _ACTIVE_USER = select(UserRow.name).where(UserRow.token_hash == bindparam("hash"), UserRow.active)

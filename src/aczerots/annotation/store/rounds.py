@@ -14,7 +14,7 @@ from aczerots.annotation.store.lookups import last_number, newest_draft, newest_
 from aczerots.annotation.store.open_readings import open_readings
 from aczerots.annotation.store.people import log
 from aczerots.annotation.store.records import Draft, NewDraft, PickRecord, RoundRecord, RoundState, SlideRecord
-from aczerots.annotation.store.rows import draft_of, pick_of, round_of, tile_of, without_nan
+from aczerots.annotation.store.rows import record_of, round_of, tile_of, without_nan
 from aczerots.annotation.store.tables import DraftRow, FactRow, PickRow, RoundRow, SlideRow, TileRow
 from aczerots.errors import InputError, SettingsError
 from aczerots.slides.base import Tile
@@ -23,11 +23,7 @@ _ORDER = list(RoundState)
 
 
 class Rounds:
-    """Pool and rounds of a project.
-
-    Args:
-        database: Of the project.
-    """
+    """Pool and rounds of a project."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -44,7 +40,7 @@ class Rounds:
             return None if row is None else dict(row.value)
 
     def add_slide(self, slide: SlideRecord, tiles: Sequence[Tile]) -> bool:
-        """Add a slide; see :meth:`add_slides`."""
+        """Add one slide by :meth:`add_slides`."""
         return self.add_slides([(slide, tiles)])[0]
 
     def add_slides(self, slides: Sequence[tuple[SlideRecord, Sequence[Tile]]]) -> list[bool]:
@@ -59,7 +55,7 @@ class Rounds:
         with self._database.writing() as s:
             start = s.scalar(select(func.count()).select_from(TileRow)) or 0
             known = {row.id: row for row in s.scalars(select(SlideRow))}
-            added = []
+            added, rows = [], list[TileRow]()
             for slide, tiles in slides:
                 row = known.get(slide.id)
                 if row is not None and row.fingerprint != slide.fingerprint:
@@ -67,13 +63,13 @@ class Rounds:
                     raise InputError(f"slide '{slide.id}' has other pixels than before", where=slide.path, fix=fix)
                 if row is None:
                     s.add(SlideRow(**vars(slide)))
-                    s.flush()
-                    s.add_all(_tile_row(start + i, t) for i, t in enumerate(tiles))
-                    start += len(tiles)
+                    rows += [_tile_row(start + len(rows) + i, t) for i, t in enumerate(tiles)]
                     log(s, "", "import", {"slide": slide.id, "tiles": len(tiles)})
                 else:
                     row.path = slide.path
                 added.append(row is None)
+            s.flush()  # tiles refer to slides
+            s.add_all(rows)
             return added
 
     def slides(self) -> list[SlideRecord]:
@@ -81,7 +77,7 @@ class Rounds:
         first = select(TileRow.slide, func.min(TileRow.position).label("first")).group_by(TileRow.slide).subquery()
         query = select(SlideRow).outerjoin(first, first.c.slide == SlideRow.id).order_by(first.c.first, SlideRow.id)
         with self._database.reading() as s:
-            return [SlideRecord(r.id, r.path, r.fingerprint, r.width, r.height, r.mpp) for r in s.scalars(query)]
+            return [record_of(SlideRecord, r) for r in s.scalars(query)]
 
     def tiles(self) -> list[Tile]:
         """The pool; positions are places in this list."""
@@ -159,13 +155,13 @@ class Rounds:
         if number is not None:
             query = query.where(PickRow.round == number)
         with self._database.reading() as s:
-            return [pick_of(r) for r in s.scalars(query)]
+            return [record_of(PickRecord, r) for r in s.scalars(query)]
 
     def draft(self, tile: int) -> Draft | None:
         """The newest draft of a tile, None if there is none."""
         with self._database.reading() as s:
             row = newest_draft(s, tile)
-            return None if row is None else draft_of(row)
+            return None if row is None else record_of(Draft, row)
 
     def drafts(self, tiles: Iterable[int]) -> dict[int, Draft]:
         """The newest draft of each of some tiles; tiles without one are left out."""
@@ -174,7 +170,7 @@ class Rounds:
             for some in chunks(tiles):
                 last = select(func.max(DraftRow.id)).where(DraftRow.tile.in_(some)).group_by(DraftRow.tile)
                 for row in s.scalars(select(DraftRow).where(DraftRow.id.in_(last))):
-                    found[row.tile] = draft_of(row)
+                    found[row.tile] = record_of(Draft, row)
         return found
 
 
@@ -196,22 +192,10 @@ def _tile_row(position: int, tile: Tile) -> TileRow:
 
 
 def _draft_row(number: int, draft: NewDraft) -> DraftRow:
-    return DraftRow(
-        tile=draft.tile,
-        round=number,
-        mask=encode_mask(draft.mask),
-        geometry=dict(draft.geometry),
-        model=draft.model,
-        created=now_utc(),
-    )
+    changed = {"mask": encode_mask(draft.mask), "geometry": dict(draft.geometry)}
+    return DraftRow(**{**vars(draft), **changed}, round=number, created=now_utc())
 
 
 def _pick_row(number: int, pick: PickRecord) -> PickRow:
-    return PickRow(
-        round=number,
-        rank=pick.rank,
-        tile=pick.tile,
-        score=float(pick.score),
-        components=without_nan(pick.components),
-        readings=pick.readings,
-    )
+    changed = {"round": number, "score": float(pick.score), "components": without_nan(pick.components)}
+    return PickRow(**{**vars(pick), **changed})

@@ -5,21 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
 from aczerots.annotation.store import tables
-from aczerots.annotation.store.records import (
-    Answer,
-    AnswerKind,
-    Draft,
-    Event,
-    PickRecord,
-    RefusedAnswer,
-    RoundRecord,
-    RoundState,
-    Sketch,
-)
+from aczerots.annotation.store.records import Answer, AnswerKind, RoundRecord, RoundState
 from aczerots.slides.base import Box, Tile
+
+AnyRecord = TypeVar("AnyRecord")
 
 
 def without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,42 +25,18 @@ def tile_of(row: tables.TileRow) -> Tile:
     return Tile(row.slide, Box(row.x, row.y, row.width, row.height), window, row.size, row.mpp)
 
 
-def pick_of(row: tables.PickRow) -> PickRecord:
-    """The pick of a row."""
-    return PickRecord(**_columns(PickRecord, row))
+def record_of(record: type[AnyRecord], row: tables.Base, **changed: Any) -> AnyRecord:
+    """The record (a dataclass) of a row: its fields are columns of the same name, but for the changed ones."""
+    columns = {f.name: getattr(row, f.name) for f in fields(record)}  # type: ignore[arg-type]  # a dataclass
+    return record(**(columns | changed))
 
 
 def round_of(row: tables.RoundRow) -> RoundRecord:
     """The round of a row."""
-    return RoundRecord(**_columns(RoundRecord, row, state=RoundState(row.state)))
-
-
-def draft_of(row: tables.DraftRow) -> Draft:
-    """The draft of a row."""
-    return Draft(**_columns(Draft, row))
+    return record_of(RoundRecord, row, state=RoundState(row.state))
 
 
 def answer_of(row: tables.AnswerRow) -> Answer:
     """The answer of a row."""
     pixels = {int(k): int(v) for k, v in row.pixels.items()}
-    return Answer(**_columns(Answer, row, kind=AnswerKind(row.kind), pixels=pixels))
-
-
-def refused_of(row: tables.RefusedRow) -> RefusedAnswer:
-    """The refused answer of a row."""
-    return RefusedAnswer(**_columns(RefusedAnswer, row, kind=AnswerKind(row.kind)))
-
-
-def sketch_of(row: tables.SketchRow) -> Sketch:
-    """The unfinished work of a row."""
-    return Sketch(**_columns(Sketch, row))
-
-
-def event_of(row: tables.EventRow) -> Event:
-    """The entry of a row."""
-    return Event(**_columns(Event, row))
-
-
-def _columns(record: type[Any], row: tables.Base, **changed: Any) -> dict[str, Any]:
-    """The columns that a record names, but for the changed ones."""
-    return {f.name: getattr(row, f.name) for f in fields(record)} | changed
+    return record_of(Answer, row, kind=AnswerKind(row.kind), pixels=pixels)

@@ -25,11 +25,7 @@ _VERSION = Table(
 def upgrade(connection: Connection, name: str) -> None:
     """Make the tables, or bring them to :data:`SCHEMA`, within the transaction of ``connection``.
 
-    Only an old database needs Alembic.
-
-    Args:
-        connection: In a transaction that may write.
-        name: The database in messages.
+    Only an old database needs Alembic. ``name`` is what messages call the database.
 
     Raises:
         MissingExtraError: The tables must be changed and Alembic is not installed.

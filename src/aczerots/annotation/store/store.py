@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from aczerots.annotation.store.answers import Answers
-from aczerots.annotation.store.database import Database, sqlite_url
+from aczerots.annotation.store.database import Database
 from aczerots.annotation.store.leases import Leases
 from aczerots.annotation.store.open_readings import count_open
 from aczerots.annotation.store.people import People
@@ -35,7 +35,7 @@ class ProjectStore:
     """
 
     def __init__(self, url: str | Path) -> None:
-        self._database = Database(sqlite_url(url) if isinstance(url, Path) else url)
+        self._database = Database(f"sqlite:///{url}" if isinstance(url, Path) else url)
         self.rounds = Rounds(self._database)
         self.answers = Answers(self._database)
         self.leases = Leases(self._database)

@@ -28,7 +28,7 @@ NAMES = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
 }
-"""Names of constraints, the same on every database, so that migrations can speak of them."""
+"""Names of constraints, the same on every database, so that migrations can refer to them."""
 
 
 class Utc(TypeDecorator[datetime]):
@@ -49,7 +49,7 @@ class Utc(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """Common ground of the tables."""
+    """Base class of the tables."""
 
     metadata = MetaData(naming_convention=NAMES)
     type_annotation_map = {dict[str, Any]: JSON(none_as_null=True), datetime: Utc, bytes: LargeBinary}  # noqa: RUF012  # SQLAlchemy's own form
@@ -234,7 +234,7 @@ class EventRow(Base):
 
 
 def table(row: type[Base]) -> Table:
-    """The table of some rows, for statements that need none of what the rows can do and are quicker without."""
+    """The plain table of a row class, for statements that are quicker without the ORM."""
     found = row.__table__
     assert isinstance(found, Table)
     return found

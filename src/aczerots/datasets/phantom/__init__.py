@@ -13,13 +13,9 @@ _CACHE_BYTES = 128 * 2**20
 
 
 def phantom_dataset(count: int, size: int = 448, seed: int = 0, mpp: float = 0.5) -> Dataset:
-    """Generated slides, 70 % of them the pool; nothing is drawn before it is read.
+    """``count`` square slides of ``size`` pixels on a side, 70 % of them the pool; generated when they are read.
 
-    Args:
-        count: Number of slides.
-        size: Side of the square slides in pixels.
-        seed: The same seed gives the same slides and split in any process.
-        mpp: Micrometres per pixel.
+    The same seed gives the same slides and split in any process.
 
     Raises:
         SettingsError: Fewer than 2 slides, a side outside 64-8192, an mpp outside 0.2-4, or a negative seed.

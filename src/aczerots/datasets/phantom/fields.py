@@ -60,16 +60,10 @@ def sample(field: Field, y: Field, x: Field) -> Field:
 def scatter(
     rng: np.random.Generator, shape: tuple[int, int], spacing: float, jitter: float = 0.3
 ) -> NDArray[np.float32]:
-    """Points (y, x) on a jittered hexagonal grid over the image and a margin of one spacing, in random order.
+    """Points (y, x) on a jittered hexagonal grid over the image and a margin of one spacing: float32 [n, 2] in pixels.
 
-    Args:
-        rng: Source of randomness.
-        shape: Of the image.
-        spacing: Mean distance of neighbours in pixels.
-        jitter: Standard deviation of the displacement as a fraction of the spacing.
-
-    Returns:
-        Float32 [n, 2] in pixels.
+    ``spacing`` is the mean distance of neighbours in pixels, ``jitter`` the standard deviation of the displacement as
+    a fraction of it. The order is random.
     """
     pitch = spacing * math.sqrt(3) / 2
     rows = np.arange(-1, math.ceil(shape[0] / pitch) + 2)
@@ -93,8 +87,7 @@ def inside(points: NDArray[np.float32], region: NDArray[np.bool_]) -> NDArray[np
 def cells(points: NDArray[np.float32], shape: tuple[int, int]) -> tuple[NDArray[np.intp], Field]:
     """Voronoi cells of points (y, x), float [n, 2], computed at half resolution; points may lie beyond the image.
 
-    Returns:
-        Index of the nearest point int [height, width] and distance to the cell border in pixels.
+    Gives the index of the nearest point int [height, width] and the distance to the cell border in pixels.
     """
     margin = 16
     half = (shape[0] // 2 + 1 + 2 * margin, shape[1] // 2 + 1 + 2 * margin)
@@ -109,12 +102,8 @@ def cells(points: NDArray[np.float32], shape: tuple[int, int]) -> tuple[NDArray[
     border[1:, :] |= owner[1:, :] != owner[:-1, :]
     distance = np.asarray(ndimage.distance_transform_edt(~border), dtype=np.float32) * 2
     crop = (slice(margin, half[0] - margin), slice(margin, half[1] - margin))
-    return enlarge(owner[crop], shape), smooth_enlarge(distance[crop], shape)
-
-
-def enlarge(array: NDArray[np.intp], shape: tuple[int, int]) -> NDArray[np.intp]:
-    """Each value repeated twice along both axes, cut to ``shape``."""
-    return np.asarray(array.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]])
+    near = owner[crop].repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
+    return np.asarray(near), smooth_enlarge(distance[crop], shape)
 
 
 def smooth_enlarge(field: Field, shape: tuple[int, int]) -> Field:

@@ -42,8 +42,7 @@ class Gland:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Points along the outline, ``depth`` pixels inside it and about ``pitch`` pixels apart.
 
-        Returns:
-            Points float [n, 2] as (y, x), and the radial direction at each, float [n] in radians.
+        Gives points (y, x) float [n, 2], and the radial direction at each, float [n] in radians.
         """
         inset = (depth[0] + depth[1]) / 2
         count = max(5, round(2 * math.pi * max(self.radius - inset, pitch) / pitch))

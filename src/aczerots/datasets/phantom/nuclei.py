@@ -22,9 +22,7 @@ class Look:
     Attributes:
         length: Half of the long axis.
         aspect: Short over long axis.
-        hematoxylin: Optical density inside.
-        eosin: Optical density inside.
-        hemoglobin: Optical density inside.
+        hematoxylin, eosin, hemoglobin: Optical density inside.
         irregular: Amplitude of the outline's deviation from an ellipse.
         rim: How much denser the outline is (nuclear membrane), negative for central density.
         clumps: Contrast of the chromatin texture.
@@ -69,14 +67,9 @@ def draw(
     look: Look,
     angles: NDArray[np.float32] | None = None,
 ) -> None:
-    """Draw one body at every point into the stain maps, in place and in order, later ones on top.
+    """Draw one body at every point (y, x) float [n, 2] into the stain maps, in place, later ones on top.
 
-    Args:
-        rng: Source of randomness.
-        stains: Changed in place.
-        points: Centres (y, x) in pixels, float [n, 2].
-        look: How they look.
-        angles: Direction of the long axis in radians, float [n]; None draws it at random.
+    ``angles`` are the directions of the long axes in radians, float [n]; None draws them at random.
     """
     height, width = stains.hematoxylin.shape
     reach = look.length[1] * (1 + 2 * look.irregular) + 2

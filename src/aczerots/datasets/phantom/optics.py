@@ -23,12 +23,9 @@ _UNIT_DENSITY = 0.62
 
 @dataclass(frozen=True)
 class Stains:
-    """Amounts of stain along the light path; 1 is about what a lymphocyte nucleus takes up.
+    """Amounts of stain along the light path, float [h, w]; 1 is about what a lymphocyte nucleus takes up.
 
-    Attributes:
-        hematoxylin: Float [h, w].
-        eosin: Float [h, w].
-        hemoglobin: Own colour of red cells, float [h, w].
+    Hemoglobin is the colour that red cells have without a stain.
     """
 
     hematoxylin: Field

@@ -21,14 +21,7 @@ GENERATOR_VERSION = 2
 
 @dataclass(frozen=True)
 class SlideRecipe:
-    """Everything that decides a phantom slide.
-
-    Attributes:
-        seed: Seed of the dataset.
-        index: Number of the slide.
-        size: (width, height) in pixels.
-        mpp: Micrometres per pixel.
-    """
+    """What decides a phantom slide: seed of the dataset, number, (width, height) in pixels, micrometres per pixel."""
 
     seed: int
     index: int

@@ -24,14 +24,7 @@ Ground = tuple[Field | float, Field | float]
 
 @dataclass(frozen=True)
 class Canvas:
-    """What all painters of a slide need.
-
-    Attributes:
-        rng: Source of randomness.
-        layout: Where each tissue is.
-        stains: Changed in place.
-        px: Pixels per micrometre.
-    """
+    """What all painters of a slide need; they change the stains in place. ``px`` is pixels per micrometre."""
 
     rng: np.random.Generator
     layout: Layout
@@ -66,12 +59,7 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Flow:
-    """Fibres that follow the level lines of a field.
-
-    Attributes:
-        across: Coordinate across the fibres in micrometres, float [h, w].
-        along: Coordinate along them, roughly.
-    """
+    """Fibres that follow the level lines of a field: coordinates across and roughly along them, float [h, w] in um."""
 
     across: Field
     along: Field

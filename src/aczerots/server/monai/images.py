@@ -15,12 +15,7 @@ _PATCH = re.compile(r"(?P<slide>.+)-patch-(?P<x>-?\d{1,9})_(?P<y>-?\d{1,9})_(?P<
 
 @dataclass(frozen=True)
 class Image:
-    """What a name stands for.
-
-    Attributes:
-        slide: The slide.
-        patch: The part of it, level-0 pixels, inside the slide; None for all of it.
-    """
+    """A slide, or the part of it in ``patch`` (level-0 pixels, inside the slide)."""
 
     slide: Slide
     patch: Box | None

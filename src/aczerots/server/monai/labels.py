@@ -13,6 +13,7 @@ from PIL import UnidentifiedImageError
 from aczerots.annotation.formats.asap import read_asap, write_asap
 from aczerots.annotation.formats.geojson import Drawing, Drawings
 from aczerots.annotation.formats.masks import only_seen
+from aczerots.annotation.formats.qupath_classes import qupath_names
 from aczerots.annotation.formats.raster import vectorise
 from aczerots.errors import InputError
 from aczerots.server.monai.images import Image
@@ -73,7 +74,8 @@ def write_mask(labels: NDArray[np.uint8]) -> bytes:
 def write_asap_label(labels: NDArray[np.uint8], box: Box, name: str, taxonomy: Taxonomy, least: int) -> str:
     """ASAP file of label ids uint8 [h, w]; regions of less than ``least`` level-0 pixels are left out."""
     regions = [(i, p) for i, p in vectorise(labels, box) if p.area >= least]
-    named = [(taxonomy.names[i], taxonomy.classes[i].color, p) for i, p in regions]
+    names = qupath_names(taxonomy)
+    named = [(names[i], taxonomy.classes[i].color, p) for i, p in regions]
     return write_asap(named, name, (box.x, box.y))
 
 

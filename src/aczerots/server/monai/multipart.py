@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import Message
 
@@ -14,13 +14,7 @@ MAX_PARTS = 32
 
 @dataclass(frozen=True)
 class FormField:
-    """A field of a form.
-
-    Attributes:
-        data: Its bytes.
-        file: Name of the file, None for a plain field.
-        kind: Content type.
-    """
+    """A field of a form: its bytes, the name of its file (None for a plain field) and its content type."""
 
     data: bytes
     file: str | None = None
@@ -63,10 +57,8 @@ def write_form(fields: Mapping[str, FormField]) -> tuple[str, bytes]:
 
 
 def _headers(head: bytes) -> dict[str, str]:
-    pairs: Sequence[tuple[str, str, str]] = [
-        line.partition(":") for line in head.decode("utf-8", "replace").splitlines() if ":" in line
-    ]
-    return {name.strip().lower(): value.strip() for name, _, value in pairs}
+    pairs = [line.split(":", 1) for line in head.decode("utf-8", "replace").splitlines() if ":" in line]
+    return {name.strip().lower(): value.strip() for name, value in pairs}
 
 
 def _parameter(header: str, value: str, name: str) -> str | None:

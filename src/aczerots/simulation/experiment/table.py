@@ -13,6 +13,7 @@ from typing import Any
 
 from aczerots.report.runs import Run, read_run
 from aczerots.simulation.experiment.planned import PlannedRun
+from aczerots.storage.csv_file import text_cell
 from aczerots.storage.files import write_bytes_atomic, write_text_atomic
 
 Row = dict[str, Any]
@@ -81,7 +82,7 @@ def write_table(rows: Sequence[Mapping[str, Any]], out: Path) -> list[Path]:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({k: text_cell(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows)
     paths = [out / "results.csv"]
     write_text_atomic(paths[0], buffer.getvalue())
     if find_spec("pyarrow") is not None:

@@ -1,4 +1,4 @@
-"""What is open stands in a table of its own: looking for it among all answers took longer with every answer."""
+"""Open readings get a table of their own: finding them among all answers took longer with every answer."""
 
 import sqlalchemy as sa
 from alembic import op
