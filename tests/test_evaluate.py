@@ -66,3 +66,11 @@ def test_a_class_in_neither_truth_nor_prediction_is_undefined():
 @pytest.mark.parametrize(("seen", "unseen", "expected"), [(0.4, 0.6, 0.48), (0.0, 0.0, 0.0), (0.5, math.nan, 0.5)])
 def test_harmonic_mean(seen: float, unseen: float, expected: float):
     assert harmonic_mean(seen, unseen) == pytest.approx(expected)
+
+
+def test_a_pixel_without_a_class_is_wrong():
+    matrix = ConfusionMatrix(3)
+    matrix.add(np.array([1, 1, 2, IGNORE], np.uint8), np.array([1, IGNORE, 2, IGNORE], np.uint8))
+    found = matrix.metrics(taxonomy(3, 1))
+    assert found.iou[1:] == pytest.approx((1 / 2, 1))
+    assert found.pacc == pytest.approx(2 / 3)

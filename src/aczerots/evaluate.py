@@ -58,26 +58,28 @@ class ConfusionMatrix:
 
     def __init__(self, classes: int) -> None:
         self.counts: NDArray[np.int64] = np.zeros((classes, classes), dtype=np.int64)
+        self.missed: NDArray[np.int64] = np.zeros(classes, dtype=np.int64)
 
     def add(self, truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> None:
         """Count label maps of one shape; pixels whose truth is no class (IGNORE) are left out.
 
         Args:
             truth: Label ids, any shape.
-            predicted: Label ids below C, the same shape.
+            predicted: Label ids below C, the same shape; a pixel that has no class (IGNORE) is wrong.
         """
         classes = len(self.counts)
-        known = truth < classes
-        pairs = truth[known].astype(np.int64) * classes + predicted[known]
+        known, given = truth < classes, predicted < classes
+        pairs = truth[known & given].astype(np.int64) * classes + predicted[known & given]
         self.counts += np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+        self.missed += np.bincount(truth[known & ~given], minlength=classes)
 
     def metrics(self, taxonomy: Taxonomy) -> Metrics:
         """Metrics of everything counted so far."""
         hit = np.diag(self.counts).astype(float)
-        truth, predicted = self.counts.sum(axis=1), self.counts.sum(axis=0)
+        truth, predicted = self.counts.sum(axis=1) + self.missed, self.counts.sum(axis=0)
         union = truth + predicted - hit
         iou = np.divide(hit, union, out=np.full(len(hit), math.nan), where=union > 0)
-        total = float(self.counts.sum())
+        total = float(truth.sum())
         seen, unseen = _mean(iou[taxonomy.seen]), _mean(iou[~taxonomy.seen])
         return Metrics(
             pacc=float(hit.sum()) / total if total else math.nan,

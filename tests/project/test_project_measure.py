@@ -94,7 +94,7 @@ def test_no_model_is_measured_on_tiles_that_it_was_fitted_to(project: Project, t
         fitted.append(set(part))
         return pool.untrained(locate_preset("zeroshot"), 0)
 
-    found = cross_validate(pool, masks, 3, remember, project.cache, Silent())
+    found = cross_validate(pool, masks, 3, remember, project.tissue, project.cache, Silent())
     assert len(fitted) == 3
     for part in fitted:
         held = set(masks) - part

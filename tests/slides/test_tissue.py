@@ -63,6 +63,52 @@ def test_tissue_without_any_glass_is_tissue() -> None:
     assert tissue_of(drawn()[0][100:200, 110:210], 8.0).all()
 
 
+def test_crowded_nuclei_are_no_ink() -> None:
+    """Lymphocytes of a strongly blue stain absorb more red than green."""
+    picture, truth = drawn()
+    picture[120:180, 130:190] = (65, 80, 130)
+    assert tissue_of(picture, 8.0)[120:180, 130:190].all()
+    assert agreement(tissue_of(picture, 8.0), truth) > 0.93
+
+
+def test_fat_is_tissue_and_a_tear_is_not() -> None:
+    """Cells of 100 micrometres whose walls are 1.5 thick, inside dense tissue, beside an empty hole."""
+    picture = np.full((300, 500, 3), 244, dtype=np.uint8)
+    picture[20:280, 20:480] = PINK
+    picture[60:240, 60:220] = 243
+    picture[60:240:25, 60:220] = picture[60:240, 60:220:25] = (233, 203, 222)
+    picture[60:240, 280:440] = 243
+    found = tissue_of(picture, 4.0)
+    assert found[65:235, 65:215].all()
+    assert not found[65:235, 285:435].any()
+
+
+def test_grey_pictures_have_tissue_too() -> None:
+    picture, truth = drawn()
+    grey = picture.mean(axis=2, keepdims=True).repeat(3, axis=2).astype(np.uint8)
+    assert agreement(tissue_of(grey, 8.0), truth) > 0.93
+
+
+def test_a_pale_detail_is_tissue_to_its_rim() -> None:
+    """Without any glass, the palest tissue is not taken for it."""
+    rng = np.random.default_rng(0)
+    pale = np.array((236, 212, 226)) + rng.normal(0, 3, (400, 400, 1))
+    slide = ArraySlide("a", pale.clip(0, 255).astype(np.uint8), 0.5)
+    assert find_tissue(slide).read(Box(0, 0, 400, 400), (400, 400)).all()
+
+
+def test_the_edge_is_exact_and_the_same_in_every_box() -> None:
+    y, x = np.mgrid[:1500, :1500]
+    disc = (y - 700) ** 2 + (x - 800) ** 2 < 500**2
+    slide = ArraySlide("a", np.where(disc[..., None], PINK, (243, 241, 244)).astype(np.uint8), 0.5)
+    mask = find_tissue(slide)
+    found = mask.read(Box(0, 0, 1500, 1500), (1500, 1500))
+    assert agreement(found, disc) > 0.985
+    assert (found & ~disc).sum() < 0.015 * disc.sum()
+    parts = [[mask.read(Box(i, j, 300, 500), (300, 500)) for i in range(0, 1500, 300)] for j in range(0, 1500, 500)]
+    np.testing.assert_array_equal(np.block(parts), found)
+
+
 @given(st.integers(-40, 300), st.integers(-40, 300), st.integers(1, 200), st.integers(1, 200), st.integers(0, 9))
 @example(300, 300, 200, 200, 0)
 def test_any_agrees_with_the_pixels(x: int, y: int, width: int, height: int, seed: int) -> None:

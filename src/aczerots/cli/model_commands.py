@@ -24,6 +24,7 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
     add_class: Annotated[list[str] | None, Option(help="A further class: 'name' or 'name: description'.")] = None,
     probabilities: Annotated[bool, Option("--probabilities", help="Write class probabilities too.")] = False,
     everywhere: Annotated[bool, Option("--everywhere", help="Label glass too, not only tissue.")] = False,
+    tissue: Annotated[str | None, Option(help="What gets a class: auto, everywhere, or a folder of masks.")] = None,
     overlap: Annotated[float | None, Option(help="Fraction of a window that the next one repeats.")] = None,
     part: Annotated[str | None, Option(help="Only the i-th of n parts of the slides: i/n.")] = None,
     as_json: Json = False,
@@ -32,19 +33,26 @@ def predict(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads 
     from aczerots.predict.slide_map import MapOptions
     from aczerots.predict.slides import read_part
     from aczerots.project.folder import is_project, newest_model, resolution_note
+    from aczerots.project.settings import read_settings
+    from aczerots.slides.labelled import AUTO, named_rule
 
     if overlap is not None and not 0 <= overlap <= 0.75:
         raise SettingsError(f"an overlap of {overlap:g} is out of range", where="--overlap", fix="Use 0 to 0.75")
-    note = resolution_note(Path(model), slides, mpp) if mpp is not None and is_project(model) else None
+    folder = Path(model)
+    note = resolution_note(folder, slides, mpp) if mpp is not None and is_project(folder) else None
     if note is not None:
         ConsoleProgress().say(note)
+    if tissue is None:
+        rule = named_rule(read_settings(folder).tissue, folder) if is_project(folder) else AUTO
+    else:
+        rule = named_rule(tissue)
     rows, failures = az.predict_slides(
-        newest_model(Path(model)) if is_project(model) else model,
+        newest_model(folder) if is_project(folder) else model,
         slides,
         out,
         mpp=mpp,
         add_classes=add_class or (),
-        options=MapOptions(probabilities, everywhere, overlap),
+        options=MapOptions(probabilities, everywhere, overlap, tissue=rule),
         engine=workers.open(computing.device),
         part=None if part is None else read_part(part),
         progress=ConsoleProgress(),

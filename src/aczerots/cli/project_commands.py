@@ -25,6 +25,7 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
     limits: Limits,
     mpp: Annotated[float | None, Option(help="Micrometres per pixel to read at; without it, pixels as is.")] = None,
     slide_mpp: Annotated[float | None, Option(help="Of all slides at full resolution, whatever files state.")] = None,
+    tissue: Annotated[str, Option(help="What gets a class: auto, everywhere, or a folder of masks.")] = "auto",
     budget: Annotated[int, Option(help="Tiles per round.")] = 10,
     patients: Annotated[str | None, Option(help="CSV file: slide, patient, mpp (of the file), or two.")] = None,
     double: Annotated[float, Option(help="Fraction of the tiles that two people draw independently.")] = 0.0,
@@ -41,6 +42,7 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
     from aczerots.project.settings import make_settings
     from aczerots.prozs.presets import locate_preset
     from aczerots.selection.locate import locate_strategy
+    from aczerots.slides.labelled import named_rule
 
     chosen = asdict(embedding) | asdict(learning) | asdict(limits)
     chosen |= {"preset": locate_preset(learning.preset).name, "strategy": locate_strategy(learning.strategy).name}
@@ -49,6 +51,7 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter per option: typer reads the
         classes=read_classes(classes),
         mpp=mpp,
         slide_mpp=slide_mpp,
+        tissue=named_rule(tissue),
         budget=budget,
         patients=None if patients is None else str(Path(patients).resolve()),
         double=double,

@@ -138,7 +138,7 @@ def box_scores(model: ProZS, plan: WindowPlan, features: WindowFeatures, box: Bo
     (left, right), (top, bottom) = plan.needed(0, box.x, box.width), plan.needed(1, box.y, box.height)
     x, y = plan.lines
     places = {plan.window(i, j): (i * x.step - left, j * y.step - top) for i, j in windows_of(plan, box)}
-    places = {tile: place for tile, place in places.items() if tissue.any(_grown(tile.box))}
+    places = {tile: place for tile, place in places.items() if tissue.any(_grown(tile.box, plan))}
     total = torch.zeros(len(model.text), bottom - top, right - left)
     weight = torch.zeros(bottom - top, right - left)
     across, down = (window_weights(plan.cells, line.step) for line in plan.lines)
@@ -159,9 +159,10 @@ def windows_of(plan: WindowPlan, box: Box) -> list[tuple[int, int]]:
     return [(i, j) for j in rows for i in columns]
 
 
-def _grown(box: Box) -> Box:
-    """One pixel more on every side: windows lie between level-0 pixels and are rounded to them."""
-    return Box(box.x - 1, box.y - 1, box.width + 2, box.height + 2)
+def _grown(box: Box, plan: WindowPlan) -> Box:
+    """A cell more on every side, from which pixels beside a window are interpolated, and what is rounded."""
+    more = math.ceil(plan.cell * plan.scale) + 1
+    return Box(box.x - more, box.y - more, box.width + 2 * more, box.height + 2 * more)
 
 
 def _window_scores(

@@ -21,9 +21,10 @@ from aczerots.prozs.checkpoint import ModelCard, load_model
 from aczerots.prozs.model import ProZS
 from aczerots.selection.uncertainty import entropy
 from aczerots.slides.base import Box, Slide, Tile
+from aczerots.slides.labelled import background_class
 from aczerots.slides.tissue import TissueMask, everything, find_tissue
 from aczerots.slides.windows import WindowPlan
-from aczerots.taxonomy import Taxonomy, TissueClass
+from aczerots.taxonomy import IGNORE, Taxonomy, TissueClass
 
 
 @dataclass(frozen=True)
@@ -111,13 +112,20 @@ class Segmenter:
         """
         return computed(slide_backbone(self.backbone, slide, plan, tissue), slide, plan.rim)
 
-    def segment(self, slide: Slide, box: Box | None = None, features: WindowFeatures | None = None) -> Segmentation:
+    def segment(
+        self,
+        slide: Slide,
+        box: Box | None = None,
+        features: WindowFeatures | None = None,
+        tissue: TissueMask | None = None,
+    ) -> Segmentation:
         """Labels and uncertainty, in memory.
 
         Args:
             slide: The slide.
             box: Level-0 pixels inside the slide; None takes all of it.
             features: Gives features that are known already; None computes them.
+            tissue: What gets a class, as in :meth:`tile_labels`; None is everything.
 
         Returns:
             Arrays of the size of the box in level-0 pixels.
@@ -126,7 +134,7 @@ class Segmenter:
             InputError: The slide cannot be read, or states no resolution and the model needs one.
         """
         box = box or Box(0, 0, *slide.size)
-        plan, whole = self.plan(slide), everything(slide)
+        plan, whole = self.plan(slide), tissue or everything(slide)
         if features is None:
             features = self.features(slide, plan, find_tissue(slide) if plan.rim else whole)
         area = plan.map_box(box)
@@ -140,6 +148,7 @@ class Segmenter:
                 place = slice(y, y + block.height), slice(x, x + block.width)
                 labels[place] = p.argmax(axis=0)
                 doubt[place] = entropy(np.moveaxis(p, 0, -1))
+        labels = labels if tissue is None else self._on_tissue(labels, tissue, plan.level0(area))
         if labels.shape == (box.height, box.width):
             return Segmentation(labels, doubt)
         rows, columns = (
@@ -152,17 +161,32 @@ class Segmenter:
         at_level0 = np.ix_(rows, columns)
         return Segmentation(labels[at_level0], doubt[at_level0])
 
-    def tile_labels(self, tile: Tile, slide: Slide, features: WindowFeatures) -> NDArray[np.uint8]:
+    def tile_labels(
+        self, tile: Tile, slide: Slide, features: WindowFeatures, tissue: TissueMask | None = None
+    ) -> NDArray[np.uint8]:
         """What :meth:`segment` says of a tile, at the resolution that the tile is read at.
 
+        Args:
+            tile: The tile.
+            slide: Its slide.
+            features: Gives the features of the slide's windows.
+            tissue: What gets a class; None is everything.
+
         Returns:
-            Label ids uint8 [rows, columns] of ``tile.inner``.
+            Label ids uint8 [rows, columns] of ``tile.inner``; the rest is of the background class, or IGNORE.
         """
         plan = self.plan(slide)
         rows, columns = tile.inner
         corner = plan.map_box(tile.box)
         box = Box(corner.x, corner.y, columns.stop - columns.start, rows.stop - rows.start)
-        return box_scores(self.model, plan, features, box, everything(slide)).best(box)
+        best = box_scores(self.model, plan, features, box, tissue or everything(slide)).best(box)
+        return best if tissue is None else self._on_tissue(best, tissue, plan.level0(box))
+
+    def _on_tissue(self, labels: NDArray[np.uint8], tissue: TissueMask, box: Box) -> NDArray[np.uint8]:
+        """Labels [h, w] of a box where there is tissue, the background class elsewhere, IGNORE if there is none."""
+        glass = background_class(self.card.taxonomy)
+        inside = tissue.read(box, (labels.shape[1], labels.shape[0]))
+        return np.where(inside, labels, np.uint8(IGNORE if glass is None else glass))
 
     def with_classes(self, extra: Sequence[TissueClass]) -> Segmenter:
         """The same with further classes known by words alone; see :func:`aczerots.prozs.vocabulary.with_classes`.

@@ -24,7 +24,8 @@ from aczerots.predict.write import write_map
 from aczerots.slides.base import Box, Slide
 from aczerots.slides.frame import frame_of
 from aczerots.slides.image import ImageSlide
-from aczerots.slides.tissue import TissueMask, everything, find_tissue
+from aczerots.slides.labelled import AUTO, EVERYWHERE, TissueRule
+from aczerots.slides.tissue import TissueMask, find_tissue
 from aczerots.slides.windows import Chunk, WindowPlan
 from aczerots.storage.files import make_folder, write_text_atomic
 from aczerots.storage.remote import OutFolder
@@ -38,16 +39,18 @@ class MapOptions:
 
     Attributes:
         probabilities: Also write class probabilities.
-        everywhere: Label glass too, not only tissue. Plain images are always labelled everywhere.
+        everywhere: Label glass too, whatever ``tissue`` says.
         overlap: Fraction of its side that a window has in common with the next; None takes what suits slide and
             backbone (:meth:`~aczerots.predict.segmenter.Segmenter.plan`).
         chunk: Side of a chunk in map pixels, None takes what memory allows.
+        tissue: What gets a class (:class:`~aczerots.slides.labelled.TissueRule`).
     """
 
     probabilities: bool = False
     everywhere: bool = False
     overlap: float | None = None
     chunk: int | None = None
+    tissue: str = AUTO
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,8 @@ class SlideTask:
     def __init__(self, segmenter: Segmenter, slide: Slide, out: OutFolder, options: MapOptions) -> None:
         self._segmenter, self._slide, self._out, self._options = segmenter, slide, out, options
         self._plan = segmenter.plan(slide, options.overlap, options.chunk)
-        self._key = _key(segmenter, slide, self._plan, options)
+        self._rule = TissueRule(segmenter.card.taxonomy, EVERYWHERE if options.everywhere else options.tissue)
+        self._key = _key(segmenter, slide, self._plan, options, self._rule)
         self._record = f"{slide.id}.json"
         self._folder = f".{slide.id}.chunks"
         self._chunks = ChunkFolder(out.local / self._folder, self._key, self._plan.chunk)
@@ -105,13 +109,12 @@ class SlideTask:
         Raises:
             InputError: The slide cannot be read.
         """
-        whole = isinstance(self._slide, ImageSlide) or self._options.everywhere
-        return everything(self._slide) if whole else find_tissue(self._slide)
+        return self._rule.mask(self._slide)
 
     @cached_property
     def _features(self) -> WindowFeatures:
-        # The stain is that of the tissue, even if glass is labelled too.
-        tissue = find_tissue(self._slide) if self._plan.rim and self._options.everywhere else self.tissue
+        # The stain is that of the tissue that is found, whatever is labelled.
+        tissue = find_tissue(self._slide) if self._plan.rim and self.tissue.edge is None else self.tissue
         return self._segmenter.features(self._slide, self._plan, tissue)
 
     def finished(self) -> SlideMap | None:
@@ -204,6 +207,9 @@ class SlideTask:
         """
         if not self.tissue.mask.any():
             progress.say(f"{self._slide.id}: no tissue found; --everywhere labels all of it")
+        elif isinstance(self._slide, ImageSlide) and self.tissue.fraction < 1:
+            glass = f"{1 - self.tissue.fraction:.0%} of it is glass and gets no class"
+            progress.say(f"{self._slide.id}: {glass}; --everywhere labels all of it")
         found = [(chunk, self._find(chunk)) for chunk in self.chunks]
         for chunk, done in found:
             if done is None:
@@ -293,8 +299,8 @@ def paint(scores: ChunkScores, plan: WindowPlan, tissue: TissueMask, box: Box, l
             labels[y : y + block.height, x : x + block.width] = np.where(inside, best, IGNORE)
 
 
-def _key(segmenter: Segmenter, slide: Slide, plan: WindowPlan, options: MapOptions) -> str:
+def _key(segmenter: Segmenter, slide: Slide, plan: WindowPlan, options: MapOptions, rule: TissueRule) -> str:
     """Hex SHA-256 of everything that decides the files."""
     parts: list[Any] = [__version__, segmenter.fingerprint, slide.fingerprint, slide.mpp, asdict(plan)]
-    parts += [options.everywhere, options.probabilities]
+    parts += [rule.key(slide), options.probabilities]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -18,11 +18,12 @@ from aczerots.predict.features import StoredWindows
 from aczerots.predict.segmenter import Segmenter
 from aczerots.prozs.model import ProZS
 from aczerots.slides.base import Box, Tile
+from aczerots.slides.labelled import TissueRule
 from aczerots.taxonomy import IGNORE, Taxonomy
 
 
 def make_drafts(
-    model: ProZS, pool: Pool, positions: Sequence[int], name: str, cache: Path, progress: Progress
+    model: ProZS, pool: Pool, positions: Sequence[int], name: str, tissue: TissueRule, cache: Path, progress: Progress
 ) -> list[NewDraft]:
     """What the model sees in some tiles of the pool, as ``predict`` would deliver it.
 
@@ -31,6 +32,7 @@ def make_drafts(
         pool: The pool.
         positions: Tiles.
         name: What the drafts are marked with.
+        tissue: Says what gets a class.
         cache: Folder of cached features.
         progress: Receives progress.
     """
@@ -39,8 +41,9 @@ def make_drafts(
     out = []
     for position in positions:
         tile = pool.tiles[position]
+        slide = pool.slides[tile.slide]
         mask = np.full((tile.size, tile.size), IGNORE, dtype=np.uint8)
-        mask[tile.inner] = segmenter.tile_labels(tile, pool.slides[tile.slide], windows)
+        mask[tile.inner] = segmenter.tile_labels(tile, slide, windows, tissue.mask(slide))
         out.append(NewDraft(position, mask, draft_geometry(mask, tile, pool.taxonomy), name))
     return out
 

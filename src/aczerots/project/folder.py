@@ -23,6 +23,7 @@ from aczerots.project.slides import OpenedFile, ProjectSlides, SlideReader, find
 from aczerots.slides.base import Box
 from aczerots.slides.files import NoResolutionError
 from aczerots.slides.frame import Frame, frame_of
+from aczerots.slides.labelled import EVERYWHERE, TissueRule, background_class
 from aczerots.slides.open import SLIDE_SUFFIXES, read_slide
 from aczerots.storage.files import make_folder
 from aczerots.taxonomy import Taxonomy
@@ -50,6 +51,15 @@ class Project:
     def taxonomy(self) -> Taxonomy:
         """The classes, without the bundled descriptions."""
         return self.settings.taxonomy
+
+    @cached_property
+    def tissue(self) -> TissueRule:
+        """Says what of the slides gets a class.
+
+        Raises:
+            SettingsError: The settings name a folder that is not there.
+        """
+        return TissueRule(self.taxonomy, self.settings.tissue, self.folder)
 
     @property
     def cache(self) -> Path:
@@ -215,11 +225,20 @@ def init_project(
     make_folder(folder)
     new = settings.database is None and not (folder / DATABASE).exists()
     try:
-        return _fill(folder, settings, files, progress)
+        added = _fill(folder, settings, files, progress)
     except AczerotsError:
         for path in folder.glob(f"{DATABASE}*") if new else ():
             path.unlink()
         raise
+    _tell_of_glass(settings, progress or Silent())
+    return added
+
+
+def _tell_of_glass(settings: ProjectSettings, progress: Progress) -> None:
+    """Say what becomes of empty glass if no class is for it."""
+    if background_class(settings.taxonomy) is None:
+        glass = "gets one of the classes" if settings.tissue == EVERYWHERE else "is left out where no tissue is found"
+        progress.say(f"no class is the background: empty glass {glass} (the setting 'tissue' decides, docs/slides.md)")
 
 
 def _fill(folder: Path, settings: ProjectSettings, files: Sequence[Path], progress: Progress | None) -> AddedSlides:
@@ -262,7 +281,7 @@ def add_slides(project: Project, files: Sequence[Path], progress: Progress | Non
     if nowhere:
         progress.say(f"no slide has the name of a row with mpp in {settings.patients}: {', '.join(nowhere)}")
     mpp = dict.fromkeys(names, settings.slide_mpp) | table
-    reader = SlideReader(project.folder, settings.tile_size, settings.mpp, mpp, known)
+    reader = SlideReader(project.folder, settings.tile_size, settings.mpp, mpp, known, project.tissue)
     found = reader.open_all(names, progress)
     bare = [e for e in found if isinstance(e, NoResolutionError)]
     if bare:

@@ -19,6 +19,7 @@ from aczerots.project.drafts import tile_windows
 from aczerots.prozs.model import ProZS
 from aczerots.prozs.prototype_weight import divide
 from aczerots.slides.base import Tile
+from aczerots.slides.labelled import TissueRule
 from aczerots.taxonomy import NO_SEEN, Taxonomy
 
 
@@ -60,13 +61,15 @@ def unchanged_drafts(store: ProjectStore, up_to: int, taxonomy: Taxonomy) -> set
     return found
 
 
-def cross_validate(
+def cross_validate(  # noqa: PLR0913  # as many things decide what is measured
     pool: Pool,
     masks: Masks,
     number: int,
     fit: Callable[[Masks], ProZS],
+    tissue: TissueRule,
     cache: Path,
     progress: Progress,
+    *,
     unchanged: Collection[int] = (),
 ) -> dict[str, Any]:
     """Measure models that are each fitted to all drawn tiles but one part, on that part (Stone, 1974).
@@ -81,6 +84,7 @@ def cross_validate(
         masks: Label ids uint8 [size, size] by position, seen classes and NO_SEEN only.
         number: Parts, see :func:`split_folds`.
         fit: Gives a model of some masks.
+        tissue: Says what gets a class; a drawn pixel that gets none counts as wrong.
         cache: Folder of cached features.
         progress: Receives progress.
         unchanged: Positions of tiles whose mask is a draft as it was.
@@ -105,7 +109,8 @@ def cross_validate(
         segmenter = Segmenter(model, pool.card("fold", 0), pool.backbone)
         for position in (p for p in held if p in counted):
             tile = pool.tiles[position]
-            matrix.add(masks[position][tile.inner], segmenter.tile_labels(tile, pool.slides[tile.slide], windows))
+            slide = pool.slides[tile.slide]
+            matrix.add(masks[position][tile.inner], segmenter.tile_labels(tile, slide, windows, tissue.mask(slide)))
     progress.step("measure", len(parts), len(parts))
     found = matrix.metrics(taxonomy)
     ious = {f"iou:{taxonomy.names[i]}": found.iou[i] for i in taxonomy.seen_ids}

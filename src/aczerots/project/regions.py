@@ -36,14 +36,14 @@ class RegionSegmenter:
         self._newest: tuple[Path, int, Segmenter] | None = None
 
     def labels(self, slide: Slide, box: Box) -> NDArray[np.uint8]:
-        """Label ids uint8 [height, width] of a box inside a slide, level-0 pixels.
+        """Label ids uint8 [height, width] of a box inside a slide, level-0 pixels, as ``predict`` gives them.
 
         Raises:
             NotFoundError: There is no model yet.
             InputError: The slide cannot be read.
         """
         with self._lock:  # one at a time: it takes all cores
-            return self._segmenter().segment(slide, box).labels
+            return self._segmenter().segment(slide, box, tissue=self._project.tissue.mask(slide)).labels
 
     def _segmenter(self) -> Segmenter:
         """The newest model, opened once; its backbone serves the next ones too."""

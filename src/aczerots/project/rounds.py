@@ -95,7 +95,8 @@ class ProjectRounds:
 
     def drafts(self, model: ProZS, pool: Pool, tiles: Sequence[int], name: str) -> list[NewDraft]:
         """What people may start from."""
-        return make_drafts(model, pool, tiles, name, self._project.cache, self._running.progress)
+        project = self._project
+        return make_drafts(model, pool, tiles, name, project.tissue, project.cache, self._running.progress)
 
     def notes(self, before: ProZS | None, model: ProZS, pool: Pool, masks: Masks) -> dict[str, Any]:
         """Drawn tiles, what has changed, and how well the drawn tiles represent the pool.
@@ -114,15 +115,16 @@ class ProjectRounds:
     def evaluate(self, model: Callable[[], ProZS], pool: Pool, number: int, masks: Masks) -> dict[str, Any] | None:
         """Measure by cross-validation: nobody draws test tiles in a lab."""
         del model
-        folds, progress = self._project.settings.folds, self._running.progress
+        project, progress = self._project, self._running.progress
         found = cross_validate(
             pool,
             masks,
-            folds,
+            project.settings.folds,
             lambda part: self.train(pool, number, part),
-            self._project.cache,
+            project.tissue,
+            project.cache,
             progress,
-            unchanged_drafts(self._project.store, number, self._project.taxonomy),
+            unchanged=unchanged_drafts(project.store, number, project.taxonomy),
         )
         if not found:
             return None

@@ -25,6 +25,8 @@ class ProjectSettings(BaseModel):
         classes: The tissue classes in the order of their label ids.
         mpp: Micrometres per pixel that tiles are read at; None reads level-0 pixels as they are.
         slide_mpp: Micrometres per level-0 pixel of all slides, against what files state; None takes what they state.
+        tissue: What gets a class: ``auto``, ``everywhere``, or a folder of masks, absolute or from the project folder
+            (:class:`~aczerots.slides.labelled.TissueRule`).
         budget: Tiles per round.
         patients: CSV file with the column slide, and patient or mpp (micrometres per level-0 pixel), or both; absolute
             or from the project folder; None knows neither.
@@ -45,6 +47,7 @@ class ProjectSettings(BaseModel):
     tile_size: TileSize = 224
     mpp: float | None = Field(None, gt=0)
     slide_mpp: float | None = Field(None, gt=0)
+    tissue: str = Field("auto", min_length=1)
     preset: str = "prozs"
     strategy: str = "aczerots"
     budget: int = Field(10, ge=1)

@@ -18,14 +18,15 @@ from aczerots.slides.base import Box, Slide, Tile
 from aczerots.slides.dicom import series_files
 from aczerots.slides.files import NoResolutionError, ends_oddly
 from aczerots.slides.image import ImageSlide
+from aczerots.slides.labelled import TissueRule
 from aczerots.slides.open import briefly, open_slide, read_slide
 from aczerots.slides.pixels import PixelCache
 from aczerots.slides.tiling import cut_tiles
-from aczerots.slides.tissue import find_tissue
 from aczerots.storage.files import make_folder
 from aczerots.storage.remote import copy_slide, is_url, matching, name_of
 
 _LONGEST = 150
+_FEW = 4
 _SIDE_BY_SIDE = 8
 """Files that are opened at the same time: disks of a network answer late."""
 
@@ -123,18 +124,20 @@ def slide_name(path: Path) -> str:
     return name
 
 
-def pool_tiles(slide: Slide, tile_size: int, mpp: float | None) -> list[Tile]:
-    """Tiles of a slide that are worth drawing: all of a plain image, those with tissue of a whole slide.
+def pool_tiles(slide: Slide, tile_size: int, mpp: float | None, tissue: TissueRule) -> list[Tile]:
+    """Tiles of a slide that are worth drawing: those in which something gets a class.
+
+    All of a plain image of few tiles are: somebody has cut it out, and it need not be decoded.
 
     Raises:
         InputError: The slide cannot be read, or has no tissue.
         SettingsError: Tiles are to be read at a resolution, and the slide states none.
     """
     tiles = cut_tiles(slide, tile_size, mpp)
-    if isinstance(slide, ImageSlide):
+    if isinstance(slide, ImageSlide) and len(tiles) <= _FEW:
         return tiles
-    tissue = find_tissue(slide)
-    kept = [t for t in tiles if tissue.any(t.box)]
+    mask = tissue.find(slide)
+    kept = [t for t in tiles if mask.any(t.box)]
     if not kept:
         raise InputError("no tissue was found", where=slide.id, fix="Look at the slide, or leave it out")
     return kept
@@ -174,6 +177,7 @@ class SlideReader:
         mpp: Micrometres per pixel that tiles are read at, None for level-0 pixels.
         slide_mpp: Micrometres per level-0 pixel by slide; those that are not in it have what the file states.
         known: Slides that the project has, by id.
+        tissue: Says what of a slide gets a class.
     """
 
     folder: Path
@@ -181,6 +185,7 @@ class SlideReader:
     mpp: float | None
     slide_mpp: Mapping[str, float | None]
     known: Mapping[str, SlideRecord]
+    tissue: TissueRule
 
     def open_all(self, files: Mapping[str, Path], progress: Progress) -> list[OpenedFile | InputError]:
         """Open files, by the name of the slide, side by side; an error stands for a file that cannot be used."""
@@ -209,7 +214,8 @@ class SlideReader:
                 return OpenedFile(path, record, (), frozenset(series_files(path)))
             if self.mpp is not None and slide.mpp is None:
                 raise NoResolutionError("the slide states no resolution", where=path)
-            return OpenedFile(path, record, pool_tiles(slide, self.tile_size, self.mpp), frozenset(series_files(path)))
+            tiles = pool_tiles(slide, self.tile_size, self.mpp, self.tissue)
+            return OpenedFile(path, record, tiles, frozenset(series_files(path)))
         except InputError as error:
             # Errors of a slide's content name the slide; somebody who has to look at it needs the file.
             known = str(path) in str(error)
