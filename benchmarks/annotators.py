@@ -194,7 +194,9 @@ def make_project(folder: Path, tiles: int, database: str | None) -> None:
     side = int(np.ceil(np.sqrt(tiles)))
     picture = folder / "grey.png"
     Image.fromarray(np.full((side * TILE, side * TILE, 3), 200, dtype=np.uint8)).save(picture)
-    settings = make_settings(classes=read_classes("tumor:seen,stroma:seen,necrosis:unseen"), tile_size=TILE)
+    settings = make_settings(
+        tissue="everywhere", classes=read_classes("tumor:seen,stroma:seen,necrosis:unseen"), tile_size=TILE
+    )
     settings = settings.model_copy(update={"database": database})
     init_project(folder / "project", [str(picture)], settings)
     with open_project(folder / "project") as project:

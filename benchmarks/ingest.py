@@ -46,7 +46,7 @@ def make_export(folder: Path, side: int) -> tuple[Path, Path]:
     """(project whose round asks for every tile of its only slide, GeoJSON file of side x side polygons)."""
     image = folder / "case.png"
     Image.fromarray(np.full((side * STEP, side * STEP, 3), 200, np.uint8)).save(image)
-    settings = make_settings(classes=[{"name": "tumor"}, {"name": "stroma"}], tile_size=TILE)
+    settings = make_settings(tissue="everywhere", classes=[{"name": "tumor"}, {"name": "stroma"}], tile_size=TILE)
     init_project(folder / "project", [str(image)], settings)
     with open_project(folder / "project") as project:
         rounds = project.store.rounds

@@ -173,8 +173,8 @@ def test_clients_of_monai_label_count_as_qupath_does(project: Project):
     name = patch_name(tile, slide)
     b = tile.box
     assert name == f"part-patch-{b.x - 300}_{b.y - 500}_{b.width}_{b.height}"
-    assert find_image([slide], name).patch == b
-    assert find_image([slide], "part").box == Box(*OFFSET, *SIZE)
+    assert find_image({slide.id: slide}, name).patch == b
+    assert find_image({slide.id: slide}, "part").box == Box(*OFFSET, *SIZE)
     assert inside(slide, (10, 20), (30, 40)) == Box(310, 520, 30, 40)
     assert inside(slide, (0, 0), (0, 0)) == Box(*OFFSET, *SIZE)
     image = MonaiImage(slide, None)
