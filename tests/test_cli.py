@@ -163,6 +163,7 @@ def test_a_run_does_not_go_on_over_changed_images(
     assert (tmp_path / "run" / "metrics.csv").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("part", "name"), [("masks", "s0.png"), ("masks", "s5.png"), ("images", "s5.png")])
 def test_a_run_does_not_go_on_over_changed_masks_or_test_images(
     part: str, name: str, dataset: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -78,6 +78,7 @@ def test_it_gives_the_numbers_of_the_folder(hub: HubServer, tmp_path: Path):
     assert load().encode_text(["tumor"]).equal(local.encode_text(["tumor"]))
 
 
+@pytest.mark.slow
 def test_a_download_that_breaks_off_goes_on_where_it_stopped(
     hub: HubServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):

@@ -14,6 +14,8 @@ from aczerots.prozs.presets import build_model, locate_preset
 from aczerots.slides.base import Box, Tile
 from aczerots.slides.image import ArraySlide
 
+pytestmark = pytest.mark.slow
+
 OVERLAPPING = pytest.param((300, 500), id="overlapping windows")
 WITH_RIM = pytest.param((530, 520), id="windows with a rim", marks=pytest.mark.slow)
 

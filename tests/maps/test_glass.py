@@ -29,6 +29,8 @@ from aczerots.slides.labelled import EVERYWHERE, TissueRule, background_class
 from aczerots.slides.open import open_slide
 from aczerots.taxonomy import IGNORE, Taxonomy, TissueClass
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="session")
 def truth() -> np.ndarray:

@@ -201,6 +201,7 @@ def test_finished_slides_are_skipped_and_changed_ones_are_not(
         map_slide(segmenter, open_slide(svs), mapped, MapOptions(probabilities=True, chunk=1024), Silent())
 
 
+@pytest.mark.slow
 def test_the_model_reads_at_its_own_resolution(segmenter: Segmenter, pixels: np.ndarray) -> None:
     """The same tissue scanned twice as fine gives the same map."""
     same = []

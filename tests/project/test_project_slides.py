@@ -280,6 +280,7 @@ def test_many_slides_are_written_at_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(commits) <= 3, "each waits for the disk"
 
 
+@pytest.mark.slow
 def test_what_has_to_start_quickly_loads_no_torch():
     modules = "aczerots.server.app, aczerots.server.serve, aczerots.cli.annotate_command, aczerots.project.regions"
     modules += ", aczerots.project.running, aczerots.project.status, aczerots.project.agreement"

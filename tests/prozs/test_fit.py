@@ -65,6 +65,7 @@ def accuracy(model: ProZS, data: TrainingSet, truth: torch.Tensor, classes: list
     return float((cells == truth[rest])[mask].float().mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["prozs", "paper"])
 def test_a_fit_learns_the_seen_classes(preset: str):
     data, truth, text = make_set()

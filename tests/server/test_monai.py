@@ -17,6 +17,8 @@ from tests.patience import wait_until
 from tests.server.monai_clients import PythonClient, QuPathExtension, RefusedError
 from tests.server.small_project import PICKS, TOKENS, SmallProject, http_get, http_post, serving
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def address(project: SmallProject) -> Iterator[str]:
