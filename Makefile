@@ -1,6 +1,6 @@
 # Everything below needs make and Python 3.11 or newer; the rest is installed into .venv from requirements.lock.
 #   make demo   the whole loop on built-in data            make test   all tests (minutes)
-#   make test-fast   the quick tests, to be run after each change (less than a minute)
+#   make test-fast   the quick tests, to be run after each change (about a minute)
 #   make lint   style and types                            make clean  removes .venv and build leftovers
 #   make web    builds the annotation page (Node 20)       make web-test  tests of its drawing
 #   make test-extras   tests beside open_clip, timm, Ray and S3, in an environment of their own (.venv-extras)

@@ -32,7 +32,12 @@ BACKBONES: dict[str, Callable[[Path], Backbone]] = {
 Opener = Callable[[], Backbone]
 
 
-@pytest.fixture(scope="module", params=BACKBONES)
+_SLOW = {"clip", "clip qq+kk whole"}
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=pytest.mark.slow if name in _SLOW else ()) for name in BACKBONES]
+)
 def opener(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Opener:
     """Opens the same backbone anew."""
     folder = tmp_path_factory.mktemp("model")

@@ -32,7 +32,7 @@ from aczerots.server.views import results_info
 from aczerots.slides.base import Box, Tile
 from aczerots.taxonomy import IGNORE
 
-pytestmark = pytest.mark.usefixtures("short_fits")
+pytestmark = [pytest.mark.usefixtures("short_fits"), pytest.mark.slow]
 
 
 NO_LABELS = np.zeros((1, 1), dtype=np.uint8)
