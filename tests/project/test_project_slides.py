@@ -230,7 +230,7 @@ def test_every_slide_without_a_resolution_is_named(images: Path, tmp_path: Path)
     settings = make_settings(classes=CLASSES, mpp=0.5, tile_size=32, patients=file)
     with pytest.raises(SettingsError, match=r"2 slides state no resolution: a, c\. .*--slide-mpp.*column mpp"):
         init_project(tmp_path / "p", [str(images / "*.png")], settings)
-    assert not list((tmp_path / "p").iterdir())
+    assert not (tmp_path / "p").exists()
     # Slides that are read in parts need one in any case.
     import tifffile
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -222,13 +222,16 @@ def init_project(
         raise SettingsError("is a project already", where=folder, fix="Add slides with: aczerots import")
     _refuse_password(settings.database)
     files = find_files(patterns, folder / COPIES, progress)
+    new, there = settings.database is None and not (folder / DATABASE).exists(), folder.exists()
     make_folder(folder)
-    new = settings.database is None and not (folder / DATABASE).exists()
     try:
         added = _fill(folder, settings, files, progress)
     except AczerotsError:
         for path in folder.glob(f"{DATABASE}*") if new else ():
             path.unlink()
+        if not there:
+            with suppress(OSError):  # copies of slides stay
+                folder.rmdir()
         raise
     _tell_of_glass(settings, progress or Silent())
     return added
