@@ -15,7 +15,7 @@ from aczerots.slides.resolution import MPP_RANGE
 from aczerots.storage.csv_file import read_rows
 
 if TYPE_CHECKING:
-    from aczerots.project.folder import Project
+    from aczerots.project.settings import ProjectSettings
 
 
 def read_patients(file: Path) -> dict[str, str]:
@@ -60,7 +60,7 @@ def _column(file: Path, column: str, several: str) -> dict[str, tuple[str, str]]
 
 
 def round_limits(
-    project: Project, tiles: Sequence[Tile], per_slide: int | None, per_patient: int | None
+    folder: Path, settings: ProjectSettings, tiles: Sequence[Tile], per_slide: int | None, per_patient: int | None
 ) -> tuple[Limit, ...]:
     """How many tiles of a slide and of a patient a round asks for at most; None takes what the project's settings say.
 
@@ -68,8 +68,7 @@ def round_limits(
         InputError: The table of patients cannot be used.
         SettingsError: A limit per patient without a patient.
     """
-    settings = project.settings
-    table = {} if settings.patients is None else read_patients(project.folder / settings.patients)
+    table = {} if settings.patients is None else read_patients(folder / settings.patients)
     slides = [t.slide for t in tiles]
     rows = match_names(dict.fromkeys(slides), table)
     return tile_limits(

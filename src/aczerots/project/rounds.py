@@ -170,7 +170,7 @@ def propose_round(  # keyword-only: each stands in for a setting of the project
     if newest is not None and newest.number > 0 and newest.state in OPEN:
         return Proposal(newest.number, project.store.rounds.picks(newest.number), new=False)
     chosen = locate_strategy(strategy or settings.strategy)
-    limits = round_limits(project, project.store.rounds.tiles(), per_slide, per_patient)
+    limits = round_limits(project.folder, settings, project.store.rounds.tiles(), per_slide, per_patient)
     ask = Ask(chosen, budget or settings.budget, limits, settings.double)
     picks = (loop or project_loop(project, running)).select(ask)
     if not picks:

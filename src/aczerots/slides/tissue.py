@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,13 +47,6 @@ _FINE, _BLOCK, _MARGIN, _KEPT = 2.0, 256, 16, 16
 many results are kept."""
 
 
-class Edge(Protocol):
-    """What tells tissue from glass exactly."""
-
-    def read(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether pixels of level 0 are tissue: bool [rows, columns]."""
-
-
 @dataclass(frozen=True)
 class TissueMask:
     """Tissue of a slide, coarse; exact at its edge where the picture is known.
@@ -69,7 +61,7 @@ class TissueMask:
     mask: NDArray[np.bool_]
     size: tuple[int, int]
     rim: NDArray[np.bool_] | None = None
-    edge: Edge | None = None
+    edge: PictureEdge | None = None
 
     @property
     def fraction(self) -> float:
@@ -251,7 +243,7 @@ def _opened(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
 
 
 class PictureEdge:
-    """Tells tissue from glass in pictures at about two micrometres per pixel; satisfies :class:`Edge`.
+    """Tells tissue from glass in pictures at about two micrometres per pixel.
 
     Pictures are blocks at fixed places, so that a pixel is the same whatever box it is asked for in.
 
