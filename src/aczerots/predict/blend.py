@@ -153,6 +153,19 @@ def box_scores(model: ProZS, plan: WindowPlan, features: WindowFeatures, box: Bo
     return ChunkScores(plan, total / weight.clamp_min(1e-6), (left, top))
 
 
+def scored_blocks(
+    model: ProZS, plan: WindowPlan, features: WindowFeatures, box: Box, tissue: TissueMask
+) -> Iterator[tuple[Box, ChunkScores]]:
+    """A box of the map in blocks, in parts as large as a chunk, each with scores that cover it.
+
+    Arguments and errors are those of :func:`box_scores`.
+    """
+    for part in blocks(box, plan.chunk):
+        scores = box_scores(model, plan, features, part, tissue)
+        for block in blocks(part):
+            yield block, scores
+
+
 def windows_of(plan: WindowPlan, box: Box) -> list[tuple[int, int]]:
     """(column, row) of the windows that decide a box of the map, in reading order."""
     columns, rows = plan.covering(0, box.x, box.width), plan.covering(1, box.y, box.height)

@@ -17,7 +17,6 @@ from aczerots.predict.blend import WindowFeatures, windows_of
 from aczerots.predict.windows import feature_windows, slide_backbone
 from aczerots.slides.base import Box, Slide, Tile
 from aczerots.slides.tissue import find_tissue
-from aczerots.slides.windows import WindowPlan
 
 _BATCH = 8
 
@@ -75,12 +74,11 @@ class StoredWindows:
         cache: Path | None,
         boxes: Mapping[str, Sequence[Box]] | None = None,
     ) -> None:
-        self.plans: dict[str, WindowPlan] = {}
         self.stores: list[FeatureStore] = []
         self._place: dict[Tile, tuple[FeatureStore, int]] = {}
         plain: list[Tile] = []
         for slide in slides:
-            plan = self.plans[slide.id] = feature_windows(backbone, slide, tile_size, mpp)
+            plan = feature_windows(backbone, slide, tile_size, mpp)
             wanted = [Box(0, 0, *slide.size)] if boxes is None else boxes.get(slide.id, ())
             places = dict.fromkeys(place for box in wanted for place in windows_of(plan, plan.map_box(box)))
             tiles = [plan.window(*place) for place in places]

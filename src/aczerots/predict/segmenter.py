@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aczerots.backbones.base import Backbone
 from aczerots.backbones.options import BackboneOptions
 from aczerots.errors import InputError
-from aczerots.predict.blend import WindowFeatures, blocks, box_scores, cells_per_feature, chunk_side
+from aczerots.predict.blend import WindowFeatures, box_scores, cells_per_feature, chunk_side, scored_blocks
 from aczerots.predict.features import computed
 from aczerots.predict.windows import feature_windows, slide_backbone
 from aczerots.prozs.checkpoint import ModelCard, load_model
@@ -105,12 +105,13 @@ class Segmenter:
         Args:
             slide: The slide.
             plan: Its windows.
-            tissue: Where its tissue is, for the stain.
+            tissue: What is to be labelled. The stain is that of the tissue that is found, whatever that is.
 
         Raises:
             InputError: The slide cannot be read.
         """
-        return computed(slide_backbone(self.backbone, slide, plan, tissue), slide, plan.rim)
+        stained = find_tissue(slide) if plan.rim and tissue.edge is None else tissue
+        return computed(slide_backbone(self.backbone, slide, plan, stained), slide, plan.rim)
 
     def segment(
         self,
@@ -136,18 +137,16 @@ class Segmenter:
         box = box or Box(0, 0, *slide.size)
         plan, whole = self.plan(slide), tissue or everything(slide)
         if features is None:
-            features = self.features(slide, plan, find_tissue(slide) if plan.rim else whole)
+            features = self.features(slide, plan, whole)
         area = plan.map_box(box)
         labels = np.zeros((area.height, area.width), dtype=np.uint8)
         doubt = np.zeros((area.height, area.width), dtype=np.float32)
-        for part in blocks(area, plan.chunk):
-            scores = box_scores(self.model, plan, features, part, whole)
-            for block in blocks(part):
-                p = scores.at(block).softmax(dim=0).numpy()
-                y, x = block.y - area.y, block.x - area.x
-                place = slice(y, y + block.height), slice(x, x + block.width)
-                labels[place] = p.argmax(axis=0)
-                doubt[place] = entropy(np.moveaxis(p, 0, -1))
+        for block, scores in scored_blocks(self.model, plan, features, area, whole):
+            p = scores.at(block).softmax(dim=0).numpy()
+            y, x = block.y - area.y, block.x - area.x
+            place = slice(y, y + block.height), slice(x, x + block.width)
+            labels[place] = p.argmax(axis=0)
+            doubt[place] = entropy(np.moveaxis(p, 0, -1))
         labels = labels if tissue is None else self._on_tissue(labels, tissue, plan.level0(area))
         if labels.shape == (box.height, box.width):
             return Segmentation(labels, doubt)

@@ -25,7 +25,7 @@ from aczerots.slides.base import Box, Slide
 from aczerots.slides.frame import frame_of
 from aczerots.slides.image import ImageSlide
 from aczerots.slides.labelled import AUTO, EVERYWHERE, TissueRule
-from aczerots.slides.tissue import TissueMask, find_tissue
+from aczerots.slides.tissue import TissueMask
 from aczerots.slides.windows import Chunk, WindowPlan
 from aczerots.storage.files import make_folder, write_text_atomic
 from aczerots.storage.remote import OutFolder
@@ -113,9 +113,7 @@ class SlideTask:
 
     @cached_property
     def _features(self) -> WindowFeatures:
-        # The stain is that of the tissue that is found, whatever is labelled.
-        tissue = find_tissue(self._slide) if self._plan.rim and self.tissue.edge is None else self.tissue
-        return self._segmenter.features(self._slide, self._plan, tissue)
+        return self._segmenter.features(self._slide, self._plan, self.tissue)
 
     def finished(self) -> SlideMap | None:
         """What is known of the slide if all its files are there, None otherwise.

@@ -19,7 +19,7 @@ from aczerots.evaluate import ConfusionMatrix, Metrics
 from aczerots.loop.embed import fill_features
 from aczerots.loop.pool import describe
 from aczerots.names import composed
-from aczerots.predict.blend import blocks, box_scores
+from aczerots.predict.blend import scored_blocks
 from aczerots.predict.features import StoredWindows
 from aczerots.predict.segmenter import Segmenter, load_segmenter
 from aczerots.slides.base import Box
@@ -58,11 +58,10 @@ class Evaluation:
     def count(self, segmenter: Segmenter, sample: Sample, matrix: ConfusionMatrix) -> None:
         """Add the pixels of a test slide to a confusion matrix."""
         plan, whole = segmenter.plan(sample.slide), everything(sample.slide)
-        for part in blocks(Box(0, 0, *plan.size), plan.chunk):
-            scores = box_scores(segmenter.model, plan, self.windows, part, whole)
-            for block in blocks(part):
-                truth = sample.truth.read(plan.level0(block), (block.width, block.height))
-                matrix.add(truth, scores.best(block))
+        area = Box(0, 0, *plan.size)
+        for block, scores in scored_blocks(segmenter.model, plan, self.windows, area, whole):
+            truth = sample.truth.read(plan.level0(block), (block.width, block.height))
+            matrix.add(truth, scores.best(block))
 
 
 def open_evaluation(
