@@ -105,7 +105,6 @@ class Loop:
         self.store, self.setting, self.expert = store, setting, expert
         self._progress, self._scratch = progress, scratch
         self._held: tuple[int, ProZS] | None = None
-        self._annotate_seconds = 0.0
 
     @cached_property
     def pool(self) -> Pool:
@@ -133,10 +132,10 @@ class Loop:
         """Let the expert answer for the tiles of a round, fit its model and evaluate it."""
         started = time.perf_counter()
         self.expert.answer(self.store, number)
-        self._annotate_seconds = time.perf_counter() - started
+        annotating = time.perf_counter() - started
         known = self.round(number)
         if known is None or known.state in OPEN or self._load(number) is None:
-            self.fit(number)
+            self.fit(number, annotating)
         self.evaluate(number)
 
     def select(self, ask: Ask) -> Sequence[PickRecord]:
@@ -167,8 +166,11 @@ class Loop:
         self.store.rounds.advance(number, RoundState.PROPOSED, seconds={"select": time.perf_counter() - started})
         return picks
 
-    def fit(self, number: int) -> Masks:
-        """Fit the model of a round to all answers there are and save it; gives what it was fitted to."""
+    def fit(self, number: int, annotating: float = 0.0) -> Masks:
+        """Fit the model of a round to all answers there are and save it; gives what it was fitted to.
+
+        ``annotating`` is the seconds that the answers took, which are kept with those of the fit.
+        """
         started = time.perf_counter()
         self._progress.step("fit", 0, 0)
         before, masks = self._load(number - 1), drawn_masks(self.store, number, self.pool.taxonomy)
@@ -183,7 +185,7 @@ class Loop:
         self._held = number, model
         known = self.round(number)
         state = RoundState.FITTED if known is None or known.state in OPEN else known.state
-        seconds = {"annotate": self._annotate_seconds, "fit": time.perf_counter() - started}
+        seconds = {"annotate": annotating, "fit": time.perf_counter() - started}
         self.store.rounds.advance(number, state, model=file, metrics=notes, seconds=seconds)
         return masks
 

@@ -101,7 +101,7 @@ class Project:
         record = next((r for r in self.store.rounds.slides() if r.id == slide), None)
         if record is None:
             raise InputError(f"there is no slide {slide!r}")
-        path = self.folder.resolve() / record.path
+        path = slide_file(record, self.folder)
         if not path.exists() and path.suffix.lower() not in SLIDE_SUFFIXES:
             return Frame(Box(0, 0, record.width, record.height), True)
         return frame_of(read_slide(path, record.mpp, id=record.id))
@@ -270,7 +270,8 @@ def add_slides(project: Project, files: Sequence[Path], progress: Progress | Non
         SettingsError: Slides without the resolution that is needed to read them; names them all.
     """
     settings, store, progress = project.settings, project.store.rounds, progress or Silent()
-    linked = {slide_file(r, project.folder).resolve(): r.id for r in store.slides()}
+    known = {r.id: r for r in store.slides()}
+    linked = {slide_file(r, project.folder).resolve(): r.id for r in known.values()}
     names: dict[str, Path] = {}
     for path in files:
         # Earlier versions named a slide after what a link leads to.
@@ -278,7 +279,6 @@ def add_slides(project: Project, files: Sequence[Path], progress: Progress | Non
         if name in names:
             raise InputError(f"has the same name as {names[name]}", where=path, fix="Rename one of them")
         names[name] = path
-    known = {r.id: r for r in store.slides()}
     table = {} if settings.patients is None else read_slide_mpp(project.folder / settings.patients)
     nowhere = sorted(table.keys() - names.keys() - known.keys())
     if nowhere:
